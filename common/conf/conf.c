@@ -1,0 +1,182 @@
+#include "common/conf/conf.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_SET 4096 /* options a file may set */
+
+struct mark {
+    const cfg_opt_t *opt;
+    int line;
+};
+
+struct conf {
+    char *path;
+    char *dir; /* folder of `path`, ending in '/' or empty */
+    cfg_t *root;
+    struct mark *marks;
+    size_t n_marks;
+    struct err_info *info; /* only while parsing */
+    bool failed;           /* `info` holds the first complaint */
+};
+
+/* libconfuse's callbacks carry no context: the parse in progress on this thread. */
+static _Thread_local struct conf *parsing;
+
+static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
+{
+    struct conf *c = parsing;
+    if (c == NULL || c->failed || c->info == NULL)
+        return;
+    char text[320];
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    c->failed = true;
+    (void)err_set(c->info, ERR_CONFIG, "%s:%d: %s", c->path, cfg != NULL ? cfg->line : 0, text);
+}
+
+static int on_value(cfg_t *cfg, cfg_opt_t *opt)
+{
+    struct conf *c = parsing;
+    if (c == NULL || c->n_marks == MAX_SET) {
+        cfg_error(cfg, "more than %d options are set", MAX_SET);
+        return -1;
+    }
+    for (size_t i = 0; i < c->n_marks; i++) {
+        if (c->marks[i].opt == opt) /* a list: the line of its first value */
+            return 0;
+    }
+    c->marks[c->n_marks++] = (struct mark){ opt, cfg->line };
+    return 0;
+}
+
+static void watch_options(cfg_opt_t *opts)
+{
+    for (cfg_opt_t *o = opts; o != NULL && o->type != CFGT_NONE; o++) {
+        if (o->type == CFGT_SEC)
+            watch_options(o->subopts);
+        else if (o->type != CFGT_FUNC)
+            o->validcb = on_value;
+    }
+}
+
+static enum err split_path(struct conf *c, const char *path)
+{
+    c->path = strdup(path);
+    const char *slash = strrchr(path, '/');
+    c->dir = slash == NULL ? strdup("") : strndup(path, (size_t)(slash - path) + 1);
+    c->marks = calloc(MAX_SET, sizeof *c->marks);
+    return c->path != NULL && c->dir != NULL && c->marks != NULL ? ERR_OK : ERR_NOMEM;
+}
+
+enum err conf_load(struct conf **out, const char *path, cfg_opt_t *opts, struct err_info *info)
+{
+    struct err_info unused;
+    struct conf *c = calloc(1, sizeof *c);
+    enum err e = c == NULL ? ERR_NOMEM : split_path(c, path);
+    if (e != ERR_OK)
+        goto out;
+    if (access(path, R_OK) != 0) {
+        e = err_set(info, ERR_CONFIG, "%s: cannot read the configuration: %s", path,
+                    strerror(errno));
+        goto out;
+    }
+    c->info = info != NULL ? info : &unused;
+    watch_options(opts);
+    c->root = cfg_init(opts, CFGF_NONE);
+    if (c->root == NULL) {
+        e = err_set(info, ERR_NOMEM, "out of memory");
+        goto out;
+    }
+    cfg_set_error_function(c->root, on_error);
+    parsing = c;
+    int rc = cfg_parse(c->root, path);
+    parsing = NULL;
+    if (rc != CFG_SUCCESS) {
+        e = ERR_CONFIG;
+        if (!c->failed)
+            (void)err_set(info, e, "%s: cannot be parsed", path);
+        goto out;
+    }
+    c->info = NULL;
+    *out = c;
+    c = NULL;
+    e = ERR_OK;
+out:
+    conf_free(c);
+    return e;
+}
+
+void conf_free(struct conf *c)
+{
+    if (c == NULL)
+        return;
+    if (c->root != NULL)
+        cfg_free(c->root);
+    free(c->marks);
+    free(c->path);
+    free(c->dir);
+    free(c);
+}
+
+cfg_t *conf_root(struct conf *c)
+{
+    return c->root;
+}
+
+static const struct mark *find_mark(const struct conf *c, cfg_t *sec, const char *key)
+{
+    const cfg_opt_t *opt = cfg_getopt(sec, key);
+    for (size_t i = 0; opt != NULL && i < c->n_marks; i++) {
+        if (c->marks[i].opt == opt)
+            return &c->marks[i];
+    }
+    return NULL;
+}
+
+bool conf_is_set(const struct conf *c, cfg_t *sec, const char *key)
+{
+    return find_mark(c, sec, key) != NULL;
+}
+
+int conf_line(const struct conf *c, cfg_t *sec, const char *key)
+{
+    const struct mark *m = key == NULL ? NULL : find_mark(c, sec, key);
+    return m != NULL ? m->line : sec->line;
+}
+
+enum err conf_fail(const struct conf *c, cfg_t *sec, const char *key, struct err_info *info,
+                   const char *fmt, ...)
+{
+    char text[360];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    const char *title = cfg_title(sec);
+    if (sec == c->root || title == NULL)
+        return err_set(info, ERR_CONFIG, "%s:%d: %s: %s", c->path, conf_line(c, sec, key),
+                       key != NULL ? key : cfg_name(sec), text);
+    return err_set(info, ERR_CONFIG, "%s:%d: %s \"%s\"%s%s: %s", c->path, conf_line(c, sec, key),
+                   cfg_name(sec), title, key != NULL ? ": " : "", key != NULL ? key : "", text);
+}
+
+char *conf_path(const struct conf *c, const char *value)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s%s", value[0] == '/' ? "" : c->dir, value) < 0)
+        return NULL;
+    return path;
+}
+
+char *conf_where(const struct conf *c, cfg_t *sec, const char *key)
+{
+    char *where = NULL;
+    if (asprintf(&where, "%s:%d", c->path, conf_line(c, sec, key)) < 0)
+        return NULL;
+    return where;
+}

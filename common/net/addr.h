@@ -1,0 +1,24 @@
+/* addr.h - an IP address and port in the form people write: "192.0.2.1:53", "[2001:db8::1]:53".
+ * Pure; any thread. */
+#ifndef LANYARD_NET_ADDR_H
+#define LANYARD_NET_ADDR_H
+
+#include <sys/socket.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+
+#define ADDR_TEXT_MAX 64 /* bytes that addr_format() never exceeds, NUL included */
+
+struct addr {
+    struct sockaddr_storage ss;
+    socklen_t len;
+};
+
+/* Parses numeric "IPV4:PORT" or "[IPV6]:PORT", port 0..65535. No names are looked up.
+ * Errors: ERR_INVALID with a sentence that shows the right form. */
+NODISCARD enum err addr_parse(struct addr *out, const char *text, struct err_info *info);
+
+void addr_format(const struct addr *a, char out[ADDR_TEXT_MAX]);
+
+#endif

@@ -1,0 +1,75 @@
+/* fetch.h - an HTTPS client: libcurl's multi interface on our loop. One loop, its thread.
+ * https only, TLS 1.2 and up, host and chain verified, no redirects, no proxy from the environment,
+ * a cap on the body and a deadline for the whole exchange. */
+#ifndef LANYARD_NET_FETCH_H
+#define LANYARD_NET_FETCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/base/span.h"
+#include "common/net/loop.h"
+
+struct fetch;    /* a connection pool with one TLS identity; opaque */
+struct fetch_op; /* one exchange under way; opaque */
+
+struct fetch_options {
+    const char *user_agent; /* required, such as "lanyard-agent/0.1.0" */
+    const char *ca_file;  /* PEM of the roots trusted instead of the system's; NULL: the system's */
+    EVP_PKEY *client_key; /* with client_cert: mutual TLS; references are taken. NULL: none */
+    X509 *client_cert;
+    bool tls13_only;
+    size_t connections_max; /* at once to one host; 0: 8 */
+};
+
+struct fetch_request {
+    const char *method;         /* "GET", "POST", "PUT", "DELETE", "HEAD" */
+    const char *url;            /* https://... */
+    const char *const *headers; /* "Name: value" lines, NULL-terminated; NULL: none */
+    struct span body;           /* copied; empty: none (POST then sends Content-Length: 0) */
+    size_t body_max;            /* bytes of response body accepted; more is ERR_LIMIT */
+    int64_t timeout_ms;         /* for the whole exchange */
+};
+
+struct fetch_result {
+    enum err e;           /* ERR_OK: a complete HTTP response came, whatever its status */
+    struct err_info info; /* the sentence when e is not ERR_OK: names host and cause, no secret */
+    int status;
+    struct span body; /* borrowed during the callback */
+    const struct fetch_op *op;
+};
+
+/* Errors: ERR_NOMEM, ERR_CONFIG when ca_file cannot be read. */
+NODISCARD enum err fetch_new(struct fetch **out, struct loop *l, const struct fetch_options *o,
+                             struct err_info *info);
+
+/* Cancels what is under way (without callbacks) and frees the pool. */
+void fetch_free(struct fetch *f);
+
+/* Starts an exchange. `fn` is called exactly once, later, from the loop, never from inside
+ * fetch_start(). e is one of ERR_OK, ERR_TIMEOUT, ERR_UNAVAILABLE (no connection, reset),
+ * ERR_CRYPTO (TLS: certificate or handshake), ERR_LIMIT, ERR_REMOTE (not HTTP), ERR_NOMEM. *op
+ * (optional) can be given to fetch_cancel() until the callback. Errors: ERR_INVALID for a URL that
+ * is not https, ERR_NOMEM; there is then no callback. */
+NODISCARD enum err fetch_start(struct fetch *f, const struct fetch_request *r,
+                               void (*fn)(void *arg, const struct fetch_result *res), void *arg,
+                               struct fetch_op **op);
+
+/* Ends the exchange without a callback. NULL does nothing. */
+void fetch_cancel(struct fetch_op *op);
+
+/* A response header of any case, whitespace trimmed; NULL when absent; the last when repeated.
+ * Borrowed during the callback. */
+const char *fetch_header(const struct fetch_result *res, const char *name);
+
+/* Seconds to wait from a Retry-After header, in seconds or as an HTTP date seen at `now_s`; clamped
+ * to 0..max_s; `absent_s` when there is none or it makes no sense. [RFC 9110 s10.2.3] */
+int64_t fetch_retry_after(const struct fetch_result *res, int64_t now_s, int64_t max_s,
+                          int64_t absent_s);
+
+#endif

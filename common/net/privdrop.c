@@ -1,0 +1,25 @@
+#include "common/net/privdrop.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+enum err privdrop_to(const char *user, struct err_info *info)
+{
+    if (user == NULL || user[0] == 0 || geteuid() != 0)
+        return ERR_OK;
+    errno = 0;
+    const struct passwd *pw = getpwnam(user);
+    if (pw == NULL)
+        return err_set(info, ERR_CONFIG, "there is no user '%s': make it (adduser --system %s)",
+                       user, user);
+    if (initgroups(user, pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0)
+        return err_set(info, ERR_DENIED, "cannot become user '%s': %s", user, strerror(errno));
+    if (pw->pw_uid != 0 && setuid(0) == 0)
+        return err_set(info, ERR_DENIED, "root was not given up");
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* changing user sets it again */
+    return ERR_OK;
+}

@@ -1,0 +1,13 @@
+/* privdrop.h - give up root after binding. Call before any thread is started. */
+#ifndef LANYARD_NET_PRIVDROP_H
+#define LANYARD_NET_PRIVDROP_H
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+
+/* Becomes `user` (its primary group, no supplementary ones but those the account has). NULL or ""
+ * keeps the present user. Does nothing when not root, and checks that root cannot be regained.
+ * Errors: ERR_CONFIG for an unknown user, ERR_DENIED. */
+NODISCARD enum err privdrop_to(const char *user, struct err_info *info);
+
+#endif

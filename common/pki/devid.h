@@ -1,0 +1,31 @@
+/* devid.h - the device id: base32 of the first 20 bytes of SHA-256 over the SubjectPublicKeyInfo of
+ * the identity key. Whoever proves the key owns the id. Pure; any thread. */
+#ifndef LANYARD_PKI_DEVID_H
+#define LANYARD_PKI_DEVID_H
+
+#include <stdbool.h>
+
+#include <openssl/evp.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/base/span.h"
+
+#define DEVID_LEN 32 /* characters of [a-z2-7] */
+
+struct devid {
+    char text[DEVID_LEN + 1]; /* NUL-terminated */
+};
+
+/* The id of `key` (only its public half is looked at). Errors: ERR_CRYPTO, ERR_NOMEM. */
+NODISCARD enum err devid_from_key(struct devid *out, EVP_PKEY *key);
+
+/* Whether `text` is 32 characters of [a-z2-7], lower case. */
+bool devid_is_valid(struct span text);
+
+#define SPKI_HASH_LEN 32 /* bytes */
+
+/* SHA-256 over the DER SubjectPublicKeyInfo of `key`, all 32 bytes of it. */
+NODISCARD enum err devid_spki_hash(uint8_t out[SPKI_HASH_LEN], EVP_PKEY *key);
+
+#endif
