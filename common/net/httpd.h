@@ -26,7 +26,8 @@ struct httpd_limits {
     size_t body_max;        /* bytes; larger is 413 */
     size_t head_max;        /* bytes of request line and headers together; larger is 431 */
     int64_t request_ms;     /* first byte to last body byte, absolute; then 408 or a close */
-    int64_t idle_ms;        /* between requests, and for the TLS handshake */
+    int64_t idle_ms;        /* between requests; the TLS handshake has the lesser of this and
+                               request_ms */
     int64_t write_ms;       /* for the client to take a whole response */
     int64_t handler_ms;     /* for the handler to respond; then 503 is sent in its place */
     size_t connections_max; /* at once; more are closed at accept */
@@ -48,10 +49,12 @@ NODISCARD enum err httpd_new(struct httpd **out, struct loop *l, int fd, SSL_CTX
 /* Uses `tls` for connections accepted from now on; the present ones go on. */
 void httpd_set_tls(struct httpd *h, SSL_CTX *tls);
 
-/* Stops accepting; lets responses under way finish for at most `grace_ms`, then calls fn(arg). */
+/* Stops accepting; lets requests under way finish for at most `grace_ms`, then calls fn(arg), later
+ * and from the loop. fn may free the server. */
 void httpd_drain(struct httpd *h, int64_t grace_ms, void (*fn)(void *arg), void *arg);
 
-/* Closes everything at once. Requests still open get their on_gone call. */
+/* Closes everything at once. Requests still open get their on_gone call. Not from inside a handler
+ * or an on_gone call. NULL does nothing. */
 void httpd_free(struct httpd *h);
 
 /* Facts of the request, all borrowed until the response. */
@@ -64,7 +67,8 @@ struct span httpd_body(const struct httpd_req *r);
 const char *httpd_header(const struct httpd_req *r,
                          const char *name); /* any case; NULL when absent;
                                                a repeated one was refused
-                                               unless it is a list */
+                                               unless it is a list, whose
+                                               first part this is */
 const struct addr *httpd_peer(const struct httpd_req *r);
 EVP_PKEY *
 httpd_peer_key(const struct httpd_req *r); /* key the client proved by TLS; NULL when none */
@@ -85,8 +89,8 @@ void httpd_add_header(struct httpd_req *r, const char *name, const char *value);
 void httpd_respond(struct httpd_req *r, int status, const char *content_type, struct span body);
 
 /* An RFC 9457 problem document: `type` is a short name such as "csr-extra-name", sent as
- * "urn:lanyard:problem:<type>" (NULL: about:blank), `detail` a sentence. With `retry_after_s` above
- * 0 a Retry-After header is sent as well. Gives up `req`. */
+ * "urn:lanyard:problem:<type>" (NULL: about:blank), `detail` a sentence in UTF-8. With
+ * `retry_after_s` above 0 a Retry-After header is sent as well. Gives up `req`. */
 void httpd_problem(struct httpd_req *r, int status, const char *type, const char *detail,
                    int64_t retry_after_s);
 

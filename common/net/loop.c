@@ -1,6 +1,7 @@
 #include "common/net/loop.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include <event2/event.h>
@@ -56,6 +57,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 enum err loop_new(struct loop **out)
 {
     (void)evthread_use_pthreads();
+    (void)signal(SIGPIPE, SIG_IGN); /* a peer that closed is an error of a write, not our end */
     struct loop *l = calloc(1, sizeof *l);
     if (l == NULL)
         return ERR_NOMEM;

@@ -13,7 +13,8 @@
 struct event_base;
 struct loop; /* opaque */
 
-/* A new loop; the caller calls loop_free() after loop_run() has returned. Errors: ERR_NOMEM. */
+/* A new loop; the caller calls loop_free() after loop_run() has returned. Ignores SIGPIPE in the
+ * whole process: set it back before an exec. Errors: ERR_NOMEM. */
 NODISCARD enum err loop_new(struct loop **out);
 
 /* Frees the loop. Its timers, signals and watches must be gone before. Tasks still posted are

@@ -17,6 +17,8 @@ enum tls_peer {
 
 /* A server context for `key` and `chain` (leaf first; both only referenced, the caller keeps its
  * own references). ALPN: `alpn` is the one protocol offered, such as "http/1.1"; NULL takes none.
+ * The string must outlive the context: pass a literal. Sessions resume from a cache in memory with
+ * TLS_PEER_ANONYMOUS, and never with TLS_PEER_ANY_KEY: every connection proves its key.
  * The caller calls SSL_CTX_free(). Errors: ERR_CRYPTO when the key does not belong to the leaf,
  * ERR_NOMEM. */
 NODISCARD enum err tls_server_new(SSL_CTX **out, EVP_PKEY *key, STACK_OF(X509) * chain,
