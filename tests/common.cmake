@@ -2,3 +2,5 @@
 add_executable(httpd_server ${CMAKE_SOURCE_DIR}/tests/lib/httpd_server.c)
 set_target_properties(httpd_server PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 target_link_libraries(httpd_server PRIVATE httpd pki)
+
+unit_test(common/net/fetch DEPS fetch httpd pki)

@@ -48,7 +48,8 @@ struct fetch_result {
 NODISCARD enum err fetch_new(struct fetch **out, struct loop *l, const struct fetch_options *o,
                              struct err_info *info);
 
-/* Cancels what is under way (without callbacks) and frees the pool. */
+/* Cancels what is under way (without callbacks) and frees the pool. Not from inside a callback of
+ * one of its exchanges: loop_post() it. NULL does nothing. */
 void fetch_free(struct fetch *f);
 
 /* Starts an exchange. `fn` is called exactly once, later, from the loop, never from inside
@@ -60,7 +61,8 @@ NODISCARD enum err fetch_start(struct fetch *f, const struct fetch_request *r,
                                void (*fn)(void *arg, const struct fetch_result *res), void *arg,
                                struct fetch_op **op);
 
-/* Ends the exchange without a callback. NULL does nothing. */
+/* Ends the exchange without a callback; also from inside the callback of another one, but not from
+ * inside its own. NULL does nothing. */
 void fetch_cancel(struct fetch_op *op);
 
 /* A response header of any case, whitespace trimmed; NULL when absent; the last when repeated.
