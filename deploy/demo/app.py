@@ -27,6 +27,9 @@ PAGE = """<!DOCTYPE html>
 """
 
 
+TEXT = "Hello from the demo device: you reached a plain HTTP application at {host}.\n"
+
+
 class Page(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "demo"
@@ -37,9 +40,13 @@ class Page(http.server.BaseHTTPRequestHandler):
         if self.path != "/":
             self.send_error(404)
             return
-        body = PAGE.format(host=html.escape(self.headers.get("Host", "?"))).encode()
+        host = self.headers.get("Host", "?")
+        if "text/html" in self.headers.get("Accept", ""):
+            kind, body = "text/html", PAGE.format(host=html.escape(host)).encode()
+        else:  # curl and the like: one line to read in a terminal
+            kind, body = "text/plain", TEXT.format(host=host).encode()
         self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "GET":
