@@ -1,0 +1,15 @@
+# The unit tests once more under valgrind, which sees what AddressSanitizer does not: reads of memory
+# that was never written. Included last, so that every part's tests are known.
+find_program(VALGRIND valgrind)
+if(VALGRIND AND NOT LANYARD_SANITIZE)
+    get_property(targets DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} PROPERTY BUILDSYSTEM_TARGETS)
+    foreach(target ${targets})
+        if(target MATCHES "^unit_" AND NOT target IN_LIST MEMCHECK_EXCLUDED)
+            string(REPLACE "unit_" "" name ${target})
+            add_test(NAME memcheck/${name}
+                COMMAND ${VALGRIND} -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite
+                    --trace-children=no $<TARGET_FILE:${target}>)
+            set_tests_properties(memcheck/${name} PROPERTIES TIMEOUT 300 LABELS memcheck)
+        endif()
+    endforeach()
+endif()
