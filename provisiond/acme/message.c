@@ -1,0 +1,333 @@
+#include "provisiond/acme/message.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "common/base/b64url.h"
+
+#define ERROR_URN "urn:ietf:params:acme:error:"
+#define CHALLENGES_MAX 32 /* of one authorisation, looked at */
+
+bool message_url_ok(const char *url)
+{
+    static const char SCHEME[] = "https://";
+    size_t len = strnlen(url, ISSUER_URL_MAX);
+    if (len == ISSUER_URL_MAX || strncasecmp(url, SCHEME, sizeof SCHEME - 1) != 0)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (url[i] <= ' ' || url[i] > '~' || strchr("\"\\<>^`{|}", url[i]) != NULL)
+            return false;
+    const char *host = url + sizeof SCHEME - 1;
+    size_t host_len = strcspn(host, "/?#");
+    return host_len > 0 && host[0] != ':' && memchr(host, '@', host_len) == NULL;
+}
+
+/* jansson recurses: bound the depth before it sees the text. */
+static bool depth_ok(struct span body)
+{
+    unsigned depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < body.len; i++) {
+        uint8_t c = body.p[i];
+        if (in_string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > MESSAGE_DEPTH_MAX)
+                return false;
+        } else if ((c == '}' || c == ']') && depth > 0) {
+            depth--;
+        }
+    }
+    return true;
+}
+
+/* An object; the caller calls json_decref(). */
+static enum err parse_object(struct span body, json_t **out, struct err_info *info)
+{
+    json_error_t why;
+    if (body.len > MESSAGE_MAX || !depth_ok(body))
+        return err_set(info, ERR_LIMIT, "the CA's answer is too large or too deep");
+    json_t *root = json_loadb((const char *)(body.len > 0 ? body.p : (const uint8_t *)""), body.len,
+                              JSON_REJECT_DUPLICATES, &why);
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return err_set(info, ERR_INVALID, "the CA's answer is not a JSON object");
+    }
+    *out = root;
+    return ERR_OK;
+}
+
+/* Copies a URL member; one that is absent or null leaves "". */
+static enum err get_url(const json_t *obj, const char *key, char out[ISSUER_URL_MAX], bool required,
+                        struct err_info *info)
+{
+    const json_t *value = json_object_get(obj, key);
+    out[0] = 0;
+    if (value == NULL || json_is_null(value))
+        return required ? err_set(info, ERR_INVALID, "the CA's answer has no \"%s\"", key) : ERR_OK;
+    if (!json_is_string(value) || !message_url_ok(json_string_value(value)))
+        return err_set(info, ERR_INVALID, "the CA's \"%s\" is no https URL of up to %d bytes", key,
+                       ISSUER_URL_MAX - 1);
+    memcpy(out, json_string_value(value), json_string_length(value) + 1);
+    return ERR_OK;
+}
+
+static enum err get_status(const json_t *obj, enum issuer_status *out, struct err_info *info)
+{
+    static const struct {
+        const char *word;
+        enum issuer_status status;
+    } WORDS[] = {
+        { "pending", ISSUER_PENDING },       { "ready", ISSUER_READY },
+        { "processing", ISSUER_PROCESSING }, { "valid", ISSUER_VALID },
+        { "invalid", ISSUER_INVALID },       { "deactivated", ISSUER_INVALID },
+        { "expired", ISSUER_INVALID },       { "revoked", ISSUER_INVALID },
+    };
+    const char *text = json_string_value(json_object_get(obj, "status"));
+    if (text == NULL)
+        return err_set(info, ERR_INVALID, "the CA's answer has no \"status\"");
+    *out = ISSUER_OTHER;
+    for (size_t i = 0; i < ARRAY_LEN(WORDS); i++)
+        if (strcmp(text, WORDS[i].word) == 0)
+            *out = WORDS[i].status;
+    return ERR_OK;
+}
+
+/* Text for the log and the operator: cut, and every byte that is not printable ASCII as '?'. */
+static void copy_text(char *out, size_t cap, const char *text)
+{
+    size_t i;
+    for (i = 0; text != NULL && text[i] != 0 && i + 1 < cap; i++)
+        out[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+    out[i] = 0;
+}
+
+static void copy_type(char out[ERRORS_TYPE_MAX], const json_t *problem)
+{
+    const char *type = json_string_value(json_object_get(problem, "type"));
+    if (type != NULL && strncmp(type, ERROR_URN, strlen(ERROR_URN)) == 0)
+        copy_text(out, ERRORS_TYPE_MAX, type + strlen(ERROR_URN));
+    else
+        out[0] = 0;
+}
+
+static void read_problem(const json_t *obj, int status, struct errors_problem *out)
+{
+    memset(out, 0, sizeof *out);
+    out->status = status;
+    copy_type(out->type, obj);
+    copy_text(out->detail, sizeof out->detail, json_string_value(json_object_get(obj, "detail")));
+    const json_t *subs = json_object_get(obj, "subproblems");
+    for (size_t i = 0; i < json_array_size(subs) && out->n_sub < ERRORS_SUBPROBLEMS_MAX; i++)
+        copy_type(out->sub_type[out->n_sub++], json_array_get(subs, i));
+}
+
+/* The "error" member of an order or a challenge. */
+static bool read_error(const json_t *obj, struct errors_problem *out)
+{
+    const json_t *error = json_object_get(obj, "error");
+    if (!json_is_object(error))
+        return false;
+    read_problem(error, 0, out);
+    return true;
+}
+
+void message_parse_problem(struct span body, int status, struct errors_problem *out)
+{
+    json_t *root = NULL;
+    memset(out, 0, sizeof *out);
+    out->status = status;
+    if (parse_object(body, &root, NULL) == ERR_OK)
+        read_problem(root, status, out);
+    json_decref(root);
+}
+
+enum err message_parse_directory(struct span body, struct message_directory *out,
+                                 struct err_info *info)
+{
+    json_t *root = NULL;
+    memset(out, 0, sizeof *out);
+    enum err e = parse_object(body, &root, info);
+    if (e == ERR_OK)
+        e = get_url(root, "newNonce", out->new_nonce, true, info);
+    if (e == ERR_OK)
+        e = get_url(root, "newAccount", out->new_account, true, info);
+    if (e == ERR_OK)
+        e = get_url(root, "newOrder", out->new_order, true, info);
+    if (e == ERR_OK) {
+        const json_t *meta = json_object_get(root, "meta");
+        out->eab_required = json_is_true(json_object_get(meta, "externalAccountRequired"));
+        copy_text(out->terms, sizeof out->terms,
+                  json_string_value(json_object_get(meta, "termsOfService")));
+    }
+    json_decref(root);
+    return e;
+}
+
+static enum err read_authz_urls(const json_t *list, struct message_order *out,
+                                struct err_info *info)
+{
+    size_t n = json_array_size(list);
+    if (n > ISSUER_NAMES_MAX)
+        return err_set(info, ERR_LIMIT, "the CA's order has %zu authorisations", n);
+    if (n == 0 && out->status == ISSUER_PENDING)
+        return err_set(info, ERR_INVALID, "the CA's order is pending without an authorisation");
+    for (size_t i = 0; i < n; i++) {
+        const char *url = json_string_value(json_array_get(list, i));
+        if (url == NULL || !message_url_ok(url))
+            return err_set(info, ERR_INVALID, "the CA's order has a bad authorisation URL");
+        memcpy(out->authz_url[i], url, strlen(url) + 1);
+    }
+    out->n_authz = n;
+    return ERR_OK;
+}
+
+enum err message_parse_order(struct span body, struct message_order *out, struct err_info *info)
+{
+    json_t *root = NULL;
+    memset(out, 0, sizeof *out);
+    enum err e = parse_object(body, &root, info);
+    if (e == ERR_OK)
+        e = get_status(root, &out->status, info);
+    if (e == ERR_OK)
+        e = get_url(root, "finalize", out->finalize_url,
+                    out->status == ISSUER_PENDING || out->status == ISSUER_READY, info);
+    if (e == ERR_OK)
+        e = get_url(root, "certificate", out->certificate_url, out->status == ISSUER_VALID, info);
+    if (e == ERR_OK)
+        e = read_authz_urls(json_object_get(root, "authorizations"), out, info);
+    if (e == ERR_OK)
+        out->has_error = read_error(root, &out->error);
+    json_decref(root);
+    return e;
+}
+
+static bool token_ok(const char *token)
+{
+    size_t len = strnlen(token, ISSUER_TOKEN_MAX);
+    return len > 0 && len < ISSUER_TOKEN_MAX &&
+           strspn(token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == len;
+}
+
+/* A challenge that can be answered: with a URL and, where `need_token`, a token. */
+static enum err read_challenge(const json_t *obj, struct message_challenge *out, bool need_token,
+                               struct err_info *info)
+{
+    memset(out, 0, sizeof *out);
+    enum err e = get_status(obj, &out->status, info);
+    if (e == ERR_OK)
+        e = get_url(obj, "url", out->url, true, info);
+    if (e != ERR_OK)
+        return e;
+    const char *token = json_string_value(json_object_get(obj, "token"));
+    if (token != NULL && token_ok(token))
+        memcpy(out->token, token, strlen(token) + 1);
+    else if (need_token)
+        return err_set(info, ERR_INVALID, "the CA's challenge has no usable token");
+    out->has_error = read_error(obj, &out->error);
+    return ERR_OK;
+}
+
+enum err message_parse_authz(struct span body, struct message_authz *out, struct err_info *info)
+{
+    json_t *root = NULL;
+    memset(out, 0, sizeof *out);
+    enum err e = parse_object(body, &root, info);
+    if (e == ERR_OK)
+        e = get_status(root, &out->status, info);
+    const json_t *list = json_object_get(root, "challenges");
+    size_t n = json_array_size(list);
+    for (size_t i = 0; e == ERR_OK && i < n && i < CHALLENGES_MAX && !out->has_dns01; i++) {
+        const json_t *item = json_array_get(list, i);
+        const char *type = json_string_value(json_object_get(item, "type"));
+        if (type == NULL || strcmp(type, "dns-01") != 0)
+            continue;
+        /* in a finished authorisation nobody will answer it any more */
+        e = read_challenge(item, &out->dns01, out->status == ISSUER_PENDING, info);
+        out->has_dns01 = e == ERR_OK;
+    }
+    json_decref(root);
+    return e;
+}
+
+enum err message_parse_challenge(struct span body, struct message_challenge *out,
+                                 struct err_info *info)
+{
+    json_t *root = NULL;
+    enum err e = parse_object(body, &root, info);
+    if (e == ERR_OK)
+        e = read_challenge(root, out, false, info);
+    json_decref(root);
+    return e;
+}
+
+enum err message_parse_account(struct span body, enum issuer_status *out, struct err_info *info)
+{
+    json_t *root = NULL;
+    enum issuer_status status;
+    enum err e = parse_object(body, &root, info);
+    if (e == ERR_OK)
+        e = get_status(root, &status, info);
+    if (e == ERR_OK)
+        *out = status;
+    json_decref(root);
+    return e;
+}
+
+/* Appends `root` as text and gives it up. */
+static enum err write_json(struct buf *out, json_t *root)
+{
+    char *text = root == NULL ? NULL : json_dumps(root, JSON_COMPACT);
+    json_decref(root);
+    if (text == NULL)
+        return ERR_NOMEM;
+    buf_add_str(out, text);
+    free(text);
+    return buf_error(out);
+}
+
+enum err message_new_account(struct buf *out, const char *contact, struct span eab)
+{
+    json_error_t why;
+    json_t *root = json_pack("{s:b}", "termsOfServiceAgreed", 1);
+    bool ok = root != NULL;
+    if (ok && contact != NULL)
+        ok = json_object_set_new(root, "contact",
+                                 json_pack("[o]", json_sprintf("mailto:%s", contact))) == 0;
+    if (ok && eab.len > 0)
+        ok = json_object_set_new(root, "externalAccountBinding",
+                                 json_loadb((const char *)eab.p, eab.len, 0, &why)) == 0;
+    if (!ok) {
+        json_decref(root);
+        return ERR_INVALID;
+    }
+    return write_json(out, root);
+}
+
+enum err message_new_order(struct buf *out, const char *const *names, size_t n_names)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n_names; i++) {
+        if (json_array_append_new(list, json_pack("{s:s,s:s}", "type", "dns", "value", names[i])) !=
+            0) {
+            json_decref(list);
+            return ERR_INVALID;
+        }
+    }
+    return write_json(out, json_pack("{s:o}", "identifiers", list));
+}
+
+enum err message_finalize(struct buf *out, struct span csr_der)
+{
+    buf_add_str(out, "{\"csr\":\"");
+    b64url_append(out, csr_der);
+    buf_add_str(out, "\"}");
+    return buf_error(out);
+}
