@@ -28,6 +28,7 @@ struct conf {
 /* libconfuse's callbacks carry no context: the parse in progress on this thread. */
 static _Thread_local struct conf *parsing;
 
+static void on_error(cfg_t *cfg, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
     struct conf *c = parsing;

@@ -75,6 +75,7 @@ static void ask_for_key(SSL_CTX *ctx)
 
 static bool configure(SSL_CTX *ctx, enum tls_peer peer)
 {
+    char groups[] = GROUPS; /* OpenSSL's macro casts const away */
     int lowest = peer == TLS_PEER_ANY_KEY ? TLS1_3_VERSION : TLS1_2_VERSION;
     (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                        SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE |
@@ -83,7 +84,7 @@ static bool configure(SSL_CTX *ctx, enum tls_peer peer)
                                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     return SSL_CTX_set_min_proto_version(ctx, lowest) == 1 &&
            SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) == 1 &&
-           SSL_CTX_set1_groups_list(ctx, GROUPS) == 1 &&
+           SSL_CTX_set1_groups_list(ctx, groups) == 1 &&
            SSL_CTX_set_session_id_context(ctx, SESSION_CONTEXT, sizeof SESSION_CONTEXT - 1) == 1;
 }
 
