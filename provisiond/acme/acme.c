@@ -45,6 +45,19 @@ static void describe_lost(struct issuer_reply *reply, bool has_error,
 
 /* --- orders ---------------------------------------------------------------------------------- */
 
+/* Some CAs shuffle the list in every reply: sorted, an index into it keeps its meaning. */
+static void sort_authz_urls(struct message_order *m)
+{
+    char tmp[ISSUER_URL_MAX];
+    for (size_t i = 1; i < m->n_authz; i++) {
+        for (size_t k = i; k > 0 && strcmp(m->authz_url[k - 1], m->authz_url[k]) > 0; k--) {
+            memcpy(tmp, m->authz_url[k], sizeof tmp);
+            memcpy(m->authz_url[k], m->authz_url[k - 1], sizeof tmp);
+            memcpy(m->authz_url[k - 1], tmp, sizeof tmp);
+        }
+    }
+}
+
 static void fill_order(struct issuer_order *out, const struct message_order *m)
 {
     out->status = m->status;
@@ -68,6 +81,7 @@ static void on_order(void *arg, const struct conn_reply *reply)
             order.reply.verdict = ISSUER_RETRY;
             (void)err_set(&order.reply.info, ERR_REMOTE, "the CA did not say the order's URL");
         } else if (message_parse_order(reply->body, &m, &order.reply.info) == ERR_OK) {
+            sort_authz_urls(&m);
             fill_order(&order, &m);
         } else {
             order.reply.verdict = ISSUER_RETRY;
