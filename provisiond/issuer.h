@@ -1,9 +1,10 @@
-/* issuer.h - a certificate authority as the order engine sees it, step by step, so that each step can
- * be written down before it is taken. acme/ speaks to any RFC 8555 CA; local.c is a private CA that
- * needs no challenge. One loop, its thread.
+/* issuer.h - a certificate authority as the order engine sees it, step by step, so that each step
+ * can be written down before it is taken. acme/ speaks to any RFC 8555 CA; local.c is a private CA
+ * that needs no challenge. One loop, its thread.
  *
- * Every call ends in exactly one callback, later, from the loop (never from inside the call), unless
- * the issuer is freed first; there is no cancelling: a caller that lost interest ignores the reply. */
+ * Every call ends in exactly one callback, later, from the loop (never from inside the call),
+ * unless the issuer is freed first; there is no cancelling: a caller that lost interest ignores the
+ * reply. */
 #ifndef LANYARD_PROVISIOND_ISSUER_H
 #define LANYARD_PROVISIOND_ISSUER_H
 
@@ -39,12 +40,12 @@ struct issuer_reply {
 };
 
 enum issuer_status { /* the RFC's words [RFC 8555 s7.1.6] */
-    ISSUER_PENDING,
-    ISSUER_READY,
-    ISSUER_PROCESSING,
-    ISSUER_VALID,
-    ISSUER_INVALID,
-    ISSUER_OTHER, /* anything unknown: wait */
+                     ISSUER_PENDING,
+                     ISSUER_READY,
+                     ISSUER_PROCESSING,
+                     ISSUER_VALID,
+                     ISSUER_INVALID,
+                     ISSUER_OTHER, /* anything unknown: wait */
 };
 
 struct issuer_order {
@@ -54,7 +55,7 @@ struct issuer_order {
     char finalize_url[ISSUER_URL_MAX];
     char certificate_url[ISSUER_URL_MAX]; /* "" until valid */
     size_t n_authz;
-    char authz_url[ISSUER_NAMES_MAX][ISSUER_URL_MAX];
+    char authz_url[ISSUER_NAMES_MAX][ISSUER_URL_MAX]; /* sorted: the same in every reply */
 };
 
 struct issuer_authz {
@@ -62,10 +63,11 @@ struct issuer_authz {
     enum issuer_status status; /* of the authorisation */
     bool has_dns01;
     enum issuer_status challenge_status;
-    bool challenge_failed; /* the challenge has an error, whatever its status: Caddy leaves a failed
-                              one "pending" [facts of CAs] */
+    bool challenge_failed; /* the CA has given it up: "invalid", or "pending" with an error, as
+                              Caddy leaves it; not "processing", where it may be tried again */
     char challenge_url[ISSUER_URL_MAX];
-    char txt_value[44]; /* base64url of SHA-256 of the key authorisation: the TXT value, NUL-ended */
+    char
+        txt_value[44]; /* base64url of SHA-256 of the key authorisation: the TXT value, NUL-ended */
 };
 
 struct issuer_chain {
@@ -80,7 +82,8 @@ typedef void issuer_authz_fn(void *arg, const struct issuer_authz *authz);
 typedef void issuer_chain_fn(void *arg, const struct issuer_chain *chain);
 
 struct issuer_ops {
-    /* A new order for 1..ISSUER_NAMES_MAX DNS names. May come back READY (authorisations reused). */
+    /* A new order for 1..ISSUER_NAMES_MAX DNS names. May come back READY (authorisations reused).
+     */
     void (*order_new)(struct issuer *is, const char *const *names, size_t n_names,
                       issuer_order_fn *fn, void *arg);
     /* The order as it stands now. */
@@ -92,7 +95,8 @@ struct issuer_ops {
                             void *arg);
     void (*finalize)(struct issuer *is, const struct issuer_order *order, struct span csr_der,
                      issuer_order_fn *fn, void *arg);
-    void (*download)(struct issuer *is, const char *certificate_url, issuer_chain_fn *fn, void *arg);
+    void (*download)(struct issuer *is, const char *certificate_url, issuer_chain_fn *fn,
+                     void *arg);
     void (*free)(struct issuer *is);
 };
 
