@@ -4,3 +4,4 @@ set_target_properties(httpd_server PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_B
 target_link_libraries(httpd_server PRIVATE httpd pki)
 
 unit_test(common/net/fetch DEPS fetch httpd pki)
+unit_test(common/net/resolve DEPS resolve)

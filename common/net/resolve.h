@@ -3,6 +3,7 @@
 #ifndef LANYARD_NET_RESOLVE_H
 #define LANYARD_NET_RESOLVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,13 +26,15 @@ struct resolve_result {
 };
 
 /* Asks `server` for the TXT records of `name`. `fn` is called exactly once, later, from the loop.
- * *op (optional) can be given to resolve_cancel() until then. Errors: ERR_NOMEM, ERR_INVALID. */
+ * *op (optional) can be given to resolve_cancel() until then. Errors: ERR_NOMEM, ERR_INVALID for a
+ * name with anything but letters, digits, - and _ in its labels. */
 NODISCARD enum err resolve_txt(struct loop *l, const struct addr *server, const char *name,
                                int64_t timeout_ms,
                                void (*fn)(void *arg, const struct resolve_result *res), void *arg,
                                struct resolve_op **op);
 
-/* Ends the question without a callback. NULL does nothing. */
+/* Ends the question without a callback; also from inside the callback of another one, but not from
+ * inside its own. NULL does nothing. */
 void resolve_cancel(struct resolve_op *op);
 
 #endif
