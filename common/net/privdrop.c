@@ -4,8 +4,9 @@
 #include <grp.h>
 #include <pwd.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
+
+#include "common/base/secret.h"
 
 enum err privdrop_to(const char *user, struct err_info *info)
 {
@@ -20,6 +21,6 @@ enum err privdrop_to(const char *user, struct err_info *info)
         return err_set(info, ERR_DENIED, "cannot become user '%s': %s", user, strerror(errno));
     if (pw->pw_uid != 0 && setuid(0) == 0)
         return err_set(info, ERR_DENIED, "root was not given up");
-    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* changing user sets it again */
+    secret_harden_process(); /* changing user made the process dumpable again */
     return ERR_OK;
 }

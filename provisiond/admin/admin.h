@@ -1,0 +1,25 @@
+/* admin.h - the subcommands that work on the database of a configuration, beside a running service or
+ * without one. Each prints to standard output and returns the exit status: 0, 1 when the thing asked
+ * for is not there, 2 for a wrong call. Blocking. */
+#ifndef LANYARD_PROVISIOND_ADMIN_ADMIN_H
+#define LANYARD_PROVISIOND_ADMIN_ADMIN_H
+
+#include "provisiond/config.h"
+#include "provisiond/store/sql.h"
+
+struct admin {
+    const struct config *config;
+    struct sql *db;
+};
+
+/* argv[0] is the verb after "token" or "device". */
+int admin_token(const struct admin *a, int argc, char **argv);
+int admin_device(const struct admin *a, int argc, char **argv);
+
+/* Says on standard error what is wrong with the call, and returns 2. */
+int admin_usage(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* Ends a command that may have failed: prints the sentence, returns 0, 1 or 2. */
+int admin_end(enum err e, const struct err_info *info);
+
+#endif

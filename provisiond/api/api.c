@@ -1,0 +1,183 @@
+#include "provisiond/api/api.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "provisiond/api/call.h"
+
+#define ENROLL_SLOTS 16384
+#define REQUEST_SLOTS 65536
+#define REQUEST_BURST 30     /* requests of one identity at once ... */
+#define REQUEST_EVERY_MS 1000 /* ... and one a second in the long run */
+
+enum rule {
+    RULE_NONE = 0, /* forgotten: the program does not start */
+    RULE_IDENTITY, /* any P-256 key, admitted or not */
+    RULE_DEVICE,   /* as RULE_IDENTITY here; the route's transaction checks that it is admitted */
+};
+
+struct route {
+    const char *method, *path;
+    enum rule rule;
+    void (*fn)(struct call *c);
+};
+
+static const struct route ROUTES[] = {
+    { "POST", "/v1/enroll", RULE_IDENTITY, post_enroll },
+    { "POST", "/v1/certificate", RULE_DEVICE, post_certificate },
+    { "GET", "/v1/certificate", RULE_DEVICE, get_certificate },
+    { "DELETE", "/v1/device", RULE_DEVICE, delete_device },
+};
+
+enum err api_new(struct api **out, const struct api_parts *parts, struct err_info *info)
+{
+    for (size_t i = 0; i < ARRAY_LEN(ROUTES); i++) {
+        if (ROUTES[i].rule == RULE_NONE)
+            return err_set(info, ERR_ILLEGAL, "route %s has no rule of who may call it: a defect",
+                           ROUTES[i].path);
+    }
+    struct api *a = calloc(1, sizeof *a);
+    if (a == NULL)
+        return err_set(info, ERR_NOMEM, "out of memory");
+    int64_t per_hour = parts->config->enroll_per_hour;
+    struct gcra_rate enroll = { 3600000 / per_hour > 0 ? 3600000 / per_hour : 1, per_hour };
+    struct gcra_rate request = { REQUEST_EVERY_MS, REQUEST_BURST };
+    a->parts = *parts;
+    enum err e = gcra_table_new(&a->enroll_limit, ENROLL_SLOTS, enroll);
+    if (e == ERR_OK)
+        e = gcra_table_new(&a->request_limit, REQUEST_SLOTS, request);
+    if (e != ERR_OK) {
+        api_free(a);
+        return err_set(info, e, "out of memory");
+    }
+    *out = a;
+    return ERR_OK;
+}
+
+void api_free(struct api *a)
+{
+    if (a == NULL)
+        return;
+    gcra_table_free(a->enroll_limit);
+    gcra_table_free(a->request_limit);
+    free(a);
+}
+
+static const struct route *find_route(struct httpd_req *r, bool *path_known)
+{
+    *path_known = false;
+    for (size_t i = 0; i < ARRAY_LEN(ROUTES); i++) {
+        if (strcmp(ROUTES[i].path, httpd_path(r)) != 0)
+            continue;
+        *path_known = true;
+        if (strcmp(ROUTES[i].method, httpd_method(r)) == 0)
+            return &ROUTES[i];
+    }
+    return NULL;
+}
+
+static void on_gone(void *arg)
+{
+    struct call *c = arg;
+    c->req = NULL;
+    if (c->waiting)
+        call_respond(c, 0, NULL, (struct span){ NULL, 0 }); /* nobody waits: only frees */
+}
+
+/* The caller's identity from the key of the connection. */
+static enum err identify(struct call *c)
+{
+    char group[32] = "";
+    size_t len;
+    EVP_PKEY *key = httpd_peer_key(c->req);
+    if (key == NULL)
+        return ERR_DENIED;
+    if (!EVP_PKEY_is_a(key, "EC") ||
+        EVP_PKEY_get_group_name(key, group, sizeof group, &len) != 1 ||
+        strcmp(group, "prime256v1") != 0)
+        return ERR_RANGE;
+    enum err e = devid_spki_hash(c->spki_sha256, key);
+    return e == ERR_OK ? devid_from_key(&c->id, key) : e;
+}
+
+static void dispatch(struct api *a, struct httpd_req *r, const struct route *route)
+{
+    struct call *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        httpd_problem(r, 503, "unavailable", "out of memory: try again", 10);
+        return;
+    }
+    c->api = a;
+    c->req = r;
+    buf_init(&c->chain, 128 * 1024);
+    httpd_on_gone(r, on_gone, c);
+    enum err e = identify(c);
+    if (e == ERR_DENIED) {
+        call_problem(c, 403, "no-identity",
+                     "connect with a certificate over the device's identity key", 0);
+        return;
+    }
+    if (e != ERR_OK) {
+        call_problem(c, 403, "identity-key-type", "the identity key must be an EC P-256 key", 0);
+        return;
+    }
+    int64_t wait_ms = gcra_table_take(a->request_limit, span_str(c->id.text), clock_mono_ms());
+    if (wait_ms > 0) {
+        call_problem(c, 429, "rate-limited", "too many requests of this device", wait_ms / 1000 + 1);
+        return;
+    }
+    route->fn(c);
+}
+
+void api_on_device_request(void *api, struct httpd_req *r)
+{
+    bool path_known;
+    const struct route *route = find_route(r, &path_known);
+    if (route != NULL)
+        dispatch(api, r, route);
+    else if (path_known)
+        httpd_problem(r, 405, "method", "this resource does not know that method", 0);
+    else
+        httpd_problem(r, 404, "no-such-resource", "there is nothing at this path", 0);
+}
+
+static enum err run_health(struct job *j, void *ctx)
+{
+    struct sql_query q;
+    sql_begin(&q, ctx, "SELECT count(*) FROM schema_version");
+    return sql_end(&q, NULL, &j->info);
+}
+
+static void on_health(struct job *j, enum err e)
+{
+    struct call *c = (struct call *)j;
+    if (e == ERR_OK)
+        call_respond(c, 200, "text/plain", span_str("ready\n"));
+    else
+        call_store_failed(c, e);
+}
+
+void api_on_public_request(void *api, struct httpd_req *r)
+{
+    if (strcmp(httpd_method(r), "GET") != 0 && strcmp(httpd_method(r), "HEAD") != 0) {
+        httpd_problem(r, 405, "method", "only GET is known here", 0);
+    } else if (strcmp(httpd_path(r), "/healthz") == 0) {
+        httpd_respond(r, 200, "text/plain", span_str("alive\n"));
+    } else if (strcmp(httpd_path(r), "/readyz") == 0) {
+        struct call *c = calloc(1, sizeof *c);
+        if (c == NULL) {
+            httpd_problem(r, 503, "unavailable", "out of memory: try again", 10);
+            return;
+        }
+        c->api = api;
+        c->req = r;
+        buf_init(&c->chain, 0);
+        httpd_on_gone(r, on_gone, c);
+        call_store(c, run_health, on_health);
+    } else {
+        httpd_problem(r, 404, "no-such-resource", "there is nothing at this path", 0);
+    }
+}

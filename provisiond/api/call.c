@@ -1,0 +1,94 @@
+#include "provisiond/api/call.h"
+
+#include <stdlib.h>
+
+#include "common/base/log.h"
+
+void call_start_waiting(struct call *c)
+{
+    c->prev = NULL;
+    c->next = c->api->waiters;
+    if (c->next != NULL)
+        c->next->prev = c;
+    c->api->waiters = c;
+    c->waiting = true;
+}
+
+void call_stop_waiting(struct call *c)
+{
+    if (!c->waiting)
+        return;
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        c->api->waiters = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    c->waiting = false;
+    loop_timer_cancel(c->timer);
+}
+
+static void call_free(struct call *c)
+{
+    call_stop_waiting(c);
+    loop_timer_free(c->timer);
+    buf_clear(&c->chain);
+    buf_clear(&c->body);
+    free(c);
+}
+
+void call_store(struct call *c, enum err (*run)(struct job *j, void *ctx),
+                void (*done)(struct job *j, enum err e))
+{
+    c->job.run = run;
+    c->job.done = done;
+    jobs_submit(c->api->parts.store, &c->job);
+}
+
+void call_respond(struct call *c, int status, const char *type, struct span body)
+{
+    if (c->req != NULL)
+        httpd_respond(c->req, status, type, body);
+    call_free(c);
+}
+
+void call_problem(struct call *c, int status, const char *type, const char *detail,
+                  int64_t retry_after_s)
+{
+    if (c->req != NULL)
+        httpd_problem(c->req, status, type, detail, retry_after_s);
+    call_free(c);
+}
+
+void call_store_failed(struct call *c, enum err e)
+{
+    log_error("%s", c->job.info.text);
+    if (e == ERR_UNAVAILABLE || e == ERR_NOMEM)
+        call_problem(c, 503, "unavailable", "the service cannot reach its database: try again", 10);
+    else
+        call_problem(c, 500, NULL, "the service failed: its log says why", 60);
+}
+
+enum err call_check_device(struct call *c, struct sql *db, int64_t now_s)
+{
+    enum err e = device_get(db, c->id.text, &c->device, &c->job.info);
+    if (e != ERR_OK)
+        return e;
+    if (c->device.state == DEVICE_FORGOTTEN)
+        return ERR_NOTFOUND;
+    if (c->device.state != DEVICE_ACTIVE)
+        return ERR_DENIED;
+    return device_touch(db, c->id.text, now_s, &c->job.info);
+}
+
+bool call_device_refused(struct call *c, enum err e)
+{
+    if (e == ERR_NOTFOUND)
+        call_problem(c, 403, "not-enrolled", "this device is not enrolled: POST /v1/enroll first",
+                     0);
+    else if (e == ERR_DENIED)
+        call_problem(c, 403, "suspended", "this device is suspended by the operator", 86400);
+    else
+        return false;
+    return true;
+}

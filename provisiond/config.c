@@ -1,0 +1,408 @@
+#include "provisiond/config.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "common/conf/conf.h"
+
+#define ZONE_NAME_MAX 180 /* bytes: leaves room for _acme-challenge, the id and the dots in 253 */
+#define DAY_S 86400
+
+static cfg_opt_t issuer_opts[] = {
+    CFG_STR("type", NULL, CFGF_NONE),        CFG_STR("directory", NULL, CFGF_NONE),
+    CFG_STR("ca_file", NULL, CFGF_NONE),     CFG_STR("contact", NULL, CFGF_NONE),
+    CFG_STR("account_key", NULL, CFGF_NONE), CFG_STR("eab_kid", NULL, CFGF_NONE),
+    CFG_STR("eab_hmac_file", NULL, CFGF_NONE), CFG_STR("dir", NULL, CFGF_NONE),
+    CFG_INT("validity_days", 90, CFGF_NONE), CFG_END(),
+};
+
+static cfg_opt_t zone_opts[] = {
+    CFG_STR_LIST("issuers", NULL, CFGF_NONE),     CFG_STR("enroll", "token", CFGF_NONE),
+    CFG_STR("challenges", NULL, CFGF_NONE),       CFG_STR_LIST("nameservers", NULL, CFGF_NONE),
+    CFG_STR("tag_keys", NULL, CFGF_NONE),         CFG_STR("factory_ca", NULL, CFGF_NONE),
+    CFG_BOOL("bare_name", cfg_false, CFGF_NONE),  CFG_END(),
+};
+
+static cfg_opt_t root_opts[] = {
+    CFG_STR("store", NULL, CFGF_NONE),
+    CFG_STR("listen_device", "127.0.0.1:8443", CFGF_NONE),
+    CFG_STR("listen_public", NULL, CFGF_NONE),
+    CFG_STR("metrics", NULL, CFGF_NONE),
+    CFG_STR("tls_cert", NULL, CFGF_NONE),
+    CFG_STR("tls_key", NULL, CFGF_NONE),
+    CFG_STR_LIST("server_names", NULL, CFGF_NONE),
+    CFG_STR("user", NULL, CFGF_NONE),
+    CFG_STR("log_level", "info", CFGF_NONE),
+    CFG_INT("orders_per_day", 20, CFGF_NONE),
+    CFG_INT("enroll_per_hour", 60, CFGF_NONE),
+    CFG_SEC("issuer", issuer_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+    CFG_SEC("zone", zone_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+    CFG_END(),
+};
+
+struct reader {
+    struct conf *conf;
+    struct config *out;
+    struct err_info *info;
+};
+
+#define FAIL(r, sec, key, ...) conf_fail((r)->conf, (sec), (key), (r)->info, __VA_ARGS__)
+
+static enum err no_memory(struct reader *r)
+{
+    return err_set(r->info, ERR_NOMEM, "out of memory");
+}
+
+/* Copies a string option; an unset one stays NULL. */
+static enum err copy(struct reader *r, cfg_t *sec, const char *key, char **out)
+{
+    const char *v = cfg_getstr(sec, key);
+    if (v == NULL)
+        return ERR_OK;
+    if (v[0] == 0)
+        return FAIL(r, sec, key, "is empty: give it a value or leave it out");
+    *out = strdup(v);
+    return *out != NULL ? ERR_OK : no_memory(r);
+}
+
+static enum err copy_path(struct reader *r, cfg_t *sec, const char *key, char **out)
+{
+    char *v = NULL;
+    enum err e = copy(r, sec, key, &v);
+    if (e == ERR_OK && v != NULL) {
+        *out = conf_path(r->conf, v);
+        e = *out != NULL ? ERR_OK : no_memory(r);
+    }
+    free(v);
+    return e;
+}
+
+/* A path that must be readable now, not at the first use. */
+static enum err copy_file(struct reader *r, cfg_t *sec, const char *key, char **out)
+{
+    enum err e = copy_path(r, sec, key, out);
+    if (e == ERR_OK && *out != NULL && access(*out, R_OK) != 0)
+        e = FAIL(r, sec, key, "cannot read %s: check that it is there and who may read it", *out);
+    return e;
+}
+
+static enum err copy_store(struct reader *r, cfg_t *sec, const char *key, char **out)
+{
+    const char *v = cfg_getstr(sec, key);
+    if (v == NULL)
+        return ERR_OK;
+    if (strncmp(v, "postgresql:", 11) == 0)
+        return FAIL(r, sec, key, "PostgreSQL is not supported by this version: write sqlite:PATH");
+    if (strncmp(v, "sqlite:", 7) != 0 || v[7] == 0)
+        return FAIL(r, sec, key, "'%s' is no store: write sqlite:PATH", v);
+    char *path = conf_path(r->conf, v + 7);
+    if (path == NULL)
+        return no_memory(r);
+    if (asprintf(out, "sqlite:%s", path) < 0)
+        *out = NULL;
+    free(path);
+    return *out != NULL ? ERR_OK : no_memory(r);
+}
+
+static enum err read_listen(struct reader *r, const char *key, struct config_listen *out)
+{
+    cfg_t *root = conf_root(r->conf);
+    const char *v = cfg_getstr(root, key);
+    if (v == NULL)
+        return ERR_OK;
+    struct err_info why;
+    if (addr_parse(&out->addr, v, &why) != ERR_OK)
+        return FAIL(r, root, key, "%s", why.text);
+    out->where = conf_where(r->conf, root, key);
+    out->set = true;
+    return out->where != NULL ? ERR_OK : no_memory(r);
+}
+
+static enum err unsupported(struct reader *r, cfg_t *sec, const char *key)
+{
+    if (cfg_getstr(sec, key) == NULL)
+        return ERR_OK;
+    return FAIL(r, sec, key, "is not supported by this version: remove the line");
+}
+
+static enum err read_acme(struct reader *r, cfg_t *sec, struct config_issuer *is)
+{
+    enum err e = copy(r, sec, "directory", &is->directory);
+    if (e == ERR_OK && is->directory == NULL)
+        e = FAIL(r, sec, NULL, "an acme issuer needs directory = \"https://...\"");
+    if (e == ERR_OK && strncmp(is->directory, "https://", 8) != 0)
+        e = FAIL(r, sec, "directory", "must begin with https://");
+    if (e == ERR_OK)
+        e = copy_path(r, sec, "account_key", &is->account_key);
+    if (e == ERR_OK && is->account_key == NULL)
+        e = FAIL(r, sec, NULL, "an acme issuer needs account_key = \"FILE\" (made where missing)");
+    if (e == ERR_OK)
+        e = copy_file(r, sec, "ca_file", &is->ca_file);
+    if (e == ERR_OK)
+        e = copy(r, sec, "contact", &is->contact);
+    if (e == ERR_OK)
+        e = copy(r, sec, "eab_kid", &is->eab_kid);
+    if (e == ERR_OK)
+        e = copy_file(r, sec, "eab_hmac_file", &is->eab_hmac_file);
+    if (e == ERR_OK && (is->eab_kid == NULL) != (is->eab_hmac_file == NULL))
+        e = FAIL(r, sec, NULL, "eab_kid and eab_hmac_file go together");
+    return e;
+}
+
+static enum err read_issuer(struct reader *r, cfg_t *sec, struct config_issuer *is)
+{
+    const char *type = cfg_getstr(sec, "type");
+    is->name = strdup(cfg_title(sec));
+    if (is->name == NULL)
+        return no_memory(r);
+    if (strlen(is->name) == 0 || strlen(is->name) > 60)
+        return FAIL(r, sec, NULL, "the name of an issuer has 1 to 60 characters");
+    if (type != NULL && strcmp(type, "acme") == 0)
+        return read_acme(r, sec, is);
+    if (type == NULL || strcmp(type, "local") != 0)
+        return FAIL(r, sec, "type", "must be \"acme\" or \"local\"");
+    is->is_local = true;
+    long days = cfg_getint(sec, "validity_days");
+    if (days < 1 || days > 825)
+        return FAIL(r, sec, "validity_days", "must be 1 to 825: browsers refuse longer ones");
+    is->validity_s = (int64_t)days * DAY_S;
+    enum err e = copy_path(r, sec, "dir", &is->dir);
+    if (e == ERR_OK && is->dir == NULL)
+        e = FAIL(r, sec, NULL, "a local issuer needs dir = \"FOLDER\" (made where missing)");
+    return e;
+}
+
+static bool is_domain(const char *name)
+{
+    size_t len = strlen(name), label = 0;
+    if (len == 0 || len > ZONE_NAME_MAX)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)name[i];
+        if (c == '.') {
+            if (label == 0)
+                return false;
+            label = 0;
+        } else if (isalnum(c) || c == '-' || c == '_') {
+            if (++label > 63)
+                return false;
+        } else {
+            return false;
+        }
+    }
+    return label > 0;
+}
+
+static enum err read_zone_issuers(struct reader *r, cfg_t *sec, struct config_zone *z)
+{
+    unsigned n = cfg_size(sec, "issuers");
+    if (n == 0 || n > CONFIG_LIST_MAX)
+        return FAIL(r, sec, conf_is_set(r->conf, sec, "issuers") ? "issuers" : NULL,
+                    "a zone needs issuers = {\"NAME\"}, 1 to %d of them", CONFIG_LIST_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        const char *name = cfg_getnstr(sec, "issuers", i);
+        size_t k = 0;
+        while (k < r->out->n_issuers && strcmp(r->out->issuers[k].name, name) != 0)
+            k++;
+        if (k == r->out->n_issuers)
+            return FAIL(r, sec, "issuers", "there is no issuer \"%s\" { } in this file", name);
+        z->issuers[z->n_issuers++] = k;
+    }
+    return ERR_OK;
+}
+
+static enum err read_zone_dns(struct reader *r, cfg_t *sec, struct config_zone *z)
+{
+    bool needs = false;
+    for (size_t i = 0; i < z->n_issuers; i++)
+        needs = needs || !r->out->issuers[z->issuers[i]].is_local;
+    enum err e = copy_store(r, sec, "challenges", &z->challenges);
+    unsigned n = cfg_size(sec, "nameservers");
+    if (e == ERR_OK && n > CONFIG_LIST_MAX)
+        e = FAIL(r, sec, "nameservers", "more than %d", CONFIG_LIST_MAX);
+    for (unsigned i = 0; i < n && e == ERR_OK; i++) {
+        struct err_info why;
+        if (addr_parse(&z->nameservers[z->n_nameservers++], cfg_getnstr(sec, "nameservers", i),
+                       &why) != ERR_OK)
+            e = FAIL(r, sec, "nameservers", "%s", why.text);
+    }
+    if (e == ERR_OK && needs && z->challenges == NULL)
+        e = FAIL(r, sec, NULL, "an acme issuer needs challenges = \"sqlite:PATH\", read by dnsd");
+    if (e == ERR_OK && needs && n == 0)
+        e = FAIL(r, sec, NULL,
+                 "an acme issuer needs nameservers = {\"ADDRESS:PORT\"}: where challenges are read "
+                 "back before the CA is asked");
+    return e;
+}
+
+static enum err read_zone(struct reader *r, cfg_t *sec, struct config_zone *z)
+{
+    const char *title = cfg_title(sec), *enroll = cfg_getstr(sec, "enroll");
+    if (!is_domain(title))
+        return FAIL(r, sec, NULL, "is not a domain name of at most %d bytes, without final dot",
+                    ZONE_NAME_MAX);
+    if ((z->name = strdup(title)) == NULL)
+        return no_memory(r);
+    for (char *p = z->name; *p != 0; p++)
+        *p = (char)tolower((unsigned char)*p);
+    if (strcmp(enroll, "open") == 0)
+        z->enroll = CONFIG_ENROLL_OPEN;
+    else if (strcmp(enroll, "token") == 0)
+        z->enroll = CONFIG_ENROLL_TOKEN;
+    else
+        return FAIL(r, sec, "enroll", "must be \"open\" or \"token\" in this version");
+    z->bare_name = cfg_getbool(sec, "bare_name") == cfg_true;
+    enum err e = read_zone_issuers(r, sec, z);
+    if (e == ERR_OK)
+        e = read_zone_dns(r, sec, z);
+    if (e == ERR_OK)
+        e = unsupported(r, sec, "tag_keys");
+    if (e == ERR_OK)
+        e = unsupported(r, sec, "factory_ca");
+    return e;
+}
+
+static enum err read_server_names(struct reader *r, cfg_t *root)
+{
+    unsigned n = cfg_size(root, "server_names");
+    if (n > CONFIG_LIST_MAX)
+        return FAIL(r, root, "server_names", "more than %d", CONFIG_LIST_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        const char *v = cfg_getnstr(root, "server_names", i);
+        if (!is_domain(v))
+            return FAIL(r, root, "server_names", "'%s' is not a domain name", v);
+        if ((r->out->server_names[r->out->n_server_names++] = strdup(v)) == NULL)
+            return no_memory(r);
+    }
+    return ERR_OK;
+}
+
+static enum err read_range(struct reader *r, cfg_t *root, const char *key, int64_t *out)
+{
+    long v = cfg_getint(root, key);
+    if (v < 1 || v > 1000000)
+        return FAIL(r, root, key, "must be 1 to 1000000");
+    *out = v;
+    return ERR_OK;
+}
+
+static enum err read_root(struct reader *r)
+{
+    cfg_t *root = conf_root(r->conf);
+    struct config *c = r->out;
+    enum err e = copy_store(r, root, "store", &c->store);
+    if (e == ERR_OK && c->store == NULL)
+        e = FAIL(r, root, "store", "is missing: write store = \"sqlite:provisiond.db\"");
+    if (e == ERR_OK)
+        e = read_listen(r, "listen_device", &c->device);
+    if (e == ERR_OK)
+        e = read_listen(r, "listen_public", &c->public_);
+    if (e == ERR_OK)
+        e = unsupported(r, root, "metrics");
+    if (e == ERR_OK)
+        e = copy_file(r, root, "tls_cert", &c->tls_cert);
+    if (e == ERR_OK)
+        e = copy_file(r, root, "tls_key", &c->tls_key);
+    if (e == ERR_OK && (c->tls_cert == NULL) != (c->tls_key == NULL))
+        e = FAIL(r, root, c->tls_cert != NULL ? "tls_cert" : "tls_key",
+                 "tls_cert and tls_key go together");
+    if (e == ERR_OK)
+        e = read_server_names(r, root);
+    if (e == ERR_OK)
+        e = copy(r, root, "user", &c->user);
+    if (e == ERR_OK && !log_level_parse(cfg_getstr(root, "log_level"), &c->log_level))
+        e = FAIL(r, root, "log_level", "must be debug, info, warn or error");
+    if (e == ERR_OK)
+        e = read_range(r, root, "orders_per_day", &c->orders_per_day);
+    if (e == ERR_OK)
+        e = read_range(r, root, "enroll_per_hour", &c->enroll_per_hour);
+    return e;
+}
+
+static enum err read_sections(struct reader *r)
+{
+    cfg_t *root = conf_root(r->conf);
+    unsigned n_issuers = cfg_size(root, "issuer"), n_zones = cfg_size(root, "zone");
+    enum err e = ERR_OK;
+    if (n_issuers > CONFIG_LIST_MAX || n_zones > CONFIG_LIST_MAX)
+        return FAIL(r, root, NULL, "more than %d issuers or zones", CONFIG_LIST_MAX);
+    for (unsigned i = 0; i < n_issuers && e == ERR_OK; i++)
+        e = read_issuer(r, cfg_getnsec(root, "issuer", i), &r->out->issuers[r->out->n_issuers++]);
+    for (unsigned i = 0; i < n_zones && e == ERR_OK; i++)
+        e = read_zone(r, cfg_getnsec(root, "zone", i), &r->out->zones[r->out->n_zones++]);
+    if (e == ERR_OK && n_zones == 0)
+        e = FAIL(r, root, "zone", "there is none: write zone \"direct.example\" { ... }");
+    if (e == ERR_OK && r->out->tls_cert == NULL && config_local_issuer(r->out) == NULL)
+        e = FAIL(r, root, "tls_cert",
+                 "set tls_cert and tls_key, or add issuer \"local\" { type = \"local\" dir = \"ca\" } "
+                 "to have them made");
+    return e;
+}
+
+enum err config_load(struct config **out, const char *path, struct err_info *info)
+{
+    struct conf *conf = NULL;
+    struct config *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return err_set(info, ERR_NOMEM, "out of memory");
+    enum err e = conf_load(&conf, path, root_opts, info);
+    struct reader r = { conf, c, info };
+    if (e == ERR_OK)
+        e = read_root(&r);
+    if (e == ERR_OK)
+        e = read_sections(&r);
+    conf_free(conf);
+    if (e != ERR_OK) {
+        config_free(c);
+        return e;
+    }
+    *out = c;
+    return ERR_OK;
+}
+
+void config_free(struct config *c)
+{
+    if (c == NULL)
+        return;
+    free(c->store);
+    free(c->device.where);
+    free(c->public_.where);
+    free(c->tls_cert);
+    free(c->tls_key);
+    free(c->user);
+    for (size_t i = 0; i < c->n_server_names; i++)
+        free(c->server_names[i]);
+    for (size_t i = 0; i < c->n_issuers; i++) {
+        struct config_issuer *is = &c->issuers[i];
+        char *const all[] = { is->name,        is->directory, is->ca_file,       is->contact,
+                              is->account_key, is->eab_kid,   is->eab_hmac_file, is->dir };
+        for (size_t k = 0; k < ARRAY_LEN(all); k++)
+            free(all[k]);
+    }
+    for (size_t i = 0; i < c->n_zones; i++) {
+        free(c->zones[i].name);
+        free(c->zones[i].challenges);
+    }
+    free(c);
+}
+
+const struct config_zone *config_zone_find(const struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_zones; i++) {
+        if (strcasecmp(c->zones[i].name, name) == 0)
+            return &c->zones[i];
+    }
+    return NULL;
+}
+
+const struct config_issuer *config_local_issuer(const struct config *c)
+{
+    for (size_t i = 0; i < c->n_issuers; i++) {
+        if (c->issuers[i].is_local)
+            return &c->issuers[i];
+    }
+    return NULL;
+}

@@ -1,0 +1,71 @@
+/* config.h - provisiond's configuration file as plain structs. Start-up only. */
+#ifndef LANYARD_PROVISIOND_CONFIG_H
+#define LANYARD_PROVISIOND_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/net/addr.h"
+
+#define CONFIG_LIST_MAX 16
+
+enum config_enroll { CONFIG_ENROLL_OPEN, CONFIG_ENROLL_TOKEN };
+
+struct config_listen {
+    bool set;
+    struct addr addr;
+    char *where; /* "FILE:LINE", for a bind that fails */
+};
+
+struct config_issuer {
+    char *name;
+    bool is_local;
+    /* acme */
+    char *directory, *ca_file, *contact, *account_key, *eab_kid, *eab_hmac_file;
+    /* local */
+    char *dir;
+    int64_t validity_s;
+};
+
+struct config_zone {
+    char *name; /* lower case, no final dot */
+    size_t n_issuers;
+    size_t issuers[CONFIG_LIST_MAX]; /* indices into config.issuers, in order of preference */
+    enum config_enroll enroll;
+    char *challenges; /* "sqlite:PATH", PATH resolved; NULL when no issuer needs one */
+    size_t n_nameservers;
+    struct addr nameservers[CONFIG_LIST_MAX];
+    bool bare_name; /* certificates also for <id>.<zone> */
+};
+
+struct config {
+    char *store; /* "sqlite:PATH", PATH resolved */
+    struct config_listen device, public_;
+    char *tls_cert, *tls_key; /* both or neither */
+    size_t n_server_names;
+    char *server_names[CONFIG_LIST_MAX]; /* for a certificate by the local CA */
+    char *user;                          /* NULL: stay */
+    enum log_level log_level;
+    int64_t orders_per_day; /* new CSRs of one device */
+    int64_t enroll_per_hour; /* new devices from one address or /64, open zones */
+    size_t n_issuers;
+    struct config_issuer issuers[CONFIG_LIST_MAX];
+    size_t n_zones;
+    struct config_zone zones[CONFIG_LIST_MAX];
+};
+
+/* Reads and checks the whole file. On success *out is the caller's: config_free().
+ * Errors: ERR_CONFIG with "FILE:LINE: ..." in info, ERR_NOMEM. */
+NODISCARD enum err config_load(struct config **out, const char *path, struct err_info *info);
+void config_free(struct config *c);
+
+/* The zone of that name (any case), or NULL. Borrowed. */
+const struct config_zone *config_zone_find(const struct config *c, const char *name);
+
+/* The first issuer of type local, or NULL. Borrowed. */
+const struct config_issuer *config_local_issuer(const struct config *c);
+
+#endif

@@ -1,0 +1,597 @@
+#include "provisiond/engine.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "provisiond/core/backoff.h"
+#include "provisiond/task.h"
+
+#define TASKS_MAX 512        /* orders under way at once */
+#define LEASE_S 900          /* longer than any wait inside a step */
+#define IDLE_S 60            /* between two looks when nothing is known to be due */
+#define STORE_RETRY_S 2      /* when the database is away */
+#define VALUE_LIFE_S 7200    /* of a challenge value, if everything that removes it fails */
+#define KEEP_LIMIT_S 600     /* longer waits give the order back */
+
+struct zone_store {
+    struct challenge_store *store; /* shared by zones with the same URL; owned by the first */
+    bool owned;
+};
+
+struct engine {
+    struct engine_parts parts;
+    struct jobs *challenge_jobs; /* the thread of the challenge stores */
+    struct zone_store zones[CONFIG_LIST_MAX];
+    struct loop_timer *timer;
+    struct task *tasks;
+    size_t n_tasks;
+    bool claiming, again, stopping;
+    const char *stop_at; /* state after whose write a test wants a kill -9; NULL otherwise */
+    void (*on_stopped)(void *arg);
+    void *on_stopped_arg;
+    struct job store_last, challenge_last; /* the last jobs of each thread */
+};
+
+/* --- tasks --- */
+
+static void task_free(struct task *t)
+{
+    struct engine *en = t->engine;
+    if (t->prev != NULL)
+        t->prev->next = t->next;
+    else
+        en->tasks = t->next;
+    if (t->next != NULL)
+        t->next->prev = t->prev;
+    en->n_tasks--;
+    readback_cancel(t->readback);
+    loop_timer_free(t->timer);
+    free(t->chain);
+    free(t);
+}
+
+static void on_task_timer(void *arg)
+{
+    struct task *t = arg;
+    if (!t->engine->stopping)
+        t->resume(t);
+}
+
+static struct task *task_new(struct engine *en, const struct order_row *row)
+{
+    const struct config *c = en->parts.config;
+    const struct config_zone *zone = config_zone_find(c, row->zone);
+    struct task *t = calloc(1, sizeof *t);
+    if (t == NULL || loop_timer_new(&t->timer, en->parts.loop, on_task_timer, t) != ERR_OK) {
+        free(t);
+        return NULL;
+    }
+    t->engine = en;
+    t->row = *row;
+    t->zone = zone;
+    for (size_t i = 0; i < c->n_issuers; i++) {
+        if (strcmp(c->issuers[i].name, row->issuer) == 0)
+            t->issuer = en->parts.issuers[i];
+    }
+    for (const char *p = row->device_id; *p != 0; p++)
+        t->seed = t->seed * 31 + (uint32_t)(unsigned char)*p;
+    if (zone != NULL) {
+        t->challenges = en->zones[zone - c->zones].store;
+        (void)snprintf(t->names[0], TASK_NAME_MAX, "*.%s.%s", row->device_id, zone->name);
+        (void)snprintf(t->names[1], TASK_NAME_MAX, "%s.%s", row->device_id, zone->name);
+        t->n_names = row->bare_name ? 2 : 1;
+    }
+    t->next = en->tasks;
+    if (t->next != NULL)
+        t->next->prev = t;
+    en->tasks = t;
+    en->n_tasks++;
+    return t;
+}
+
+struct loop *task_loop(const struct task *t)
+{
+    return t->engine->parts.loop;
+}
+
+void task_progress(struct task *t)
+{
+    t->row.failures = 0;
+}
+
+void task_sleep(struct task *t, int64_t delay_s, void (*resume)(struct task *t))
+{
+    t->resume = resume;
+    loop_timer_set(t->timer, delay_s * 1000);
+}
+
+static void changed(struct task *t)
+{
+    t->engine->parts.on_change(t->engine->parts.arg, t->row.device_id);
+}
+
+/* --- writing the row --- */
+
+static enum err run_save(struct job *j, void *ctx)
+{
+    struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
+    struct order_row now_there;
+    int64_t now = clock_now_s();
+    int64_t lease = t->keep ? now + LEASE_S : 0;
+    enum err e = ERR_OK;
+    if (t->row.state == ORDER_VALID && t->chain != NULL)
+        e = certificate_insert(ctx, &t->row, &t->cert, t->chain, &j->info);
+    if (e == ERR_OK)
+        e = order_save(ctx, &t->row, lease, now, &j->info);
+    if (e != ERR_ILLEGAL)
+        return e;
+    if (order_get(ctx, t->row.id, &now_there, NULL) == ERR_OK)
+        t->gone = order_is_final(now_there.state);
+    return ERR_ILLEGAL;
+}
+
+static void submit_save(struct task *t)
+{
+    if (!t->engine->stopping)
+        jobs_submit(t->engine->parts.store, &t->save);
+}
+
+static void write_row(struct task *t, bool keep, void (*done)(struct job *j, enum err e))
+{
+    t->keep = keep;
+    t->save.run = run_save;
+    t->save.done = done;
+    submit_save(t);
+}
+
+/* --- challenge values --- */
+
+static enum err run_challenge(struct job *j, void *ctx)
+{
+    struct task *t = (struct task *)((char *)j - offsetof(struct task, challenge));
+    int64_t now = clock_now_s();
+    (void)ctx;
+    if (t->remove_values)
+        return challenge_remove(t->challenges, t->row.id, now, &j->info);
+    for (size_t i = 0; i < t->n_authz; i++) {
+        if (t->authz[i].status == ISSUER_VALID)
+            continue;
+        enum err e = challenge_put(t->challenges, t->zone->name, t->row.device_id, t->row.id,
+                                   t->authz[i].txt_value, t->challenge_until, now, &j->info);
+        if (e != ERR_OK)
+            return e;
+    }
+    return ERR_OK;
+}
+
+static void resubmit_challenge(struct task *t)
+{
+    jobs_submit(t->engine->challenge_jobs, &t->challenge);
+}
+
+static void on_values_put(struct job *j, enum err e)
+{
+    struct task *t = (struct task *)((char *)j - offsetof(struct task, challenge));
+    if (t->engine->stopping)
+        return;
+    if (e == ERR_OK) {
+        t->values_put = true;
+        t->resume(t);
+    } else if (e == ERR_LIMIT) { /* other orders' values: they go away by themselves */
+        task_move(t, ORDER_EV_LOST, "too-many-challenges", j->info.text);
+    } else {
+        log_error("%s", j->info.text);
+        task_retry(t, STORE_RETRY_S, task_enter, "challenge-store", j->info.text);
+    }
+}
+
+void task_put_values(struct task *t, void (*resume)(struct task *t))
+{
+    if (t->challenges == NULL) {
+        task_move(t, ORDER_EV_LOST, "configuration", "the zone has no challenge store");
+        return;
+    }
+    t->resume = resume;
+    t->remove_values = false;
+    t->challenge_until = clock_now_s() + VALUE_LIFE_S;
+    t->challenge.run = run_challenge;
+    t->challenge.done = on_values_put;
+    resubmit_challenge(t);
+}
+
+/* --- moving on --- */
+
+static void settle(struct task *t);
+
+static void retry_remove(struct task *t)
+{
+    resubmit_challenge(t);
+}
+
+static void on_values_removed(struct job *j, enum err e)
+{
+    struct task *t = (struct task *)((char *)j - offsetof(struct task, challenge));
+    if (t->engine->stopping)
+        return;
+    if (e != ERR_OK) {
+        log_error("%s", j->info.text);
+        task_sleep(t, STORE_RETRY_S, retry_remove);
+        return;
+    }
+    settle(t);
+}
+
+/* Takes the values back where the new state has none, then settles. */
+static void leave_challenge(struct task *t)
+{
+    bool may_live = order_has_challenge(t->old_state) && t->challenges != NULL;
+    bool still = order_has_challenge(t->row.state) && !t->gone;
+    if (!may_live || still) {
+        settle(t);
+        return;
+    }
+    t->remove_values = true;
+    t->challenge.run = run_challenge;
+    t->challenge.done = on_values_removed;
+    resubmit_challenge(t);
+}
+
+/* The row is written and the values are right: go on, or let go. */
+static void settle(struct task *t)
+{
+    struct engine *en = t->engine;
+    enum order_state s = t->row.state;
+    if (t->gone || order_is_final(s) || s == ORDER_QUEUED) {
+        if (!t->gone)
+            changed(t);
+        task_free(t);
+        engine_kick(en);
+    } else {
+        task_enter(t);
+    }
+}
+
+static void kill_for_test(struct task *t)
+{
+    const char *at = t->engine->stop_at;
+    if (at != NULL && strcmp(at, order_state_name(t->row.state)) == 0)
+        (void)raise(SIGKILL);
+}
+
+static void on_moved(struct job *j, enum err e)
+{
+    struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
+    if (t->engine->stopping)
+        return;
+    if (e == ERR_UNAVAILABLE || e == ERR_NOMEM) {
+        /* nothing is done at the CA that was not written down first */
+        log_error("%s", j->info.text);
+        task_sleep(t, STORE_RETRY_S, submit_save);
+        return;
+    }
+    if (e != ERR_OK) {
+        log_info("order %lld is no longer ours: %s", (long long)t->row.id, j->info.text);
+        if (!t->gone) {
+            task_free(t);
+            return;
+        }
+    } else {
+        kill_for_test(t);
+        log_debug("order %lld of %s is %s", (long long)t->row.id, t->row.device_id,
+                  order_state_name(t->row.state));
+    }
+    leave_challenge(t);
+}
+
+static void note(struct task *t, const char *problem, const char *detail)
+{
+    (void)snprintf(t->row.problem, sizeof t->row.problem, "%s", problem != NULL ? problem : "");
+    (void)snprintf(t->row.detail, sizeof t->row.detail, "%.255s", detail != NULL ? detail : "");
+}
+
+void task_move(struct task *t, enum order_event ev, const char *problem, const char *detail)
+{
+    enum order_state to = order_next(t->row.state, ev);
+    if (to == ORDER_ILLEGAL) {
+        log_error("order %lld: event %d in state %s: this is a defect", (long long)t->row.id,
+                  (int)ev, order_state_name(t->row.state));
+        to = ORDER_QUEUED;
+        ev = ORDER_EV_LOST;
+    }
+    int64_t now = clock_now_s();
+    t->old_state = t->row.state;
+    t->row.state = to;
+    t->row.failures = 0;
+    t->row.due_at = now;
+    t->polls = 0;
+    t->step_deadline_ms = 0;
+    note(t, problem, detail);
+    if (ev == ORDER_EV_LOST) {
+        t->row.lost++;
+        t->row.url[0] = 0;
+        t->row.due_at = now + backoff_order_s((unsigned)t->row.lost, t->seed);
+        log_warn("order %lld at %s is lost (%s): %s; next try in %lld s", (long long)t->row.id,
+                 t->row.issuer, t->row.problem, t->row.detail, (long long)(t->row.due_at - now));
+    } else if (ev == ORDER_EV_REFUSED) {
+        log_warn("order %lld is refused by %s (%s): %s", (long long)t->row.id, t->row.issuer,
+                 t->row.problem, t->row.detail);
+    }
+    write_row(t, !order_is_final(to) && to != ORDER_QUEUED, on_moved);
+}
+
+static void on_noted(struct job *j, enum err e)
+{
+    struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
+    if (t->engine->stopping)
+        return;
+    if (e == ERR_ILLEGAL) {
+        t->old_state = t->row.state;
+        if (t->gone)
+            leave_challenge(t);
+        else
+            task_free(t);
+        return;
+    }
+    if (e != ERR_OK)
+        log_error("%s", j->info.text); /* the wait itself does not depend on the note */
+    changed(t);
+    int64_t wait = t->row.due_at - clock_now_s();
+    task_sleep(t, wait > 0 ? wait : 0, t->resume);
+}
+
+void task_retry(struct task *t, int64_t delay_s, void (*resume)(struct task *t),
+                const char *problem, const char *detail)
+{
+    if (delay_s > KEEP_LIMIT_S) {
+        t->row.failures++;
+        task_park(t, delay_s, problem, detail);
+        return;
+    }
+    t->row.failures++;
+    t->row.due_at = clock_now_s() + delay_s;
+    t->resume = resume;
+    note(t, problem, detail);
+    log_info("order %lld at %s: %s: %s; again in %lld s", (long long)t->row.id, t->row.issuer,
+             t->row.problem, t->row.detail, (long long)delay_s);
+    write_row(t, true, on_noted);
+}
+
+static void on_parked(struct job *j, enum err e)
+{
+    struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
+    struct engine *en = t->engine;
+    if (en->stopping)
+        return;
+    if (e == ERR_UNAVAILABLE || e == ERR_NOMEM) {
+        log_error("%s", j->info.text);
+        task_sleep(t, STORE_RETRY_S, submit_save);
+        return;
+    }
+    if (e == ERR_ILLEGAL && t->gone) {
+        t->old_state = t->row.state;
+        leave_challenge(t);
+        return;
+    }
+    changed(t);
+    task_free(t);
+    engine_kick(en);
+}
+
+void task_park(struct task *t, int64_t delay_s, const char *problem, const char *detail)
+{
+    t->row.due_at = clock_now_s() + delay_s;
+    note(t, problem, detail);
+    log_warn("order %lld at %s waits %lld s (%s): %s", (long long)t->row.id, t->row.issuer,
+             (long long)delay_s, t->row.problem, t->row.detail);
+    write_row(t, false, on_parked);
+}
+
+/* --- claiming --- */
+
+struct claim {
+    struct job job;
+    struct engine *engine;
+    struct order_row row;
+    int64_t next_due_at;
+};
+
+static enum err run_claim(struct job *j, void *ctx)
+{
+    struct claim *c = (struct claim *)j;
+    int64_t now = clock_now_s();
+    return order_claim(ctx, now, now + LEASE_S, &c->row, &c->next_due_at, &j->info);
+}
+
+static void begin(struct engine *en, const struct order_row *row)
+{
+    struct task *t = task_new(en, row);
+    if (t == NULL) {
+        log_error("out of memory: an order waits");
+        return; /* its lease ends, and it is claimed again */
+    }
+    kill_for_test(t);
+    if (t->zone == NULL || t->issuer == NULL) {
+        task_park(t, 3600, "configuration",
+                  t->zone == NULL ? "the zone is not configured any more"
+                                  : "the issuer is not configured any more");
+        return;
+    }
+    task_enter(t);
+}
+
+static void on_claimed(struct job *j, enum err e)
+{
+    struct claim *c = (struct claim *)j;
+    struct engine *en = c->engine;
+    en->claiming = false;
+    if (!en->stopping && e == ERR_OK) {
+        begin(en, &c->row);
+        en->again = true;
+    } else if (!en->stopping) {
+        int64_t wait = IDLE_S;
+        if (e == ERR_NOTFOUND && c->next_due_at > 0)
+            wait = c->next_due_at - clock_now_s();
+        if (e != ERR_NOTFOUND) {
+            log_error("%s", j->info.text);
+            wait = STORE_RETRY_S;
+        }
+        loop_timer_set(en->timer, (wait < 0 ? 0 : wait > IDLE_S ? IDLE_S : wait) * 1000);
+    }
+    free(c);
+    if (en->again)
+        engine_kick(en);
+}
+
+void engine_kick(struct engine *en)
+{
+    if (en->stopping)
+        return;
+    en->again = en->claiming;
+    if (en->claiming || en->n_tasks >= TASKS_MAX)
+        return;
+    struct claim *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        loop_timer_set(en->timer, STORE_RETRY_S * 1000);
+        return;
+    }
+    c->engine = en;
+    c->job.run = run_claim;
+    c->job.done = on_claimed;
+    en->claiming = true;
+    jobs_submit(en->parts.store, &c->job);
+}
+
+static void on_timer(void *arg)
+{
+    engine_kick(arg);
+}
+
+/* --- start and end --- */
+
+struct orphans {
+    struct sql *db;
+    size_t n;
+    int64_t ids[1024];
+};
+
+static void collect_orphan(void *arg, int64_t order_id)
+{
+    struct orphans *o = arg;
+    struct order_row row;
+    enum err e = order_get(o->db, order_id, &row, NULL);
+    bool owned = e == ERR_OK && order_has_challenge(row.state);
+    bool unknown = e != ERR_OK && e != ERR_NOTFOUND; /* rather a value too many */
+    if (!owned && !unknown && o->n < ARRAY_LEN(o->ids))
+        o->ids[o->n++] = order_id;
+}
+
+/* Values whose order ended between its last write and the removal. */
+static enum err remove_orphans(struct engine *en, struct challenge_store *store,
+                               struct err_info *info)
+{
+    struct orphans o = { .db = en->parts.db };
+    enum err e = challenge_orders(store, collect_orphan, &o, info);
+    for (size_t i = 0; i < o.n && e == ERR_OK; i++)
+        e = challenge_remove(store, o.ids[i], clock_now_s(), info);
+    if (o.n > 0)
+        log_info("removed the challenge values of %zu orders that have ended", o.n);
+    return e;
+}
+
+static enum err open_stores(struct engine *en, struct err_info *info)
+{
+    const struct config *c = en->parts.config;
+    for (size_t i = 0; i < c->n_zones; i++) {
+        if (c->zones[i].challenges == NULL)
+            continue;
+        for (size_t k = 0; k < i; k++) {
+            if (c->zones[k].challenges != NULL &&
+                strcmp(c->zones[k].challenges, c->zones[i].challenges) == 0)
+                en->zones[i].store = en->zones[k].store;
+        }
+        if (en->zones[i].store != NULL)
+            continue;
+        enum err e = challenge_store_open(&en->zones[i].store, c->zones[i].challenges, true, info);
+        if (e != ERR_OK)
+            return e;
+        en->zones[i].owned = true;
+        e = remove_orphans(en, en->zones[i].store, info);
+        if (e != ERR_OK)
+            return e;
+    }
+    return ERR_OK;
+}
+
+enum err engine_new(struct engine **out, const struct engine_parts *parts, struct err_info *info)
+{
+    struct engine *en = calloc(1, sizeof *en);
+    if (en == NULL)
+        return err_set(info, ERR_NOMEM, "out of memory");
+    en->parts = *parts;
+    en->stop_at = getenv("LANYARD_TEST_STOP_AT");
+    enum err e = open_stores(en, info);
+    if (e == ERR_OK)
+        e = loop_timer_new(&en->timer, parts->loop, on_timer, en);
+    if (e == ERR_OK)
+        e = jobs_new(&en->challenge_jobs, parts->loop, NULL, NULL);
+    if (e != ERR_OK) {
+        engine_free(en);
+        return e;
+    }
+    engine_kick(en);
+    *out = en;
+    return ERR_OK;
+}
+
+static enum err run_nothing(struct job *j, void *ctx)
+{
+    (void)j;
+    (void)ctx;
+    return ERR_OK;
+}
+
+static void on_challenge_last(struct job *j, enum err e)
+{
+    struct engine *en = (struct engine *)((char *)j - offsetof(struct engine, challenge_last));
+    (void)e;
+    en->on_stopped(en->on_stopped_arg);
+}
+
+static void on_store_last(struct job *j, enum err e)
+{
+    struct engine *en = (struct engine *)((char *)j - offsetof(struct engine, store_last));
+    (void)e;
+    jobs_submit(en->challenge_jobs, &en->challenge_last);
+}
+
+void engine_stop(struct engine *en, void (*fn)(void *arg), void *arg)
+{
+    en->stopping = true;
+    en->on_stopped = fn;
+    en->on_stopped_arg = arg;
+    loop_timer_cancel(en->timer);
+    for (struct task *t = en->tasks; t != NULL; t = t->next)
+        loop_timer_cancel(t->timer);
+    en->store_last = (struct job){ .run = run_nothing, .done = on_store_last };
+    en->challenge_last = (struct job){ .run = run_nothing, .done = on_challenge_last };
+    jobs_submit(en->parts.store, &en->store_last);
+}
+
+void engine_free(struct engine *en)
+{
+    if (en == NULL)
+        return;
+    while (en->tasks != NULL)
+        task_free(en->tasks);
+    jobs_free(en->challenge_jobs);
+    for (size_t i = 0; i < CONFIG_LIST_MAX; i++) {
+        if (en->zones[i].owned)
+            challenge_store_free(en->zones[i].store);
+    }
+    loop_timer_free(en->timer);
+    free(en);
+}

@@ -1,0 +1,42 @@
+/* engine.h - carries orders from CSR to certificate: claims what is due, writes each state down, then
+ * acts on it. Any number may be under way; each moves alone. One loop, its thread; blocking work goes
+ * to the store threads. */
+#ifndef LANYARD_PROVISIOND_ENGINE_H
+#define LANYARD_PROVISIOND_ENGINE_H
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/net/loop.h"
+#include "provisiond/config.h"
+#include "provisiond/issuer.h"
+#include "provisiond/store/jobs.h"
+
+struct engine; /* opaque */
+
+struct engine_parts {
+    struct loop *loop;
+    const struct config *config;
+    struct issuer *const *issuers; /* one for each of config->issuers; owned by the caller */
+    struct sql *db;                /* the main database, used during engine_new() only */
+    struct jobs *store;            /* its thread, with no work yet */
+    /* Called when the orders of a device have changed in a way it may wait for. */
+    void (*on_change)(void *arg, const char *device_id);
+    void *arg;
+};
+
+/* Everything in `parts` is borrowed until engine_free(). Opens the challenge store of each zone, removes
+ * values that no open order owns, and starts to work. Errors: ERR_NOMEM, ERR_IO. */
+NODISCARD enum err engine_new(struct engine **out, const struct engine_parts *parts,
+                              struct err_info *info);
+
+/* An order may be due: look now. */
+void engine_kick(struct engine *en);
+
+/* Begins nothing new; fn(arg) is called when no store thread holds work of the engine any more. */
+void engine_stop(struct engine *en, void (*fn)(void *arg), void *arg);
+
+/* After engine_stop()'s call, and after the issuers were freed. Orders under way stay in the database
+ * as they are and go on at the next start. */
+void engine_free(struct engine *en);
+
+#endif

@@ -1,0 +1,101 @@
+/* main.c - lanyard-provisiond: the service, and with a subcommand the admin tool of the same
+ * configuration. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/secret.h"
+#include "provisiond/admin/admin.h"
+#include "provisiond/config.h"
+#include "provisiond/server.h"
+
+static const char HELP[] =
+    "Usage: lanyard-provisiond -c FILE [--check-config]\n"
+    "       lanyard-provisiond -c FILE COMMAND ...\n"
+    "\n"
+    "Admits devices and gets each a wildcard certificate through an upstream CA.\n"
+    "Without a command it serves in the foreground, logs to standard error, and stops\n"
+    "on SIGTERM.\n"
+    "\n"
+    "  -c FILE, --config FILE   the configuration\n"
+    "  --check-config           read and check it, say what is wrong, serve nothing\n"
+    "  --help, --version\n"
+    "\n"
+    "Commands, beside a running service or without one:\n"
+    "  token create [--zone NAME] [--uses N] [--expires 30d] [--label TEXT]\n"
+    "                           make an enrolment token: 1 device and 7 days unless told\n"
+    "  token list               what each token has admitted, never the tokens themselves\n"
+    "  token revoke NUMBER      it admits nobody any more; devices it admitted stay\n"
+    "  device list [--limit N]  the newest devices\n"
+    "  device show ID           state, order, last trouble, certificates\n"
+    "  device suspend ID        no certificates until it is resumed\n"
+    "  device resume ID\n"
+    "\n"
+    "Exit status: 0 done, 1 there is no such thing, 2 wrong call or configuration.\n";
+
+static int admin(const struct config *config, int argc, char **argv)
+{
+    struct admin a = { .config = config };
+    struct err_info info = { "" };
+    bool token = strcmp(argv[0], "token") == 0;
+    if (!token && strcmp(argv[0], "device") != 0)
+        return admin_usage("there is no command '%s'", argv[0]);
+    enum err e = sql_open(&a.db, config->store, &info);
+    if (e != ERR_OK)
+        return admin_end(e, &info);
+    int status = token ? admin_token(&a, argc - 1, argv + 1) : admin_device(&a, argc - 1, argv + 1);
+    sql_close(a.db);
+    return status;
+}
+
+static int serve(const struct config *config)
+{
+    struct err_info info = { "" };
+    log_init("provisiond", config->log_level);
+    if (server_run(config, &info) == ERR_OK)
+        return 0;
+    (void)fprintf(stderr, "lanyard-provisiond: %s\n",
+                  info.text[0] != 0 ? info.text : "out of memory");
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    const char *path = NULL;
+    bool check = false;
+    int i = 1;
+    secret_harden_process();
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        if ((strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--config") == 0) && i + 1 < argc) {
+            path = argv[++i];
+        } else if (strcmp(argv[i], "--check-config") == 0) {
+            check = true;
+        } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            (void)fputs(HELP, stdout);
+            return 0;
+        } else if (strcmp(argv[i], "--version") == 0) {
+            (void)puts("lanyard-provisiond " LANYARD_VERSION);
+            return 0;
+        } else {
+            return admin_usage("unknown option '%s'", argv[i]);
+        }
+    }
+    if (path == NULL)
+        return admin_usage("say which configuration: -c FILE");
+
+    struct config *config = NULL;
+    struct err_info info = { "" };
+    if (config_load(&config, path, &info) != ERR_OK) {
+        (void)fprintf(stderr, "%s\n", info.text);
+        return 2;
+    }
+    int status = 0;
+    if (check)
+        (void)printf("%s: ok\n", path);
+    else if (i < argc)
+        status = admin(config, argc - i, argv + i);
+    else
+        status = serve(config);
+    config_free(config);
+    return status;
+}

@@ -1,0 +1,389 @@
+#include "provisiond/server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/net/httpd.h"
+#include "common/net/listen.h"
+#include "common/net/privdrop.h"
+#include "common/net/tls.h"
+#include "common/pki/cert.h"
+#include "common/pki/key.h"
+#include "provisiond/acme/acme.h"
+#include "provisiond/api/api.h"
+#include "provisiond/engine.h"
+#include "provisiond/local/local.h"
+#include "provisiond/store/jobs.h"
+#include "provisiond/store/order.h"
+
+#define DRAIN_MS 5000
+#define OWN_CERT_LIFE_S ((int64_t)90 * 86400)
+#define OWN_CERT_CHECK_MS 3600000 /* the clock may jump: looked at every hour, not slept for a month */
+
+struct server {
+    const struct config *config;
+    struct loop *loop;
+    int device_fd, public_fd, lock_fd;
+    struct sql *db;
+    struct localca *cas[CONFIG_LIST_MAX]; /* of the local issuers, by issuer; NULL elsewhere */
+    struct issuer *issuers[CONFIG_LIST_MAX];
+    struct jobs *store;
+    struct engine *engine;
+    struct api *api;
+    struct httpd *device, *public_;
+    struct loop_signal *term, *intr, *hup;
+    struct loop_timer *own_cert_timer;
+    int64_t own_cert_until_s; /* 0: the operator's own certificate */
+    unsigned draining;        /* listeners that still have responses under way */
+    bool stopping;
+};
+
+/* --- start --- */
+
+static enum err bind_one(int *fd, const struct config_listen *l, struct err_info *info)
+{
+    if (!l->set)
+        return ERR_OK;
+    enum err e = listen_tcp(fd, &l->addr, false, info);
+    return e == ERR_OK ? e : err_prefix(info, ERR_CONFIG, "%s: ", l->where);
+}
+
+/* One SQLite file, one service: two would take each other's leases for those of a dead process. */
+static enum err lock_store(struct server *s, struct err_info *info)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s.lock", s->config->store + strlen("sqlite:"));
+    if (n < 0 || (size_t)n >= sizeof path)
+        return err_set(info, ERR_CONFIG, "the path of the store is too long");
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (s->lock_fd < 0)
+        return err_set(info, ERR_CONFIG, "cannot open %s: %s (does the folder exist, and may this "
+                       "user write to it?)", path, strerror(errno));
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return err_set(info, ERR_CONFIG,
+                       "another lanyard-provisiond runs on this store (%s is locked): stop it first",
+                       path);
+    return ERR_OK;
+}
+
+static enum err open_store(struct server *s, struct err_info *info)
+{
+    enum err e = lock_store(s, info);
+    if (e == ERR_OK)
+        e = sql_open(&s->db, s->config->store, info);
+    if (e == ERR_OK)
+        e = order_release_all(s->db, info);
+    return e;
+}
+
+static enum err read_eab(const struct config_issuer *is, struct buf *out, struct err_info *info)
+{
+    if (is->eab_hmac_file == NULL)
+        return ERR_OK;
+    enum err e = file_read_secret(is->eab_hmac_file, out, info);
+    while (e == ERR_OK && out->len > 0 && out->p[out->len - 1] <= ' ')
+        out->p[--out->len] = 0;
+    return e;
+}
+
+static enum err open_acme(struct server *s, const struct config_issuer *is, struct issuer **out,
+                          struct err_info *info)
+{
+    struct buf hmac;
+    buf_init(&hmac, 1024);
+    enum err e = read_eab(is, &hmac, info);
+    if (e == ERR_OK) {
+        struct acme_options o = { .name = is->name,
+                                  .directory_url = is->directory,
+                                  .ca_file = is->ca_file,
+                                  .contact = is->contact,
+                                  .account_key = is->account_key,
+                                  .eab_kid = is->eab_kid,
+                                  .eab_hmac = is->eab_kid != NULL ? buf_str(&hmac) : NULL,
+                                  .user_agent = "lanyard-provisiond/" LANYARD_VERSION };
+        e = acme_issuer_new(out, s->loop, &o, info);
+    }
+    buf_wipe(&hmac);
+    return e == ERR_OK ? e : err_prefix(info, e, "issuer \"%s\": ", is->name);
+}
+
+static enum err open_issuers(struct server *s, struct err_info *info)
+{
+    const struct config *c = s->config;
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < c->n_issuers && e == ERR_OK; i++) {
+        const struct config_issuer *is = &c->issuers[i];
+        if (!is->is_local) {
+            e = open_acme(s, is, &s->issuers[i], info);
+            continue;
+        }
+        e = localca_open(&s->cas[i], is->dir, clock_now_s(), info);
+        if (e != ERR_OK)
+            return err_prefix(info, e, "issuer \"%s\": ", is->name);
+        struct local_options o = { .name = is->name, .ca = s->cas[i], .life_s = is->validity_s };
+        e = local_issuer_new(&s->issuers[i], s->loop, &o);
+    }
+    return e;
+}
+
+/* --- our own certificate --- */
+
+static enum err load_own_cert(const struct config *c, EVP_PKEY **key, STACK_OF(X509) **chain,
+                              struct err_info *info)
+{
+    struct buf pem;
+    buf_init(&pem, CERT_PEM_MAX);
+    enum err e = file_read(c->tls_cert, &pem, info);
+    if (e == ERR_OK)
+        e = cert_chain_parse(chain, buf_span(&pem), info);
+    if (e == ERR_OK)
+        e = key_load(key, c->tls_key, info);
+    buf_clear(&pem);
+    return e;
+}
+
+/* Names and addresses by which devices may reach us: those of the configuration, and where we listen. */
+static enum err make_own_cert(struct server *s, EVP_PKEY **key, STACK_OF(X509) **chain,
+                              struct err_info *info)
+{
+    const struct config *c = s->config;
+    const char *names[CONFIG_LIST_MAX + 3];
+    char host[INET6_ADDRSTRLEN] = "";
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_server_names; i++)
+        names[n++] = c->server_names[i];
+    names[n++] = "localhost";
+    const struct sockaddr_storage *ss = &c->device.addr.ss;
+    const void *ip = ss->ss_family == AF_INET6
+                         ? (const void *)&((const struct sockaddr_in6 *)ss)->sin6_addr
+                         : (const void *)&((const struct sockaddr_in *)ss)->sin_addr;
+    if (inet_ntop(ss->ss_family, ip, host, sizeof host) != NULL)
+        names[n++] = host;
+    struct localca *ca = NULL;
+    for (size_t i = 0; i < c->n_issuers && ca == NULL; i++)
+        ca = s->cas[i];
+    struct localca_leaf leaf = { names, n, clock_now_s(), OWN_CERT_LIFE_S };
+    s->own_cert_until_s = leaf.now_s + OWN_CERT_LIFE_S;
+    return localca_server_cert(ca, &leaf, key, chain, info);
+}
+
+static enum err make_contexts(struct server *s, SSL_CTX **device, SSL_CTX **public_ctx,
+                              struct err_info *info)
+{
+    EVP_PKEY *key = NULL;
+    STACK_OF(X509) *chain = NULL;
+    enum err e = s->config->tls_cert != NULL ? load_own_cert(s->config, &key, &chain, info)
+                                             : make_own_cert(s, &key, &chain, info);
+    if (e == ERR_OK)
+        e = tls_server_new(device, key, chain, TLS_PEER_ANY_KEY, "http/1.1", info);
+    if (e == ERR_OK)
+        e = tls_server_new(public_ctx, key, chain, TLS_PEER_ANONYMOUS, "http/1.1", info);
+    EVP_PKEY_free(key);
+    sk_X509_pop_free(chain, X509_free);
+    return e;
+}
+
+static enum err renew_contexts(struct server *s, struct err_info *info)
+{
+    SSL_CTX *device = NULL, *public_ctx = NULL;
+    enum err e = make_contexts(s, &device, &public_ctx, info);
+    if (e == ERR_OK) {
+        httpd_set_tls(s->device, device);
+        if (s->public_ != NULL)
+            httpd_set_tls(s->public_, public_ctx);
+    }
+    SSL_CTX_free(device);
+    SSL_CTX_free(public_ctx);
+    return e;
+}
+
+static void on_own_cert_timer(void *arg)
+{
+    struct server *s = arg;
+    struct err_info info = { "" };
+    if (clock_now_s() > s->own_cert_until_s - OWN_CERT_LIFE_S / 3 &&
+        renew_contexts(s, &info) != ERR_OK)
+        log_error("cannot renew the service's own certificate: %s", info.text);
+    loop_timer_set(s->own_cert_timer, OWN_CERT_CHECK_MS);
+}
+
+/* --- listeners --- */
+
+static enum err open_listeners(struct server *s, struct err_info *info)
+{
+    SSL_CTX *device = NULL, *public_ctx = NULL;
+    enum err e = make_contexts(s, &device, &public_ctx, info);
+    if (e == ERR_OK) {
+        e = httpd_new(&s->device, s->loop, s->device_fd, device, NULL, api_on_device_request,
+                      s->api);
+        s->device_fd = e == ERR_OK ? -1 : s->device_fd;
+    }
+    if (e == ERR_OK && s->public_fd >= 0) {
+        e = httpd_new(&s->public_, s->loop, s->public_fd, public_ctx, NULL, api_on_public_request,
+                      s->api);
+        s->public_fd = e == ERR_OK ? -1 : s->public_fd;
+    }
+    SSL_CTX_free(device);
+    SSL_CTX_free(public_ctx);
+    if (e == ERR_OK && s->config->tls_cert == NULL) {
+        e = loop_timer_new(&s->own_cert_timer, s->loop, on_own_cert_timer, s);
+        if (e == ERR_OK)
+            loop_timer_set(s->own_cert_timer, OWN_CERT_CHECK_MS);
+    }
+    return e;
+}
+
+/* --- end --- */
+
+static void on_engine_stopped(void *arg)
+{
+    struct server *s = arg;
+    loop_stop(s->loop);
+}
+
+static void on_drained(void *arg)
+{
+    struct server *s = arg;
+    if (--s->draining == 0)
+        engine_stop(s->engine, on_engine_stopped, s);
+}
+
+static void stop(void *arg)
+{
+    struct server *s = arg;
+    if (s->stopping)
+        return;
+    s->stopping = true;
+    log_info("stopping; orders under way go on at the next start");
+    s->draining = s->public_ != NULL ? 2 : 1;
+    if (s->public_ != NULL)
+        httpd_drain(s->public_, DRAIN_MS, on_drained, s);
+    httpd_drain(s->device, DRAIN_MS, on_drained, s);
+}
+
+static void on_hup(void *arg)
+{
+    struct server *s = arg;
+    struct err_info info = { "" };
+    if (s->config->tls_cert == NULL)
+        log_info("SIGHUP: nothing to reload; a changed configuration needs a restart");
+    else if (renew_contexts(s, &info) == ERR_OK)
+        log_info("SIGHUP: the service's certificate was read again; other changes need a restart");
+    else
+        log_error("SIGHUP: the old certificate stays: %s", info.text);
+}
+
+static void on_order(void *arg)
+{
+    struct server *s = arg;
+    engine_kick(s->engine);
+}
+
+static void on_change(void *arg, const char *device_id)
+{
+    struct server *s = arg;
+    if (!s->stopping)
+        api_on_change(s->api, device_id);
+}
+
+/* --- the whole --- */
+
+static enum err prepare(struct server *s, struct err_info *info)
+{
+    const struct config *c = s->config;
+    enum err e = bind_one(&s->device_fd, &c->device, info);
+    if (e == ERR_OK)
+        e = bind_one(&s->public_fd, &c->public_, info);
+    if (e == ERR_OK)
+        e = privdrop_to(c->user, info);
+    if (e == ERR_OK)
+        e = loop_new(&s->loop);
+    if (e == ERR_OK)
+        e = open_store(s, info);
+    if (e == ERR_OK)
+        e = open_issuers(s, info);
+    if (e == ERR_OK)
+        e = jobs_new(&s->store, s->loop, s->db, NULL);
+    struct api_parts api = { s->loop, c, s->store, on_order, s };
+    if (e == ERR_OK)
+        e = api_new(&s->api, &api, info);
+    struct engine_parts parts = { s->loop, c, s->issuers, s->db, s->store, on_change, s };
+    if (e == ERR_OK)
+        e = engine_new(&s->engine, &parts, info);
+    if (e == ERR_OK)
+        e = open_listeners(s, info);
+    if (e == ERR_OK)
+        e = loop_signal_new(&s->term, s->loop, SIGTERM, stop, s);
+    if (e == ERR_OK)
+        e = loop_signal_new(&s->intr, s->loop, SIGINT, stop, s);
+    if (e == ERR_OK)
+        e = loop_signal_new(&s->hup, s->loop, SIGHUP, on_hup, s);
+    return e;
+}
+
+static void log_start(const struct config *c)
+{
+    char text[ADDR_TEXT_MAX];
+    for (size_t i = 0; i < c->n_zones; i++)
+        log_info("zone %s: issuer %s, enrolment %s", c->zones[i].name,
+                 c->issuers[c->zones[i].issuers[0]].name,
+                 c->zones[i].enroll == CONFIG_ENROLL_OPEN ? "open" : "by token");
+    addr_format(&c->device.addr, text);
+    log_info("listening for devices at https://%s/", text);
+    if (c->public_.set) {
+        addr_format(&c->public_.addr, text);
+        log_info("listening for health checks at https://%s/healthz", text);
+    }
+}
+
+/* The listeners go first, then whoever could still call back, then what they stand on. */
+static void clear(struct server *s)
+{
+    httpd_free(s->device);
+    httpd_free(s->public_);
+    for (size_t i = 0; i < CONFIG_LIST_MAX; i++) {
+        if (s->issuers[i] != NULL)
+            s->issuers[i]->ops->free(s->issuers[i]);
+    }
+    jobs_free(s->store);
+    engine_free(s->engine);
+    api_free(s->api);
+    for (size_t i = 0; i < CONFIG_LIST_MAX; i++)
+        localca_free(s->cas[i]);
+    loop_timer_free(s->own_cert_timer);
+    loop_signal_free(s->term);
+    loop_signal_free(s->intr);
+    loop_signal_free(s->hup);
+    loop_free(s->loop);
+    sql_close(s->db);
+    int const fds[] = { s->device_fd, s->public_fd, s->lock_fd };
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+    }
+}
+
+enum err server_run(const struct config *config, struct err_info *info)
+{
+    struct server s = { .config = config, .device_fd = -1, .public_fd = -1, .lock_fd = -1 };
+    (void)signal(SIGPIPE, SIG_IGN);
+    enum err e = prepare(&s, info);
+    if (e == ERR_OK) {
+        log_start(config);
+        loop_run(s.loop);
+        log_info("stopped");
+    }
+    clear(&s);
+    return e;
+}

@@ -1,0 +1,412 @@
+/* step.c - ENTER[state]: what is done in each state of an order. Each handler may be entered again
+ * after a restart and begins by asking the CA how far the order is. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "provisiond/core/backoff.h"
+#include "provisiond/core/chain.h"
+#include "provisiond/task.h"
+
+#define READBACK_LIMIT_MS 120000  /* for all name servers to answer the value */
+#define VALIDATE_LIMIT_MS 600000  /* for the CA to validate */
+#define ISSUE_LIMIT_MS 600000     /* for the CA to issue after finalize */
+#define ORDER_LIFE_S 3600         /* a pending order older than this is not worth saving */
+#define HOLD_DEFAULT_S 3600       /* a limit that came without Retry-After */
+#define HUMAN_WAIT_S 3600
+#define RETRY_AFTER_MAX_S 86400
+
+static void look_at_order(struct task *t);
+static void next_authz(struct task *t);
+static void read_back(struct task *t);
+static void poll_authz(struct task *t);
+
+static int64_t at_least(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Acts on a reply that is not ISSUER_OK. `again` repeats the same request; `look` asks where the order
+ * stands. True when the reply was dealt with here. */
+static bool failed(struct task *t, const struct issuer_reply *r, void (*again)(struct task *t),
+                   void (*look)(struct task *t))
+{
+    const char *type = r->type[0] != 0 ? r->type : "ca-unavailable";
+    int64_t now = clock_now_s(), after = r->retry_after_s;
+    if (after > RETRY_AFTER_MAX_S)
+        after = RETRY_AFTER_MAX_S;
+    switch (r->verdict) {
+    case ISSUER_OK:
+        task_progress(t);
+        return false;
+    case ISSUER_RETRY:
+        if (t->row.state != ORDER_ORDERING && now - t->row.begun_at > ORDER_LIFE_S)
+            task_move(t, ORDER_EV_LOST, type, r->info.text);
+        else
+            task_retry(t, at_least(after, backoff_step_s((unsigned)t->row.failures + 1, t->seed)),
+                       again, type, r->info.text);
+        return true;
+    case ISSUER_HOLD:
+        task_park(t, after > 0 ? after : HOLD_DEFAULT_S, type, r->info.text);
+        return true;
+    case ISSUER_HUMAN:
+        task_park(t, at_least(after, HUMAN_WAIT_S), type, r->info.text);
+        return true;
+    case ISSUER_RESUME:
+        task_retry(t, at_least(after, backoff_step_s((unsigned)t->row.failures + 1, t->seed)), look,
+                   type, r->info.text);
+        return true;
+    case ISSUER_DEVICE:
+    case ISSUER_PERMANENT:
+        task_move(t, ORDER_EV_REFUSED, type, r->info.text);
+        return true;
+    case ISSUER_NEW_ORDER:
+        break;
+    }
+    task_move(t, ORDER_EV_LOST, type, r->info.text);
+    return true;
+}
+
+static bool past_deadline(struct task *t, int64_t limit_ms)
+{
+    int64_t now = clock_mono_ms();
+    if (t->step_deadline_ms == 0)
+        t->step_deadline_ms = now + limit_ms;
+    return now >= t->step_deadline_ms;
+}
+
+/* --- the order --- */
+
+static void on_new_order(void *arg, const struct issuer_order *o);
+
+static void order_new(struct task *t)
+{
+    const char *names[ISSUER_NAMES_MAX];
+    for (size_t i = 0; i < t->n_names; i++)
+        names[i] = t->names[i];
+    t->issuer->ops->order_new(t->issuer, names, t->n_names, on_new_order, t);
+}
+
+static void on_new_order(void *arg, const struct issuer_order *o)
+{
+    struct task *t = arg;
+    if (failed(t, &o->reply, order_new, order_new))
+        return;
+    t->order = *o;
+    t->order_known = true;
+    t->row.begun_at = clock_now_s();
+    (void)snprintf(t->row.url, sizeof t->row.url, "%s", o->url);
+    if (o->status == ISSUER_INVALID)
+        task_move(t, ORDER_EV_LOST, "order-invalid", "the CA began an order that is invalid");
+    else if (o->status == ISSUER_READY)
+        task_move(t, ORDER_EV_READY, NULL, NULL);
+    else if (o->status == ISSUER_VALID)
+        task_move(t, ORDER_EV_ISSUED, NULL, NULL);
+    else
+        task_move(t, ORDER_EV_DONE, NULL, NULL);
+}
+
+static void finalize(struct task *t);
+
+/* Where the order stands decides where we go on; the CA may be further than our last note of it. */
+static void on_order(void *arg, const struct issuer_order *o)
+{
+    struct task *t = arg;
+    if (failed(t, &o->reply, look_at_order, look_at_order))
+        return;
+    t->order = *o;
+    t->order_known = true;
+    bool finalizing = t->row.state == ORDER_FINALIZING;
+    if (o->status == ISSUER_INVALID) {
+        task_move(t, ORDER_EV_LOST, o->reply.type[0] != 0 ? o->reply.type : "order-invalid",
+                  o->reply.info.text[0] != 0 ? o->reply.info.text : "the CA made the order invalid");
+    } else if (t->row.state == ORDER_DOWNLOADING) {
+        task_enter(t);
+    } else if (o->status == ISSUER_VALID) {
+        task_move(t, ORDER_EV_ISSUED, NULL, NULL);
+    } else if (finalizing && o->status == ISSUER_READY) {
+        finalize(t);
+    } else if (finalizing && o->status == ISSUER_PENDING) {
+        task_move(t, ORDER_EV_LOST, "order-pending", "an authorisation of the order has expired");
+    } else if (finalizing) {
+        if (past_deadline(t, ISSUE_LIMIT_MS))
+            task_move(t, ORDER_EV_LOST, "issue-timeout", "the CA did not issue in ten minutes");
+        else
+            task_sleep(t, at_least(o->reply.retry_after_s, backoff_poll_s(++t->polls)),
+                       look_at_order);
+    } else if (o->status == ISSUER_READY || o->status == ISSUER_PROCESSING) {
+        task_move(t, ORDER_EV_READY, NULL, NULL);
+    } else {
+        t->n_authz = o->n_authz;
+        t->at = 0;
+        next_authz(t);
+    }
+}
+
+static void look_at_order(struct task *t)
+{
+    t->issuer->ops->order_get(t->issuer, t->row.url, on_order, t);
+}
+
+/* --- authorisations --- */
+
+static void on_authz(void *arg, const struct issuer_authz *a)
+{
+    struct task *t = arg;
+    if (failed(t, &a->reply, next_authz, look_at_order))
+        return;
+    if (a->status == ISSUER_INVALID) {
+        task_move(t, ORDER_EV_LOST, a->reply.type[0] != 0 ? a->reply.type : "authz-invalid",
+                  a->reply.info.text);
+        return;
+    }
+    if (a->status != ISSUER_VALID && !a->has_dns01) {
+        task_move(t, ORDER_EV_REFUSED, "no-dns-01", "the CA offers no dns-01 challenge");
+        return;
+    }
+    t->authz[t->at++] = *a;
+    next_authz(t);
+}
+
+/* Reads one authorisation after the other, then enters the state anew with all of them known. */
+static void next_authz(struct task *t)
+{
+    if (t->at < t->n_authz) {
+        t->issuer->ops->authz_get(t->issuer, t->order.authz_url[t->at], on_authz, t);
+        return;
+    }
+    t->at = 0;
+    t->authz_known = true;
+    task_enter(t);
+}
+
+/* --- publishing --- */
+
+static void publish_done(struct task *t)
+{
+    task_move(t, ORDER_EV_DONE, NULL, NULL);
+}
+
+static void on_read_back(void *arg, enum err e, const char *sentence)
+{
+    struct task *t = arg;
+    t->readback = NULL;
+    if (e == ERR_OK) {
+        task_move(t, ORDER_EV_DONE, NULL, NULL);
+    } else if (past_deadline(t, READBACK_LIMIT_MS)) {
+        task_move(t, ORDER_EV_LOST, "dns-not-ready", sentence);
+    } else {
+        if (t->polls == 2) /* worth a line once it is more than a moment */
+            log_info("order %lld waits: %s", (long long)t->row.id, sentence);
+        task_sleep(t, backoff_poll_s(++t->polls), read_back);
+    }
+}
+
+static void read_back(struct task *t)
+{
+    char name[TASK_NAME_MAX + 32];
+    const char *values[ISSUER_NAMES_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < t->n_authz; i++) {
+        if (t->authz[i].status != ISSUER_VALID)
+            values[n++] = t->authz[i].txt_value;
+    }
+    (void)past_deadline(t, READBACK_LIMIT_MS);
+    (void)snprintf(name, sizeof name, "_acme-challenge.%s.%s", t->row.device_id, t->zone->name);
+    if (readback_start(&t->readback, task_loop(t), t->zone, name, values, n, on_read_back, t) !=
+        ERR_OK)
+        task_retry(t, 1, read_back, "out-of-memory", "out of memory");
+}
+
+/* --- validation --- */
+
+static void start_challenge(struct task *t);
+
+static void on_started(void *arg, const struct issuer_authz *a)
+{
+    struct task *t = arg;
+    if (failed(t, &a->reply, start_challenge, look_at_order))
+        return;
+    t->at++;
+    start_challenge(t);
+}
+
+static void start_challenge(struct task *t)
+{
+    while (t->at < t->n_authz && (t->authz[t->at].status == ISSUER_VALID ||
+                                  t->authz[t->at].challenge_status != ISSUER_PENDING))
+        t->at++;
+    if (t->at < t->n_authz) {
+        t->issuer->ops->challenge_start(t->issuer, t->authz[t->at].challenge_url, on_started, t);
+        return;
+    }
+    t->at = 0;
+    t->started = true;
+    t->polls = 0;
+    poll_authz(t);
+}
+
+static void on_polled(void *arg, const struct issuer_authz *a)
+{
+    struct task *t = arg;
+    if (failed(t, &a->reply, poll_authz, look_at_order))
+        return;
+    if (a->status == ISSUER_VALID) {
+        t->authz[t->at++].status = ISSUER_VALID;
+        poll_authz(t);
+    } else if (a->status == ISSUER_INVALID || a->challenge_failed) {
+        /* some CAs leave a failed challenge pending for ever, with its error */
+        task_move(t, ORDER_EV_LOST, a->reply.type[0] != 0 ? a->reply.type : "validation-failed",
+                  a->reply.info.text[0] != 0 ? a->reply.info.text : "the CA refused the challenge");
+    } else if (past_deadline(t, VALIDATE_LIMIT_MS)) {
+        task_move(t, ORDER_EV_LOST, "validation-timeout", "the CA did not validate in ten minutes");
+    } else {
+        task_sleep(t, at_least(a->reply.retry_after_s, backoff_poll_s(++t->polls)), poll_authz);
+    }
+}
+
+static void poll_authz(struct task *t)
+{
+    (void)past_deadline(t, VALIDATE_LIMIT_MS);
+    while (t->at < t->n_authz && t->authz[t->at].status == ISSUER_VALID)
+        t->at++;
+    if (t->at < t->n_authz)
+        t->issuer->ops->authz_get(t->issuer, t->order.authz_url[t->at], on_polled, t);
+    else
+        task_move(t, ORDER_EV_DONE, NULL, NULL);
+}
+
+/* --- issuing --- */
+
+static void on_finalized(void *arg, const struct issuer_order *o)
+{
+    struct task *t = arg;
+    /* a lost answer to finalize may have been a success: look, do not send it again */
+    if (failed(t, &o->reply, look_at_order, look_at_order))
+        return;
+    t->order = *o;
+    if (o->status == ISSUER_VALID)
+        task_move(t, ORDER_EV_DONE, NULL, NULL);
+    else
+        task_sleep(t, at_least(o->reply.retry_after_s, backoff_poll_s(++t->polls)), look_at_order);
+}
+
+static void finalize(struct task *t)
+{
+    (void)past_deadline(t, ISSUE_LIMIT_MS);
+    struct span csr = { t->row.csr, t->row.csr_len };
+    t->issuer->ops->finalize(t->issuer, &t->order, csr, on_finalized, t);
+}
+
+static void download(struct task *t);
+
+static void on_chain(void *arg, const struct issuer_chain *c)
+{
+    struct task *t = arg;
+    struct err_info info = { "" };
+    struct chain_facts facts;
+    if (failed(t, &c->reply, download, look_at_order))
+        return;
+    const char *names[ISSUER_NAMES_MAX];
+    for (size_t i = 0; i < t->n_names; i++)
+        names[i] = t->names[i];
+    struct chain_expect expect = { t->row.spki_sha256, names, t->n_names, clock_now_s() };
+    enum err e = chain_check(c->pem, &expect, &facts, &info);
+    if (e == ERR_NOMEM) {
+        task_retry(t, 1, download, "out-of-memory", "out of memory");
+        return;
+    }
+    if (e != ERR_OK) {
+        log_error("issuer %s returned a certificate that was not asked for (order %lld): %s",
+                  t->issuer->name, (long long)t->row.id, info.text);
+        task_move(t, ORDER_EV_LOST, "bad-certificate", info.text);
+        return;
+    }
+    t->chain = buf_take(&facts.pem);
+    t->cert = (struct certificate_row){ .order_id = t->row.id,
+                                        .not_before = facts.not_before_s,
+                                        .not_after = facts.not_after_s,
+                                        .issued_at = clock_now_s() };
+    (void)snprintf(t->cert.serial, sizeof t->cert.serial, "%s", facts.serial);
+    (void)snprintf(t->cert.ari_id, sizeof t->cert.ari_id, "%s", facts.ari_id);
+    task_move(t, ORDER_EV_DONE, NULL, NULL);
+}
+
+static void download(struct task *t)
+{
+    t->issuer->ops->download(t->issuer, t->order.certificate_url, on_chain, t);
+}
+
+/* --- the states --- */
+
+static void enter_queued(struct task *t)
+{
+    task_move(t, ORDER_EV_DUE, NULL, NULL);
+}
+
+static void enter_authorizing(struct task *t)
+{
+    if (t->authz_known) {
+        task_put_values(t, publish_done);
+    } else if (t->order_known) { /* fresh from newOrder, which named the authorisations */
+        t->n_authz = t->order.n_authz;
+        t->at = 0;
+        next_authz(t);
+    } else {
+        look_at_order(t);
+    }
+}
+
+static void enter_publishing(struct task *t)
+{
+    if (!t->authz_known)
+        look_at_order(t);
+    else if (!t->values_put)
+        task_put_values(t, read_back);
+    else
+        read_back(t);
+}
+
+static void enter_validating(struct task *t)
+{
+    if (!t->authz_known) {
+        look_at_order(t);
+    } else if (!t->values_put) {
+        task_put_values(t, start_challenge);
+    } else {
+        t->at = 0;
+        start_challenge(t);
+    }
+}
+
+static void enter_finalizing(struct task *t)
+{
+    /* fresh from validation the order is ready, and a request is saved; if not, the CA says so */
+    if (t->order_known && t->order.finalize_url[0] != 0)
+        finalize(t);
+    else
+        look_at_order(t);
+}
+
+static void enter_downloading(struct task *t)
+{
+    if (t->order_known && t->order.certificate_url[0] != 0)
+        download(t);
+    else if (t->order_known)
+        task_move(t, ORDER_EV_LOST, "no-certificate", "the CA's valid order has no certificate");
+    else
+        look_at_order(t);
+}
+
+void task_enter(struct task *t)
+{
+    static void (*const ENTER[ORDER_STATE_N])(struct task *t) = {
+        [ORDER_QUEUED] = enter_queued,           [ORDER_ORDERING] = order_new,
+        [ORDER_AUTHORIZING] = enter_authorizing, [ORDER_PUBLISHING] = enter_publishing,
+        [ORDER_VALIDATING] = enter_validating,   [ORDER_FINALIZING] = enter_finalizing,
+        [ORDER_DOWNLOADING] = enter_downloading,
+    };
+    ENTER[t->row.state](t);
+}

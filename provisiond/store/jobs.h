@@ -1,0 +1,36 @@
+/* jobs.h - a thread that does the blocking work of a database, one job after the other, and posts each
+ * result back to the loop. What waits at the same moment shares one transaction and so one fsync
+ * (group commit); a job that fails is undone alone. */
+#ifndef LANYARD_PROVISIOND_STORE_JOBS_H
+#define LANYARD_PROVISIOND_STORE_JOBS_H
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/net/loop.h"
+#include "provisiond/store/sql.h"
+
+struct jobs; /* opaque: one thread */
+
+/* First member of a job: whoever submits embeds it and keeps it alive until `done`. */
+struct job {
+    /* On the thread, inside the transaction. What it writes through `ctx` counts once `done` is called
+     * with ERR_OK. Must not touch the loop's objects. */
+    enum err (*run)(struct job *j, void *ctx);
+    /* On the loop: e is run's result, or ERR_UNAVAILABLE when the commit failed. */
+    void (*done)(struct job *j, enum err e);
+    struct err_info info; /* the sentence that goes with e */
+    enum err e;           /* private */
+    struct job *next;     /* private */
+};
+
+/* Starts the thread. With `db` jobs run inside transactions of that connection and get it as their
+ * context; without, they run bare and get `ctx`. Both stay the caller's. Errors: ERR_NOMEM. */
+NODISCARD enum err jobs_new(struct jobs **out, struct loop *l, struct sql *db, void *ctx);
+
+/* Finishes what was submitted, ends the thread. Results not yet delivered are dropped. */
+void jobs_free(struct jobs *js);
+
+/* Queues a job. Loop thread. */
+void jobs_submit(struct jobs *js, struct job *j);
+
+#endif

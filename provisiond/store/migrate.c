@@ -1,0 +1,101 @@
+#include "provisiond/store/migrate.h"
+
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/clock.h"
+#include "provisiond/store/sql.h"
+
+static const char *const STEPS[] = {
+    /* 1: devices, tokens, keys ever seen, orders, certificates */
+    "CREATE TABLE token ("
+    " id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, zone TEXT NOT NULL, label TEXT NOT NULL,"
+    " quota INTEGER NOT NULL, used INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL,"
+    " expires_at INTEGER NOT NULL, revoked_at INTEGER);"
+    "CREATE TABLE device ("
+    " id TEXT PRIMARY KEY, zone TEXT NOT NULL, state TEXT NOT NULL, token_id INTEGER,"
+    " admitted_at INTEGER NOT NULL, seen_at INTEGER NOT NULL, flag TEXT);"
+    "CREATE TABLE cert_key ("
+    " spki_sha256 BLOB PRIMARY KEY, device_id TEXT NOT NULL, seen_at INTEGER NOT NULL);"
+    "CREATE TABLE cert_order ("
+    " id INTEGER PRIMARY KEY, device_id TEXT NOT NULL, zone TEXT NOT NULL, issuer TEXT NOT NULL,"
+    " state TEXT NOT NULL, csr BLOB NOT NULL, csr_sha256 BLOB NOT NULL, spki_sha256 BLOB NOT NULL,"
+    " bare_name INTEGER NOT NULL, url TEXT, failures INTEGER NOT NULL DEFAULT 0,"
+    " lost INTEGER NOT NULL DEFAULT 0, due_at INTEGER NOT NULL, begun_at INTEGER NOT NULL,"
+    " created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, problem TEXT, detail TEXT,"
+    " fence INTEGER NOT NULL DEFAULT 0, lease_until INTEGER NOT NULL DEFAULT 0);"
+    "CREATE INDEX cert_order_device ON cert_order (device_id, id);"
+    "CREATE INDEX cert_order_due ON cert_order (due_at)"
+    " WHERE state NOT IN ('valid', 'invalid', 'canceled');"
+    /* one order at a time for an id, by the database's own word */
+    "CREATE UNIQUE INDEX cert_order_open ON cert_order (device_id, zone)"
+    " WHERE state NOT IN ('valid', 'invalid', 'canceled');"
+    "CREATE TABLE certificate ("
+    " id INTEGER PRIMARY KEY, order_id INTEGER NOT NULL UNIQUE, device_id TEXT NOT NULL,"
+    " zone TEXT NOT NULL, issuer TEXT NOT NULL, serial TEXT NOT NULL, csr_sha256 BLOB NOT NULL,"
+    " spki_sha256 BLOB NOT NULL, not_before INTEGER NOT NULL, not_after INTEGER NOT NULL,"
+    " issued_at INTEGER NOT NULL, ari_id TEXT NOT NULL, chain TEXT NOT NULL);"
+    "CREATE INDEX certificate_device ON certificate (device_id, id);",
+};
+
+int migrate_latest(void)
+{
+    return (int)ARRAY_LEN(STEPS);
+}
+
+static enum err present(struct sql *db, int64_t *out, struct err_info *info)
+{
+    struct sql_query q;
+    int64_t version = 0;
+    sql_begin(&q, db, "SELECT coalesce(max(version), 0) FROM schema_version");
+    while (sql_row(&q))
+        version = sql_int(&q, 0);
+    enum err e = sql_end(&q, NULL, info);
+    if (e == ERR_OK)
+        *out = version;
+    return e;
+}
+
+/* The version is read inside the transaction: two programs starting at once do not both migrate. */
+static enum err step(struct sql *db, int64_t *version, struct err_info *info)
+{
+    enum err e = sql_begin_tx(db, info);
+    if (e != ERR_OK)
+        return e;
+    e = present(db, version, info);
+    if (e == ERR_OK && *version < migrate_latest()) {
+        e = sql_script(db, STEPS[*version], info);
+        if (e == ERR_OK) {
+            struct sql_query q;
+            sql_begin(&q, db, "INSERT INTO schema_version (version, applied_at) VALUES ($1, $2)");
+            sql_bind_int(&q, 1, *version + 1);
+            sql_bind_int(&q, 2, clock_now_s());
+            e = sql_end(&q, NULL, info);
+        }
+        if (e == ERR_OK)
+            ++*version;
+    }
+    if (e != ERR_OK) {
+        sql_rollback(db);
+        return e;
+    }
+    return sql_commit(db, info);
+}
+
+enum err migrate_up(struct sql *db, struct err_info *info)
+{
+    int64_t version = -1;
+    enum err e = sql_script(db,
+                            "CREATE TABLE IF NOT EXISTS schema_version"
+                            " (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)",
+                            info);
+    if (e == ERR_OK)
+        e = present(db, &version, info);
+    while (e == ERR_OK && version < migrate_latest())
+        e = step(db, &version, info);
+    if (e == ERR_OK && version > migrate_latest())
+        e = err_set(info, ERR_CONFIG,
+                    "the database has schema %lld, this program knows %d: use the newer program",
+                    (long long)version, migrate_latest());
+    return e;
+}

@@ -1,0 +1,293 @@
+#include "provisiond/store/order.h"
+
+#include <string.h>
+
+#include "common/base/base32.h"
+#include "provisiond/store/device.h"
+
+#define OPEN "state NOT IN ('valid', 'invalid', 'canceled')"
+#define COLUMNS                                                                                    \
+    "id, device_id, zone, issuer, state, csr, csr_sha256, spki_sha256, bare_name,"                 \
+    " coalesce(url, ''), failures, lost, due_at, begun_at, coalesce(problem, ''),"                 \
+    " coalesce(detail, ''), fence"
+
+static enum err copy_blob(struct sql_query *q, int col, uint8_t *out, size_t len)
+{
+    struct span s = sql_blob(q, col);
+    if (s.len != len)
+        return ERR_INVALID;
+    memcpy(out, s.p, len);
+    return ERR_OK;
+}
+
+static enum err read_row(struct sql_query *q, struct order_row *row)
+{
+    *row = (struct order_row){ .id = sql_int(q, 0),
+                               .bare_name = sql_int(q, 8) != 0,
+                               .failures = sql_int(q, 10),
+                               .lost = sql_int(q, 11),
+                               .due_at = sql_int(q, 12),
+                               .begun_at = sql_int(q, 13),
+                               .fence = sql_int(q, 16) };
+    sql_copy(q, 1, row->device_id, sizeof row->device_id);
+    sql_copy(q, 2, row->zone, sizeof row->zone);
+    sql_copy(q, 3, row->issuer, sizeof row->issuer);
+    sql_copy(q, 9, row->url, sizeof row->url);
+    sql_copy(q, 14, row->problem, sizeof row->problem);
+    sql_copy(q, 15, row->detail, sizeof row->detail);
+    struct span csr = sql_blob(q, 5);
+    if (csr.len > sizeof row->csr)
+        return ERR_INVALID;
+    memcpy(row->csr, csr.p, csr.len);
+    row->csr_len = csr.len;
+    enum err e = order_state_parse(&row->state, sql_text(q, 4));
+    if (e == ERR_OK)
+        e = copy_blob(q, 6, row->csr_sha256, sizeof row->csr_sha256);
+    if (e == ERR_OK)
+        e = copy_blob(q, 7, row->spki_sha256, sizeof row->spki_sha256);
+    return e;
+}
+
+/* Reads the one row of a query that was begun and bound. */
+static enum err fetch_row(struct sql_query *q, struct order_row *out, struct err_info *info)
+{
+    bool found = false;
+    enum err bad = ERR_OK;
+    while (sql_row(q)) {
+        bad = read_row(q, out);
+        found = true;
+    }
+    enum err e = sql_end(q, NULL, info);
+    if (e == ERR_OK && !found)
+        e = err_set(info, ERR_NOTFOUND, "there is no such order");
+    if (e == ERR_OK && bad != ERR_OK)
+        e = err_set(info, ERR_UNAVAILABLE, "an order in the database cannot be read");
+    return e;
+}
+
+/* Who used the key first, or NULL into *owner[0]. */
+static enum err key_owner(struct sql *db, const uint8_t spki[ORDER_HASH_LEN], char owner[DEVID_LEN + 1],
+                          struct err_info *info)
+{
+    struct sql_query q;
+    struct device_row device;
+    owner[0] = 0;
+    sql_begin(&q, db, "SELECT device_id FROM cert_key WHERE spki_sha256=$1");
+    sql_bind_blob(&q, 1, (struct span){ spki, ORDER_HASH_LEN });
+    while (sql_row(&q))
+        sql_copy(&q, 0, owner, DEVID_LEN + 1);
+    enum err e = sql_end(&q, NULL, info);
+    if (e != ERR_OK || owner[0] != 0)
+        return e;
+    /* an identity key is no certificate key, whosever it is: the id tells it */
+    char id[DEVID_LEN + 1];
+    base32_encode((struct span){ spki, 20 }, id);
+    e = device_get(db, id, &device, NULL);
+    if (e == ERR_OK)
+        memcpy(owner, id, sizeof id);
+    return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
+static enum err claim_key(struct sql *db, const struct order_row *row, int64_t now_s, bool *reused,
+                          struct err_info *info)
+{
+    char owner[DEVID_LEN + 1];
+    struct sql_query q;
+    enum err e = key_owner(db, row->spki_sha256, owner, info);
+    *reused = e == ERR_OK && owner[0] != 0 && strcmp(owner, row->device_id) != 0;
+    if (*reused) {
+        e = device_flag(db, owner, "another device uses its key", info);
+        if (e == ERR_OK)
+            e = device_flag(db, row->device_id, "uses another device's key", info);
+        return e;
+    }
+    if (e != ERR_OK || owner[0] != 0)
+        return e;
+    sql_begin(&q, db,
+              "INSERT INTO cert_key (spki_sha256, device_id, seen_at) VALUES ($1, $2, $3)");
+    sql_bind_blob(&q, 1, (struct span){ row->spki_sha256, ORDER_HASH_LEN });
+    sql_bind_text(&q, 2, row->device_id);
+    sql_bind_int(&q, 3, now_s);
+    return sql_end(&q, NULL, info);
+}
+
+/* What an earlier order for the very same CSR says; *found false when there was none. */
+static enum err same_csr(struct sql *db, const struct order_row *row, int64_t now_s, bool *found,
+                         enum order_submit *out, struct err_info *info)
+{
+    struct sql_query q;
+    *found = false;
+    sql_begin(&q, db,
+              "SELECT o.state, coalesce(c.not_after, 0) FROM cert_order o"
+              " LEFT JOIN certificate c ON c.order_id=o.id"
+              " WHERE o.device_id=$1 AND o.zone=$2 AND o.csr_sha256=$3 AND o.state<>'canceled'"
+              " ORDER BY o.id DESC LIMIT 1");
+    sql_bind_text(&q, 1, row->device_id);
+    sql_bind_text(&q, 2, row->zone);
+    sql_bind_blob(&q, 3, (struct span){ row->csr_sha256, ORDER_HASH_LEN });
+    while (sql_row(&q)) {
+        enum order_state s;
+        if (order_state_parse(&s, sql_text(&q, 0)) != ERR_OK)
+            continue;
+        if (s == ORDER_VALID && sql_int(&q, 1) <= now_s)
+            continue; /* it had a certificate once; a new one is a new order */
+        *found = true;
+        *out = s == ORDER_VALID     ? ORDER_SUBMIT_DONE
+               : s == ORDER_INVALID ? ORDER_SUBMIT_INVALID
+                                    : ORDER_SUBMIT_QUEUED;
+    }
+    return sql_end(&q, NULL, info);
+}
+
+static enum err count_today(struct sql *db, const char *device_id, int64_t now_s, int64_t *n,
+                            struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db, "SELECT count(*) FROM cert_order WHERE device_id=$1 AND created_at>$2");
+    sql_bind_text(&q, 1, device_id);
+    sql_bind_int(&q, 2, now_s - 86400);
+    while (sql_row(&q))
+        *n = sql_int(&q, 0);
+    return sql_end(&q, NULL, info);
+}
+
+static enum err cancel_open(struct sql *db, const struct order_row *row, int64_t now_s,
+                            struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db,
+              "UPDATE cert_order SET state='canceled', detail='replaced by a newer request',"
+              " updated_at=$1, fence=fence+1 WHERE device_id=$2 AND zone=$3 AND " OPEN);
+    sql_bind_int(&q, 1, now_s);
+    sql_bind_text(&q, 2, row->device_id);
+    sql_bind_text(&q, 3, row->zone);
+    return sql_end(&q, NULL, info);
+}
+
+static enum err insert(struct sql *db, const struct order_row *row, int64_t now_s,
+                       struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db,
+              "INSERT INTO cert_order (device_id, zone, issuer, state, csr, csr_sha256, spki_sha256,"
+              " bare_name, due_at, begun_at, created_at, updated_at)"
+              " VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $8, $8, $8)");
+    sql_bind_text(&q, 1, row->device_id);
+    sql_bind_text(&q, 2, row->zone);
+    sql_bind_text(&q, 3, row->issuer);
+    sql_bind_blob(&q, 4, (struct span){ row->csr, row->csr_len });
+    sql_bind_blob(&q, 5, (struct span){ row->csr_sha256, ORDER_HASH_LEN });
+    sql_bind_blob(&q, 6, (struct span){ row->spki_sha256, ORDER_HASH_LEN });
+    sql_bind_int(&q, 7, row->bare_name);
+    sql_bind_int(&q, 8, now_s);
+    return sql_end(&q, NULL, info);
+}
+
+enum err order_submit(struct sql *db, const struct order_row *row, int64_t max_per_day,
+                      int64_t now_s, enum order_submit *out, struct err_info *info)
+{
+    bool found, reused;
+    int64_t today = 0;
+    enum err e = same_csr(db, row, now_s, &found, out, info);
+    if (e != ERR_OK || found)
+        return e;
+    e = claim_key(db, row, now_s, &reused, info);
+    if (e == ERR_OK && reused) {
+        *out = ORDER_SUBMIT_REUSED;
+        return ERR_OK;
+    }
+    if (e == ERR_OK)
+        e = count_today(db, row->device_id, now_s, &today, info);
+    if (e == ERR_OK && today >= max_per_day) {
+        *out = ORDER_SUBMIT_TOO_MANY;
+        return ERR_OK;
+    }
+    if (e == ERR_OK)
+        e = cancel_open(db, row, now_s, info);
+    if (e == ERR_OK)
+        e = insert(db, row, now_s, info);
+    if (e == ERR_OK)
+        *out = ORDER_SUBMIT_QUEUED;
+    return e;
+}
+
+enum err order_latest(struct sql *db, const char *device_id, struct order_row *out,
+                      struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db,
+              "SELECT " COLUMNS " FROM cert_order WHERE device_id=$1 AND state<>'canceled'"
+              " ORDER BY id DESC LIMIT 1");
+    sql_bind_text(&q, 1, device_id);
+    return fetch_row(&q, out, info);
+}
+
+enum err order_get(struct sql *db, int64_t id, struct order_row *out, struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db, "SELECT " COLUMNS " FROM cert_order WHERE id=$1");
+    sql_bind_int(&q, 1, id);
+    return fetch_row(&q, out, info);
+}
+
+static enum err next_due(struct sql *db, int64_t *next_due_at, struct err_info *info)
+{
+    struct sql_query q;
+    *next_due_at = 0;
+    sql_begin(&q, db,
+              "SELECT CASE WHEN lease_until>due_at THEN lease_until ELSE due_at END AS at"
+              " FROM cert_order WHERE " OPEN " ORDER BY at LIMIT 1");
+    while (sql_row(&q))
+        *next_due_at = sql_int(&q, 0);
+    return sql_end(&q, NULL, info);
+}
+
+enum err order_claim(struct sql *db, int64_t now_s, int64_t lease_until, struct order_row *out,
+                     int64_t *next_due_at, struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db,
+              "UPDATE cert_order SET lease_until=$1, fence=fence+1 WHERE id=("
+              "SELECT id FROM cert_order WHERE " OPEN " AND due_at<=$2 AND lease_until<=$2"
+              " ORDER BY due_at, id LIMIT 1) RETURNING " COLUMNS);
+    sql_bind_int(&q, 1, lease_until);
+    sql_bind_int(&q, 2, now_s);
+    enum err e = fetch_row(&q, out, info);
+    if (e != ERR_NOTFOUND)
+        return e;
+    enum err e2 = next_due(db, next_due_at, info);
+    return e2 != ERR_OK ? e2 : ERR_NOTFOUND;
+}
+
+enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_until, int64_t now_s,
+                    struct err_info *info)
+{
+    struct sql_query q;
+    int64_t changed = 0;
+    sql_begin(&q, db,
+              "UPDATE cert_order SET state=$1, url=$2, failures=$3, lost=$4, due_at=$5, begun_at=$6,"
+              " problem=$7, detail=$8, lease_until=$9, updated_at=$10 WHERE id=$11 AND fence=$12");
+    sql_bind_text(&q, 1, order_state_name(row->state));
+    sql_bind_text(&q, 2, row->url);
+    sql_bind_int(&q, 3, row->failures);
+    sql_bind_int(&q, 4, row->lost);
+    sql_bind_int(&q, 5, row->due_at);
+    sql_bind_int(&q, 6, row->begun_at);
+    sql_bind_text(&q, 7, row->problem);
+    sql_bind_text(&q, 8, row->detail);
+    sql_bind_int(&q, 9, lease_until);
+    sql_bind_int(&q, 10, now_s);
+    sql_bind_int(&q, 11, row->id);
+    sql_bind_int(&q, 12, row->fence);
+    enum err e = sql_end(&q, &changed, info);
+    if (e == ERR_OK && changed == 0)
+        e = err_set(info, ERR_ILLEGAL, "order %lld is no longer ours", (long long)row->id);
+    return e;
+}
+
+enum err order_release_all(struct sql *db, struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db, "UPDATE cert_order SET lease_until=0 WHERE lease_until<>0 AND " OPEN);
+    return sql_end(&q, NULL, info);
+}

@@ -1,0 +1,74 @@
+/* order.h - orders in the database. Blocking: store thread or admin command, inside a
+ * transaction where it writes. Every change carries the fence that the reader of the row saw: whoever
+ * lost the order in between changes nothing and is told. */
+#ifndef LANYARD_PROVISIOND_STORE_ORDER_H
+#define LANYARD_PROVISIOND_STORE_ORDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/pki/devid.h"
+#include "provisiond/core/csr.h"
+#include "provisiond/core/order.h"
+#include "provisiond/issuer.h"
+#include "provisiond/store/sql.h"
+
+#define ORDER_HASH_LEN 32 /* bytes of SHA-256 */
+
+struct order_row {
+    int64_t id;
+    char device_id[DEVID_LEN + 1];
+    char zone[256];
+    char issuer[64];
+    enum order_state state;
+    uint8_t csr[CSR_MAX];
+    size_t csr_len; /* bytes */
+    uint8_t csr_sha256[ORDER_HASH_LEN];
+    uint8_t spki_sha256[ORDER_HASH_LEN];
+    bool bare_name;             /* <id>.<zone> is asked for beside the wildcard */
+    char url[ISSUER_URL_MAX];   /* of the order at the CA; "" before newOrder is answered */
+    int64_t failures;           /* of the present step in a row */
+    int64_t lost;               /* orders lost so far at the CA */
+    int64_t due_at;             /* Unix seconds of the next action */
+    int64_t begun_at;           /* when the present order at the CA was begun */
+    char problem[64];           /* type of the last trouble, "" when none */
+    char detail[256];           /* its sentence */
+    int64_t fence;
+};
+
+enum order_submit {
+    ORDER_SUBMIT_QUEUED,   /* a new order, or the one that is waiting for the same CSR */
+    ORDER_SUBMIT_DONE,     /* this CSR has its certificate already */
+    ORDER_SUBMIT_REUSED,   /* the key belongs to another device; both are flagged */
+    ORDER_SUBMIT_INVALID,  /* this CSR was refused before */
+    ORDER_SUBMIT_TOO_MANY, /* the device asked too often */
+};
+
+/* Records a checked CSR of an active device: `row` gives device, zone, issuer, CSR, hashes, bare_name.
+ * A waiting order for another CSR is canceled. `max_per_day` bounds new orders of a device. */
+NODISCARD enum err order_submit(struct sql *db, const struct order_row *row, int64_t max_per_day,
+                                int64_t now_s, enum order_submit *out, struct err_info *info);
+
+/* The newest order of the device that was not canceled. Errors: ERR_NOTFOUND. */
+NODISCARD enum err order_latest(struct sql *db, const char *device_id, struct order_row *out,
+                                struct err_info *info);
+
+/* Errors: ERR_NOTFOUND. */
+NODISCARD enum err order_get(struct sql *db, int64_t id, struct order_row *out,
+                             struct err_info *info);
+
+/* Claims the order that is due first (state not final, due, no lease alive) until `lease_until`, and
+ * raises its fence. Errors: ERR_NOTFOUND when none is due; *next_due_at is then the moment of the next
+ * one, or 0. */
+NODISCARD enum err order_claim(struct sql *db, int64_t now_s, int64_t lease_until,
+                               struct order_row *out, int64_t *next_due_at, struct err_info *info);
+
+/* Writes state, url, failures, lost, due_at, begun_at, problem, detail and the lease (0 gives the order
+ * up for others). ERR_ILLEGAL when the fence moved on: the order is somebody else's, or canceled. */
+NODISCARD enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_until,
+                              int64_t now_s, struct err_info *info);
+
+/* Forgets the leases of a process that is certainly dead: one process, one SQLite file. */
+NODISCARD enum err order_release_all(struct sql *db, struct err_info *info);
+
+#endif

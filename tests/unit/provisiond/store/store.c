@@ -1,0 +1,387 @@
+/* The conformance of a store: run on SQLite here; a further driver runs the same. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "provisiond/store/certificate.h"
+#include "provisiond/store/device.h"
+#include "provisiond/store/migrate.h"
+#include "provisiond/store/order.h"
+#include "provisiond/store/sql.h"
+#include "provisiond/store/token.h"
+
+#define ZONE "direct.example"
+#define DEV_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define DEV_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+#define NOW 1800000000
+
+struct fixture {
+    char dir[64], url[128];
+    struct sql *db;
+};
+
+static int setup(void **state)
+{
+    static struct fixture fx;
+    struct err_info info;
+    (void)strcpy(fx.dir, "/tmp/lanyard-store-XXXXXX");
+    if (mkdtemp(fx.dir) == NULL)
+        return -1;
+    (void)snprintf(fx.url, sizeof fx.url, "sqlite:%s/p.db", fx.dir);
+    *state = &fx;
+    return sql_open(&fx.db, fx.url, &info) == ERR_OK ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fx = *state;
+    char command[128];
+    sql_close(fx->db);
+    (void)snprintf(command, sizeof command, "rm -rf %s", fx->dir);
+    return system(command) == 0 ? 0 : -1;
+}
+
+static void file_is_closed_to_others(void **state)
+{
+    struct fixture *fx = *state;
+    struct stat st;
+    assert_int_equal(stat(fx->url + 7, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+static void opens_again_and_refuses_a_newer_schema(void **state)
+{
+    struct fixture *fx = *state;
+    struct sql *again = NULL;
+    struct err_info info;
+    assert_int_equal(sql_open(&again, fx->url, &info), ERR_OK);
+    sql_close(again);
+    again = NULL;
+    assert_int_equal(sql_script(fx->db, "INSERT INTO schema_version VALUES (9999, 1)", &info),
+                     ERR_OK);
+    assert_int_equal(sql_open(&again, fx->url, &info), ERR_CONFIG);
+    assert_non_null(strstr(info.text, "9999"));
+    assert_null(again);
+}
+
+static void wrong_binding_is_a_defect_not_a_crash(void **state)
+{
+    struct fixture *fx = *state;
+    struct sql_query q;
+    struct err_info info;
+    sql_begin(&q, fx->db, "SELECT $1");
+    sql_bind_int(&q, 2, 1);
+    assert_false(sql_row(&q));
+    assert_int_equal(sql_end(&q, NULL, &info), ERR_ILLEGAL);
+    sql_begin(&q, fx->db, "SELECT nothing FROM nowhere");
+    sql_bind_int(&q, 1, 1);
+    assert_int_equal(sql_end(&q, NULL, &info), ERR_UNAVAILABLE);
+}
+
+static void parameters_are_matched_by_number(void **state)
+{
+    struct fixture *fx = *state;
+    struct sql_query q;
+    sql_begin(&q, fx->db, "SELECT $2, $1, $2");
+    sql_bind_int(&q, 1, 10);
+    sql_bind_text(&q, 2, "twenty");
+    assert_true(sql_row(&q));
+    assert_string_equal(sql_text(&q, 0), "twenty");
+    assert_int_equal(sql_int(&q, 1), 10);
+    assert_string_equal(sql_text(&q, 2), "twenty");
+    assert_int_equal(sql_end(&q, NULL, NULL), ERR_OK);
+}
+
+static void make_token(struct fixture *fx, uint8_t fill, int64_t quota, int64_t expires_at,
+                       uint8_t hash[TOKEN_HASH_LEN], int64_t *id)
+{
+    struct token_row row = { .zone = ZONE, .quota = quota, .expires_at = expires_at };
+    memset(hash, fill, TOKEN_HASH_LEN);
+    assert_int_equal(token_insert(fx->db, &row, hash, id, NULL), ERR_OK);
+}
+
+static void token_is_refused_when_it_should_be(void **state)
+{
+    struct fixture *fx = *state;
+    uint8_t hash[TOKEN_HASH_LEN], unknown[TOKEN_HASH_LEN] = { 9 };
+    int64_t id = 0, got = 0;
+    make_token(fx, 1, 2, NOW + 10, hash, &id);
+    assert_int_equal(token_consume(fx->db, unknown, ZONE, NOW, &got, NULL), ERR_DENIED);
+    assert_int_equal(token_consume(fx->db, hash, "other.example", NOW, &got, NULL), ERR_DENIED);
+    assert_int_equal(token_consume(fx->db, hash, ZONE, NOW + 10, &got, NULL), ERR_DENIED);
+    assert_int_equal(token_consume(fx->db, hash, ZONE, NOW, &got, NULL), ERR_OK);
+    assert_int_equal(got, id);
+    assert_int_equal(token_revoke(fx->db, id, NOW, NULL), ERR_OK);
+    assert_int_equal(token_consume(fx->db, hash, ZONE, NOW, &got, NULL), ERR_DENIED);
+    assert_int_equal(token_revoke(fx->db, id, NOW, NULL), ERR_OK);
+    assert_int_equal(token_revoke(fx->db, id + 1, NOW, NULL), ERR_NOTFOUND);
+}
+
+struct racer {
+    const char *url;
+    const uint8_t *hash;
+    pthread_barrier_t *start;
+    unsigned number;
+    bool won;
+};
+
+static void *race(void *arg)
+{
+    struct racer *r = arg;
+    struct sql *db = NULL;
+    struct err_info info;
+    char id[DEVID_LEN + 1];
+    bool fresh;
+    (void)snprintf(id, sizeof id, "raceraceraceraceraceraceracerac%c", 'a' + (char)r->number);
+    bool opened = sql_open(&db, r->url, &info) == ERR_OK;
+    pthread_barrier_wait(r->start);
+    if (opened && sql_begin_tx(db, &info) == ERR_OK) {
+        r->won = device_admit(db, id, ZONE, r->hash, NOW, &fresh, &info) == ERR_OK;
+        if (!r->won)
+            sql_rollback(db);
+        else
+            r->won = sql_commit(db, &info) == ERR_OK;
+    }
+    sql_close(db);
+    return NULL;
+}
+
+static void one_use_has_one_winner(void **state)
+{
+    struct fixture *fx = *state;
+    for (unsigned round = 0; round < 10; round++) {
+        enum { N = 16 };
+        uint8_t hash[TOKEN_HASH_LEN];
+        int64_t id;
+        pthread_t threads[N];
+        pthread_barrier_t start;
+        struct racer racers[N];
+        unsigned winners = 0;
+        make_token(fx, (uint8_t)(20 + round), 1, NOW + 10, hash, &id);
+        assert_int_equal(sql_script(fx->db, "DELETE FROM device", NULL), ERR_OK);
+        pthread_barrier_init(&start, NULL, N);
+        for (unsigned i = 0; i < N; i++) {
+            racers[i] = (struct racer){ fx->url, hash, &start, i, false };
+            pthread_create(&threads[i], NULL, race, &racers[i]);
+        }
+        for (unsigned i = 0; i < N; i++) {
+            pthread_join(threads[i], NULL);
+            winners += racers[i].won;
+        }
+        pthread_barrier_destroy(&start);
+        assert_int_equal(winners, 1);
+    }
+}
+
+static void admit(struct fixture *fx, const char *id)
+{
+    bool fresh = false;
+    assert_int_equal(device_admit(fx->db, id, ZONE, NULL, NOW, &fresh, NULL), ERR_OK);
+}
+
+static void admission_is_idempotent_and_uses_one_token(void **state)
+{
+    struct fixture *fx = *state;
+    uint8_t hash[TOKEN_HASH_LEN];
+    int64_t id;
+    bool fresh = false;
+    struct device_row d;
+    make_token(fx, 1, 1, NOW + 10, hash, &id);
+    assert_int_equal(device_admit(fx->db, DEV_A, ZONE, hash, NOW, &fresh, NULL), ERR_OK);
+    assert_true(fresh);
+    assert_int_equal(device_admit(fx->db, DEV_A, ZONE, hash, NOW, &fresh, NULL), ERR_OK);
+    assert_false(fresh);
+    assert_int_equal(device_admit(fx->db, DEV_B, ZONE, hash, NOW, &fresh, NULL), ERR_DENIED);
+    assert_int_equal(device_get(fx->db, DEV_B, &d, NULL), ERR_NOTFOUND);
+    assert_int_equal(device_admit(fx->db, DEV_A, "other.example", NULL, NOW, &fresh, NULL),
+                     ERR_EXISTS);
+    assert_int_equal(device_set_state(fx->db, DEV_A, DEVICE_SUSPENDED, NOW, NULL), ERR_OK);
+    assert_int_equal(device_admit(fx->db, DEV_A, ZONE, NULL, NOW, &fresh, NULL), ERR_ILLEGAL);
+    assert_int_equal(device_set_state(fx->db, DEV_A, DEVICE_FORGOTTEN, NOW, NULL), ERR_OK);
+    assert_int_equal(device_admit(fx->db, DEV_A, ZONE, NULL, NOW, &fresh, NULL), ERR_OK);
+    assert_true(fresh);
+}
+
+static struct order_row request(const char *device, uint8_t csr, uint8_t key)
+{
+    struct order_row r = { .zone = ZONE, .issuer = "ca", .csr_len = 3 };
+    (void)snprintf(r.device_id, sizeof r.device_id, "%s", device);
+    memset(r.csr, csr, 3);
+    memset(r.csr_sha256, csr, sizeof r.csr_sha256);
+    memset(r.spki_sha256, key, sizeof r.spki_sha256);
+    return r;
+}
+
+static enum order_submit submit(struct fixture *fx, const char *device, uint8_t csr, uint8_t key)
+{
+    struct order_row r = request(device, csr, key);
+    enum order_submit out = ORDER_SUBMIT_TOO_MANY;
+    struct err_info info = { "" };
+    if (order_submit(fx->db, &r, 5, NOW, &out, &info) != ERR_OK)
+        fail_msg("%s", info.text);
+    return out;
+}
+
+static void same_csr_is_the_same_order(void **state)
+{
+    struct fixture *fx = *state;
+    struct order_row a, b;
+    admit(fx, DEV_A);
+    assert_int_equal(submit(fx, DEV_A, 1, 1), ORDER_SUBMIT_QUEUED);
+    assert_int_equal(order_latest(fx->db, DEV_A, &a, NULL), ERR_OK);
+    assert_int_equal(submit(fx, DEV_A, 1, 1), ORDER_SUBMIT_QUEUED);
+    assert_int_equal(order_latest(fx->db, DEV_A, &b, NULL), ERR_OK);
+    assert_int_equal(a.id, b.id);
+    /* another CSR takes its place */
+    assert_int_equal(submit(fx, DEV_A, 2, 2), ORDER_SUBMIT_QUEUED);
+    assert_int_equal(order_get(fx->db, a.id, &b, NULL), ERR_OK);
+    assert_int_equal(b.state, ORDER_CANCELED);
+    assert_int_equal(order_latest(fx->db, DEV_A, &b, NULL), ERR_OK);
+    assert_int_not_equal(a.id, b.id);
+    assert_memory_equal(b.csr, "\2\2\2", 3);
+}
+
+static void a_shared_key_flags_both(void **state)
+{
+    struct fixture *fx = *state;
+    struct device_row d;
+    struct order_row o;
+    admit(fx, DEV_A);
+    admit(fx, DEV_B);
+    assert_int_equal(submit(fx, DEV_A, 1, 7), ORDER_SUBMIT_QUEUED);
+    assert_int_equal(submit(fx, DEV_B, 2, 7), ORDER_SUBMIT_REUSED);
+    assert_int_equal(order_latest(fx->db, DEV_B, &o, NULL), ERR_NOTFOUND);
+    assert_int_equal(device_get(fx->db, DEV_A, &d, NULL), ERR_OK);
+    assert_string_not_equal(d.flag, "");
+    assert_int_equal(device_get(fx->db, DEV_B, &d, NULL), ERR_OK);
+    assert_string_not_equal(d.flag, "");
+    /* the identity key of a known device is no certificate key of another */
+    struct order_row r = request(DEV_B, 3, 0); /* 20 zero bytes are the id aaaa... */
+    enum order_submit out;
+    assert_int_equal(order_submit(fx->db, &r, 5, NOW, &out, NULL), ERR_OK);
+    assert_int_equal(out, ORDER_SUBMIT_REUSED);
+}
+
+static void orders_of_a_day_are_bounded(void **state)
+{
+    struct fixture *fx = *state;
+    admit(fx, DEV_A);
+    for (uint8_t i = 1; i <= 5; i++)
+        assert_int_equal(submit(fx, DEV_A, i, i), ORDER_SUBMIT_QUEUED);
+    assert_int_equal(submit(fx, DEV_A, 6, 6), ORDER_SUBMIT_TOO_MANY);
+    assert_int_equal(submit(fx, DEV_A, 5, 5), ORDER_SUBMIT_QUEUED); /* the waiting one is fine */
+}
+
+static void a_lease_keeps_others_away_and_a_fence_the_late(void **state)
+{
+    struct fixture *fx = *state;
+    struct order_row mine, theirs;
+    int64_t next = 0;
+    admit(fx, DEV_A);
+    (void)submit(fx, DEV_A, 1, 1);
+    assert_int_equal(order_claim(fx->db, NOW, NOW + 100, &mine, &next, NULL), ERR_OK);
+    assert_int_equal(order_claim(fx->db, NOW, NOW + 100, &theirs, &next, NULL), ERR_NOTFOUND);
+    assert_int_equal(next, NOW + 100);
+    /* the lease ends, another node takes over */
+    assert_int_equal(order_claim(fx->db, NOW + 100, NOW + 200, &theirs, &next, NULL), ERR_OK);
+    mine.state = ORDER_ORDERING;
+    assert_int_equal(order_save(fx->db, &mine, NOW + 300, NOW, NULL), ERR_ILLEGAL);
+    theirs.state = ORDER_ORDERING;
+    assert_int_equal(order_save(fx->db, &theirs, NOW + 300, NOW, NULL), ERR_OK);
+    /* a new CSR cancels, and whoever works on the old one is told */
+    (void)submit(fx, DEV_A, 2, 2);
+    theirs.state = ORDER_AUTHORIZING;
+    assert_int_equal(order_save(fx->db, &theirs, NOW + 300, NOW, NULL), ERR_ILLEGAL);
+    assert_int_equal(order_get(fx->db, theirs.id, &mine, NULL), ERR_OK);
+    assert_int_equal(mine.state, ORDER_CANCELED);
+}
+
+static void a_restart_takes_up_what_was_held(void **state)
+{
+    struct fixture *fx = *state;
+    struct order_row row;
+    int64_t next = 0;
+    admit(fx, DEV_A);
+    (void)submit(fx, DEV_A, 1, 1);
+    assert_int_equal(order_claim(fx->db, NOW, NOW + 900, &row, &next, NULL), ERR_OK);
+    assert_int_equal(order_release_all(fx->db, NULL), ERR_OK);
+    assert_int_equal(order_claim(fx->db, NOW, NOW + 900, &row, &next, NULL), ERR_OK);
+    row.due_at = NOW + 50;
+    row.state = ORDER_QUEUED;
+    assert_int_equal(order_save(fx->db, &row, 0, NOW, NULL), ERR_OK);
+    assert_int_equal(order_claim(fx->db, NOW, NOW + 900, &row, &next, NULL), ERR_NOTFOUND);
+    assert_int_equal(next, NOW + 50);
+}
+
+static void an_order_has_one_certificate(void **state)
+{
+    struct fixture *fx = *state;
+    struct order_row row;
+    struct certificate_row cert = { .serial = "01", .not_after = NOW + 1000 }, got;
+    struct buf chain;
+    int64_t next;
+    admit(fx, DEV_A);
+    (void)submit(fx, DEV_A, 1, 1);
+    assert_int_equal(order_claim(fx->db, NOW, NOW + 900, &row, &next, NULL), ERR_OK);
+    assert_int_equal(certificate_insert(fx->db, &row, &cert, "FIRST", NULL), ERR_OK);
+    (void)strcpy(cert.serial, "02");
+    assert_int_equal(certificate_insert(fx->db, &row, &cert, "SECOND", NULL), ERR_OK);
+    row.state = ORDER_VALID;
+    assert_int_equal(order_save(fx->db, &row, 0, NOW, NULL), ERR_OK);
+    buf_init(&chain, 100);
+    assert_int_equal(certificate_get(fx->db, row.id, &got, &chain, NULL), ERR_OK);
+    assert_string_equal(got.serial, "01");
+    assert_string_equal(buf_str(&chain), "FIRST");
+    buf_clear(&chain);
+    assert_int_equal(submit(fx, DEV_A, 1, 1), ORDER_SUBMIT_DONE);
+    /* once it has expired the same CSR is a new order */
+    struct order_row r = request(DEV_A, 1, 1);
+    enum order_submit out;
+    assert_int_equal(order_submit(fx->db, &r, 5, NOW + 1000, &out, NULL), ERR_OK);
+    assert_int_equal(out, ORDER_SUBMIT_QUEUED);
+}
+
+static void suspension_cancels_what_is_open(void **state)
+{
+    struct fixture *fx = *state;
+    struct order_row row;
+    int64_t next;
+    admit(fx, DEV_A);
+    (void)submit(fx, DEV_A, 1, 1);
+    assert_int_equal(device_set_state(fx->db, DEV_A, DEVICE_SUSPENDED, NOW, NULL), ERR_OK);
+    assert_int_equal(order_claim(fx->db, NOW, NOW + 900, &row, &next, NULL), ERR_NOTFOUND);
+    assert_int_equal(next, 0);
+    assert_int_equal(device_set_state(fx->db, DEV_B, DEVICE_SUSPENDED, NOW, NULL), ERR_NOTFOUND);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(file_is_closed_to_others),
+        TEST(opens_again_and_refuses_a_newer_schema),
+        TEST(wrong_binding_is_a_defect_not_a_crash),
+        TEST(parameters_are_matched_by_number),
+        TEST(token_is_refused_when_it_should_be),
+        TEST(one_use_has_one_winner),
+        TEST(admission_is_idempotent_and_uses_one_token),
+        TEST(same_csr_is_the_same_order),
+        TEST(a_shared_key_flags_both),
+        TEST(orders_of_a_day_are_bounded),
+        TEST(a_lease_keeps_others_away_and_a_fence_the_late),
+        TEST(a_restart_takes_up_what_was_held),
+        TEST(an_order_has_one_certificate),
+        TEST(suspension_cancels_what_is_open),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
