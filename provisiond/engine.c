@@ -283,6 +283,9 @@ static void on_moved(struct job *j, enum err e)
         kill_for_test(t);
         log_debug("order %lld of %s is %s", (long long)t->row.id, t->row.device_id,
                   order_state_name(t->row.state));
+        if (t->row.state == ORDER_VALID)
+            log_info("order %lld: %s issued certificate %s", (long long)t->row.id, t->row.issuer,
+                     t->cert.serial);
     }
     leave_challenge(t);
 }

@@ -37,7 +37,11 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
     char text[320];
     (void)vsnprintf(text, sizeof text, fmt, ap);
     c->failed = true;
-    (void)err_set(c->info, ERR_CONFIG, "%s:%d: %s", c->path, cfg != NULL ? cfg->line : 0, text);
+    const char *advice = strncmp(text, "no such option", 14) == 0
+                             ? ": check its spelling and its section, or remove it"
+                             : "";
+    (void)err_set(c->info, ERR_CONFIG, "%s:%d: %s%s", c->path, cfg != NULL ? cfg->line : 0, text,
+                  advice);
 }
 
 static int on_value(cfg_t *cfg, cfg_opt_t *opt)
