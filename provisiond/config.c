@@ -12,18 +12,18 @@
 #define DAY_S 86400
 
 static cfg_opt_t issuer_opts[] = {
-    CFG_STR("type", NULL, CFGF_NONE),        CFG_STR("directory", NULL, CFGF_NONE),
-    CFG_STR("ca_file", NULL, CFGF_NONE),     CFG_STR("contact", NULL, CFGF_NONE),
-    CFG_STR("account_key", NULL, CFGF_NONE), CFG_STR("eab_kid", NULL, CFGF_NONE),
+    CFG_STR("type", NULL, CFGF_NONE),          CFG_STR("directory", NULL, CFGF_NONE),
+    CFG_STR("ca_file", NULL, CFGF_NONE),       CFG_STR("contact", NULL, CFGF_NONE),
+    CFG_STR("account_key", NULL, CFGF_NONE),   CFG_STR("eab_kid", NULL, CFGF_NONE),
     CFG_STR("eab_hmac_file", NULL, CFGF_NONE), CFG_STR("dir", NULL, CFGF_NONE),
-    CFG_INT("validity_days", 90, CFGF_NONE), CFG_END(),
+    CFG_INT("validity_days", 90, CFGF_NONE),   CFG_END(),
 };
 
 static cfg_opt_t zone_opts[] = {
-    CFG_STR_LIST("issuers", NULL, CFGF_NONE),     CFG_STR("enroll", "token", CFGF_NONE),
-    CFG_STR("challenges", NULL, CFGF_NONE),       CFG_STR_LIST("nameservers", NULL, CFGF_NONE),
-    CFG_STR("tag_keys", NULL, CFGF_NONE),         CFG_STR("factory_ca", NULL, CFGF_NONE),
-    CFG_BOOL("bare_name", cfg_false, CFGF_NONE),  CFG_END(),
+    CFG_STR_LIST("issuers", NULL, CFGF_NONE),    CFG_STR("enroll", "token", CFGF_NONE),
+    CFG_STR("challenges", NULL, CFGF_NONE),      CFG_STR_LIST("nameservers", NULL, CFGF_NONE),
+    CFG_STR("tag_keys", NULL, CFGF_NONE),        CFG_STR("factory_ca", NULL, CFGF_NONE),
+    CFG_BOOL("bare_name", cfg_false, CFGF_NONE), CFG_END(),
 };
 
 static cfg_opt_t root_opts[] = {
@@ -336,9 +336,10 @@ static enum err read_sections(struct reader *r)
     if (e == ERR_OK && n_zones == 0)
         e = FAIL(r, root, "zone", "there is none: write zone \"direct.example\" { ... }");
     if (e == ERR_OK && r->out->tls_cert == NULL && config_local_issuer(r->out) == NULL)
-        e = FAIL(r, root, "tls_cert",
-                 "set tls_cert and tls_key, or add issuer \"local\" { type = \"local\" dir = \"ca\" } "
-                 "to have them made");
+        e = FAIL(
+            r, root, "tls_cert",
+            "set tls_cert and tls_key, or add issuer \"local\" { type = \"local\" dir = \"ca\" } "
+            "to have them made");
     return e;
 }
 

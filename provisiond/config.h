@@ -49,7 +49,7 @@ struct config {
     char *server_names[CONFIG_LIST_MAX]; /* for a certificate by the local CA */
     char *user;                          /* NULL: stay */
     enum log_level log_level;
-    int64_t orders_per_day; /* new CSRs of one device */
+    int64_t orders_per_day;  /* new CSRs of one device */
     int64_t enroll_per_hour; /* new devices from one address or /64, open zones */
     size_t n_issuers;
     struct config_issuer issuers[CONFIG_LIST_MAX];

@@ -10,12 +10,12 @@
 #include "provisiond/core/backoff.h"
 #include "provisiond/task.h"
 
-#define TASKS_MAX 512        /* orders under way at once */
-#define LEASE_S 900          /* longer than any wait inside a step */
-#define IDLE_S 60            /* between two looks when nothing is known to be due */
-#define STORE_RETRY_S 2      /* when the database is away */
-#define VALUE_LIFE_S 7200    /* of a challenge value, if everything that removes it fails */
-#define KEEP_LIMIT_S 600     /* longer waits give the order back */
+#define TASKS_MAX 512     /* orders under way at once */
+#define LEASE_S 900       /* longer than any wait inside a step */
+#define IDLE_S 60         /* between two looks when nothing is known to be due */
+#define STORE_RETRY_S 2   /* when the database is away */
+#define VALUE_LIFE_S 7200 /* of a challenge value, if everything that removes it fails */
+#define KEEP_LIMIT_S 600  /* longer waits give the order back */
 
 struct zone_store {
     struct challenge_store *store; /* shared by zones with the same URL; owned by the first */

@@ -1,6 +1,6 @@
-/* engine.h - carries orders from CSR to certificate: claims what is due, writes each state down, then
- * acts on it. Any number may be under way; each moves alone. One loop, its thread; blocking work goes
- * to the store threads. */
+/* engine.h - carries orders from CSR to certificate: claims what is due, writes each state down,
+ * then acts on it. Any number may be under way; each moves alone. One loop, its thread; blocking
+ * work goes to the store threads. */
 #ifndef LANYARD_PROVISIOND_ENGINE_H
 #define LANYARD_PROVISIOND_ENGINE_H
 
@@ -24,8 +24,8 @@ struct engine_parts {
     void *arg;
 };
 
-/* Everything in `parts` is borrowed until engine_free(). Opens the challenge store of each zone, removes
- * values that no open order owns, and starts to work. Errors: ERR_NOMEM, ERR_IO. */
+/* Everything in `parts` is borrowed until engine_free(). Opens the challenge store of each zone,
+ * removes values that no open order owns, and starts to work. Errors: ERR_NOMEM, ERR_IO. */
 NODISCARD enum err engine_new(struct engine **out, const struct engine_parts *parts,
                               struct err_info *info);
 
@@ -35,8 +35,8 @@ void engine_kick(struct engine *en);
 /* Begins nothing new; fn(arg) is called when no store thread holds work of the engine any more. */
 void engine_stop(struct engine *en, void (*fn)(void *arg), void *arg);
 
-/* After engine_stop()'s call, and after the issuers were freed. Orders under way stay in the database
- * as they are and go on at the next start. */
+/* After engine_stop()'s call, and after the issuers were freed. Orders under way stay in the
+ * database as they are and go on at the next start. */
 void engine_free(struct engine *en);
 
 #endif

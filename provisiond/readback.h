@@ -1,5 +1,5 @@
-/* readback.h - asks every name server of a zone whether it answers the challenge values already: the
- * fact that is waited for before the CA is asked, instead of a sleep. One loop, its thread. */
+/* readback.h - asks every name server of a zone whether it answers the challenge values already:
+ * the fact that is waited for before the CA is asked, instead of a sleep. One loop, its thread. */
 #ifndef LANYARD_PROVISIOND_READBACK_H
 #define LANYARD_PROVISIOND_READBACK_H
 
@@ -10,10 +10,10 @@
 
 struct readback; /* one pass over the name servers; opaque */
 
-/* One question to each name server of `zone` for the TXT values of `name`. fn is called once, later:
- * ERR_OK when each answered all `n` values (compared to the byte), ERR_AGAIN when one does not yet,
- * with a sentence that names it. `values` are copied. *out can be given to readback_cancel() until
- * then. Errors: ERR_NOMEM. */
+/* One question to each name server of `zone` for the TXT values of `name`. fn is called once,
+ * later: ERR_OK when each answered all `n` values (compared to the byte), ERR_AGAIN when one does
+ * not yet, with a sentence that names it. `values` are copied. *out can be given to
+ * readback_cancel() until then. Errors: ERR_NOMEM. */
 NODISCARD enum err readback_start(struct readback **out, struct loop *l,
                                   const struct config_zone *zone, const char *name,
                                   const char *const *values, size_t n,

@@ -29,7 +29,8 @@
 
 #define DRAIN_MS 5000
 #define OWN_CERT_LIFE_S ((int64_t)90 * 86400)
-#define OWN_CERT_CHECK_MS 3600000 /* the clock may jump: looked at every hour, not slept for a month */
+#define OWN_CERT_CHECK_MS                                                                          \
+    3600000 /* the clock may jump: looked at every hour, not slept for a month */
 
 struct server {
     const struct config *config;
@@ -68,12 +69,14 @@ static enum err lock_store(struct server *s, struct err_info *info)
         return err_set(info, ERR_CONFIG, "the path of the store is too long");
     s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (s->lock_fd < 0)
-        return err_set(info, ERR_CONFIG, "cannot open %s: %s (does the folder exist, and may this "
-                       "user write to it?)", path, strerror(errno));
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
         return err_set(info, ERR_CONFIG,
-                       "another lanyard-provisiond runs on this store (%s is locked): stop it first",
-                       path);
+                       "cannot open %s: %s (does the folder exist, and may this "
+                       "user write to it?)",
+                       path, strerror(errno));
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return err_set(
+            info, ERR_CONFIG,
+            "another lanyard-provisiond runs on this store (%s is locked): stop it first", path);
     return ERR_OK;
 }
 
@@ -139,7 +142,7 @@ static enum err open_issuers(struct server *s, struct err_info *info)
 
 /* --- our own certificate --- */
 
-static enum err load_own_cert(const struct config *c, EVP_PKEY **key, STACK_OF(X509) **chain,
+static enum err load_own_cert(const struct config *c, EVP_PKEY **key, STACK_OF(X509) * *chain,
                               struct err_info *info)
 {
     struct buf pem;
@@ -153,8 +156,9 @@ static enum err load_own_cert(const struct config *c, EVP_PKEY **key, STACK_OF(X
     return e;
 }
 
-/* Names and addresses by which devices may reach us: those of the configuration, and where we listen. */
-static enum err make_own_cert(struct server *s, EVP_PKEY **key, STACK_OF(X509) **chain,
+/* Names and addresses by which devices may reach us: those of the configuration, and where we
+ * listen. */
+static enum err make_own_cert(struct server *s, EVP_PKEY **key, STACK_OF(X509) * *chain,
                               struct err_info *info)
 {
     const struct config *c = s->config;

@@ -6,9 +6,9 @@
 #include "common/base/err.h"
 #include "provisiond/config.h"
 
-/* Binds, drops privileges, opens the stores, serves until SIGTERM or SIGINT, and ends cleanly: what is
- * under way at a CA goes on at the next start. Errors come before anything is served, with a sentence
- * that says what to do. */
+/* Binds, drops privileges, opens the stores, serves until SIGTERM or SIGINT, and ends cleanly: what
+ * is under way at a CA goes on at the next start. Errors come before anything is served, with a
+ * sentence that says what to do. */
 NODISCARD enum err server_run(const struct config *config, struct err_info *info);
 
 #endif

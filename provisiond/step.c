@@ -10,11 +10,11 @@
 #include "provisiond/core/chain.h"
 #include "provisiond/task.h"
 
-#define READBACK_LIMIT_MS 120000  /* for all name servers to answer the value */
-#define VALIDATE_LIMIT_MS 600000  /* for the CA to validate */
-#define ISSUE_LIMIT_MS 600000     /* for the CA to issue after finalize */
-#define ORDER_LIFE_S 3600         /* a pending order older than this is not worth saving */
-#define HOLD_DEFAULT_S 3600       /* a limit that came without Retry-After */
+#define READBACK_LIMIT_MS 120000 /* for all name servers to answer the value */
+#define VALIDATE_LIMIT_MS 600000 /* for the CA to validate */
+#define ISSUE_LIMIT_MS 600000    /* for the CA to issue after finalize */
+#define ORDER_LIFE_S 3600        /* a pending order older than this is not worth saving */
+#define HOLD_DEFAULT_S 3600      /* a limit that came without Retry-After */
 #define HUMAN_WAIT_S 3600
 #define RETRY_AFTER_MAX_S 86400
 
@@ -28,8 +28,8 @@ static int64_t at_least(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* Acts on a reply that is not ISSUER_OK. `again` repeats the same request; `look` asks where the order
- * stands. True when the reply was dealt with here. */
+/* Acts on a reply that is not ISSUER_OK. `again` repeats the same request; `look` asks where the
+ * order stands. True when the reply was dealt with here. */
 static bool failed(struct task *t, const struct issuer_reply *r, void (*again)(struct task *t),
                    void (*look)(struct task *t))
 {
@@ -121,7 +121,8 @@ static void on_order(void *arg, const struct issuer_order *o)
     bool finalizing = t->row.state == ORDER_FINALIZING;
     if (o->status == ISSUER_INVALID) {
         task_move(t, ORDER_EV_LOST, o->reply.type[0] != 0 ? o->reply.type : "order-invalid",
-                  o->reply.info.text[0] != 0 ? o->reply.info.text : "the CA made the order invalid");
+                  o->reply.info.text[0] != 0 ? o->reply.info.text
+                                             : "the CA made the order invalid");
     } else if (t->row.state == ORDER_DOWNLOADING) {
         task_enter(t);
     } else if (o->status == ISSUER_VALID) {
@@ -402,7 +403,7 @@ static void enter_downloading(struct task *t)
 
 void task_enter(struct task *t)
 {
-    static void (*const ENTER[ORDER_STATE_N])(struct task *t) = {
+    static void (*const ENTER[ORDER_STATE_N])(struct task * t) = {
         [ORDER_QUEUED] = enter_queued,           [ORDER_ORDERING] = order_new,
         [ORDER_AUTHORIZING] = enter_authorizing, [ORDER_PUBLISHING] = enter_publishing,
         [ORDER_VALIDATING] = enter_validating,   [ORDER_FINALIZING] = enter_finalizing,

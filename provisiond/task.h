@@ -65,7 +65,8 @@ void task_move(struct task *t, enum order_event ev, const char *problem, const c
 void task_retry(struct task *t, int64_t delay_s, void (*resume)(struct task *t),
                 const char *problem, const char *detail);
 
-/* engine.c: notes why, gives the order up, to be claimed again in its present state after `delay_s`. */
+/* engine.c: notes why, gives the order up, to be claimed again in its present state after
+ * `delay_s`. */
 void task_park(struct task *t, int64_t delay_s, const char *problem, const char *detail);
 
 /* engine.c: calls resume(t) after `delay_s`; nothing is written. */

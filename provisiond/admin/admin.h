@@ -1,6 +1,6 @@
-/* admin.h - the subcommands that work on the database of a configuration, beside a running service or
- * without one. Each prints to standard output and returns the exit status: 0, 1 when the thing asked
- * for is not there, 2 for a wrong call. Blocking. */
+/* admin.h - the subcommands that work on the database of a configuration, beside a running service
+ * or without one. Each prints to standard output and returns the exit status: 0, 1 when the thing
+ * asked for is not there, 2 for a wrong call. Blocking. */
 #ifndef LANYARD_PROVISIOND_ADMIN_ADMIN_H
 #define LANYARD_PROVISIOND_ADMIN_ADMIN_H
 

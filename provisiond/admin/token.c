@@ -80,9 +80,9 @@ static int create(const struct admin *a, int argc, char **argv)
         e = token_insert(a->db, &row, hash, &id, &info);
     if (e == ERR_OK) {
         clock_format(row.expires_at, until, sizeof until);
-        (void)fprintf(stderr, "token %lld for zone %s: %lld device%s, until %s. It is shown only now:\n",
-                      (long long)id, row.zone, (long long)row.quota, row.quota == 1 ? "" : "s",
-                      until);
+        (void)fprintf(
+            stderr, "token %lld for zone %s: %lld device%s, until %s. It is shown only now:\n",
+            (long long)id, row.zone, (long long)row.quota, row.quota == 1 ? "" : "s", until);
         (void)printf("%s\n", text);
     }
     explicit_bzero(text, sizeof text);
@@ -95,10 +95,10 @@ static void print_row(void *arg, const struct token_row *row)
     bool *any = arg;
     int64_t now = clock_now_s();
     char until[CLOCK_TEXT_MAX];
-    const char *state = row->revoked_at != 0       ? "revoked"
-                        : row->expires_at <= now   ? "expired"
-                        : row->used >= row->quota  ? "used up"
-                                                   : "valid";
+    const char *state = row->revoked_at != 0      ? "revoked"
+                        : row->expires_at <= now  ? "expired"
+                        : row->used >= row->quota ? "used up"
+                                                  : "valid";
     if (!*any)
         (void)printf("%-6s %-8s %-15s %-20s  %-24s %s\n", "TOKEN", "STATE", "DEVICES", "EXPIRES",
                      "ZONE", "LABEL");

@@ -10,7 +10,7 @@
 
 #define ENROLL_SLOTS 16384
 #define REQUEST_SLOTS 65536
-#define REQUEST_BURST 30     /* requests of one identity at once ... */
+#define REQUEST_BURST 30      /* requests of one identity at once ... */
 #define REQUEST_EVERY_MS 1000 /* ... and one a second in the long run */
 
 enum rule {
@@ -95,8 +95,7 @@ static enum err identify(struct call *c)
     EVP_PKEY *key = httpd_peer_key(c->req);
     if (key == NULL)
         return ERR_DENIED;
-    if (!EVP_PKEY_is_a(key, "EC") ||
-        EVP_PKEY_get_group_name(key, group, sizeof group, &len) != 1 ||
+    if (!EVP_PKEY_is_a(key, "EC") || EVP_PKEY_get_group_name(key, group, sizeof group, &len) != 1 ||
         strcmp(group, "prime256v1") != 0)
         return ERR_RANGE;
     enum err e = devid_spki_hash(c->spki_sha256, key);
@@ -126,7 +125,8 @@ static void dispatch(struct api *a, struct httpd_req *r, const struct route *rou
     }
     int64_t wait_ms = gcra_table_take(a->request_limit, span_str(c->id.text), clock_mono_ms());
     if (wait_ms > 0) {
-        call_problem(c, 429, "rate-limited", "too many requests of this device", wait_ms / 1000 + 1);
+        call_problem(c, 429, "rate-limited", "too many requests of this device",
+                     wait_ms / 1000 + 1);
         return;
     }
     route->fn(c);

@@ -64,8 +64,8 @@ void call_stop_waiting(struct call *c);
 /* Ends the call with 503 for a store that failed, or 500 for anything else unforeseen. */
 void call_store_failed(struct call *c, enum err e);
 
-/* On the store thread: c->device, which must be admitted. ERR_NOTFOUND when it is not (or forgotten),
- * ERR_DENIED when suspended. Notes that it was here. */
+/* On the store thread: c->device, which must be admitted. ERR_NOTFOUND when it is not (or
+ * forgotten), ERR_DENIED when suspended. Notes that it was here. */
 NODISCARD enum err call_check_device(struct call *c, struct sql *db, int64_t now_s);
 
 /* Answers the errors of call_check_device(); false for any other. Ends the call when true. */

@@ -67,10 +67,10 @@ static void respond_admitted(struct call *c)
 {
     char name[300];
     (void)snprintf(name, sizeof name, "*.%s.%s", c->id.text, c->zone->name);
-    json_t *o = json_pack("{s:s, s:s, s:[s], s:{s:s, s:s}, s:I}", "id", c->id.text, "zone",
-                          c->zone->name, "names", name, "endpoints", "certificate",
-                          "/v1/certificate", "device", "/v1/device", "next_contact_in",
-                          (json_int_t)NEXT_CONTACT_S);
+    json_t *o =
+        json_pack("{s:s, s:s, s:[s], s:{s:s, s:s}, s:I}", "id", c->id.text, "zone", c->zone->name,
+                  "names", name, "endpoints", "certificate", "/v1/certificate", "device",
+                  "/v1/device", "next_contact_in", (json_int_t)NEXT_CONTACT_S);
     char *text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT);
     json_decref(o);
     if (c->fresh)
@@ -122,8 +122,8 @@ void post_enroll(struct call *c)
         call_problem(c, 404, "unknown-zone", "this service does not serve that zone", 0);
         return;
     }
-    int64_t wait_ms = gcra_table_take(c->api->enroll_limit, prefix_of(httpd_peer(c->req)),
-                                      clock_mono_ms());
+    int64_t wait_ms =
+        gcra_table_take(c->api->enroll_limit, prefix_of(httpd_peer(c->req)), clock_mono_ms());
     if (wait_ms > 0) {
         call_problem(c, 429, "rate-limited", "too many enrolments from this address",
                      wait_ms / 1000 + 1);

@@ -1,5 +1,5 @@
-/* gcra.h - a token bucket in one number (generic cell rate algorithm), and a fixed table of them by key,
- * so that limits per client cannot be made to use up memory. Pure; one thread at a time. */
+/* gcra.h - a token bucket in one number (generic cell rate algorithm), and a fixed table of them by
+ * key, so that limits per client cannot be made to use up memory. Pure; one thread at a time. */
 #ifndef LANYARD_PROVISIOND_CORE_GCRA_H
 #define LANYARD_PROVISIOND_CORE_GCRA_H
 
@@ -20,8 +20,8 @@ int64_t gcra_take(int64_t *tat, const struct gcra_rate *rate, int64_t now_ms);
 
 struct gcra_table; /* opaque */
 
-/* `slots` buckets (power of two), 8 bytes each. Keys that fall into one slot share it: a collision can
- * only make the limit stricter. Errors: ERR_NOMEM, ERR_RANGE. */
+/* `slots` buckets (power of two), 8 bytes each. Keys that fall into one slot share it: a collision
+ * can only make the limit stricter. Errors: ERR_NOMEM, ERR_RANGE. */
 NODISCARD enum err gcra_table_new(struct gcra_table **out, size_t slots, struct gcra_rate rate);
 void gcra_table_free(struct gcra_table *t);
 

@@ -39,11 +39,11 @@ static const uint8_t NEXT[ORDER_STATE_N][ORDER_EVENT_N] = { /* 0 == ORDER_ILLEGA
 /* clang-format on */
 
 static const char *const NAMES[ORDER_STATE_N] = {
-    [ORDER_ILLEGAL] = "illegal",         [ORDER_QUEUED] = "queued",
-    [ORDER_ORDERING] = "ordering",       [ORDER_AUTHORIZING] = "authorizing",
-    [ORDER_PUBLISHING] = "publishing",   [ORDER_VALIDATING] = "validating",
-    [ORDER_FINALIZING] = "finalizing",   [ORDER_DOWNLOADING] = "downloading",
-    [ORDER_VALID] = "valid",             [ORDER_INVALID] = "invalid",
+    [ORDER_ILLEGAL] = "illegal",       [ORDER_QUEUED] = "queued",
+    [ORDER_ORDERING] = "ordering",     [ORDER_AUTHORIZING] = "authorizing",
+    [ORDER_PUBLISHING] = "publishing", [ORDER_VALIDATING] = "validating",
+    [ORDER_FINALIZING] = "finalizing", [ORDER_DOWNLOADING] = "downloading",
+    [ORDER_VALID] = "valid",           [ORDER_INVALID] = "invalid",
     [ORDER_CANCELED] = "canceled",
 };
 

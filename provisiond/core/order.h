@@ -25,11 +25,11 @@ enum order_state {
 };
 
 enum order_event {
-    ORDER_EV_DUE,    /* its time has come */
-    ORDER_EV_DONE,   /* the step is complete */
-    ORDER_EV_READY,  /* the CA wants no more proof: authorisations were reused */
-    ORDER_EV_ISSUED, /* the CA has issued already */
-    ORDER_EV_LOST,   /* this order is of no use at the CA: start again, later */
+    ORDER_EV_DUE,     /* its time has come */
+    ORDER_EV_DONE,    /* the step is complete */
+    ORDER_EV_READY,   /* the CA wants no more proof: authorisations were reused */
+    ORDER_EV_ISSUED,  /* the CA has issued already */
+    ORDER_EV_LOST,    /* this order is of no use at the CA: start again, later */
     ORDER_EV_REFUSED, /* never with this CSR */
     ORDER_EV_CANCEL,
     ORDER_EVENT_N
@@ -40,7 +40,8 @@ enum order_state order_next(enum order_state state, enum order_event ev);
 
 bool order_is_final(enum order_state state);
 
-/* Whether challenge values of the order may be live in this state. Everywhere else they are removed. */
+/* Whether challenge values of the order may be live in this state. Everywhere else they are
+ * removed. */
 bool order_has_challenge(enum order_state state);
 
 /* Lower-case name as stored and shown, "validating". Never NULL. */

@@ -1,5 +1,5 @@
-/* token.h - enrolment tokens: "lt_" and 32 characters of base32, 160 random bits. Only the SHA-256 is
- * kept; at that strength no slow hash is needed. Pure but for the random bytes passed in. */
+/* token.h - enrolment tokens: "lt_" and 32 characters of base32, 160 random bits. Only the SHA-256
+ * is kept; at that strength no slow hash is needed. Pure but for the random bytes passed in. */
 #ifndef LANYARD_PROVISIOND_CORE_TOKEN_H
 #define LANYARD_PROVISIOND_CORE_TOKEN_H
 

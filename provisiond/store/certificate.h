@@ -1,5 +1,5 @@
-/* certificate.h - issued certificates in the database. Blocking: store thread or admin command, inside a
- * transaction where it writes. */
+/* certificate.h - issued certificates in the database. Blocking: store thread or admin command,
+ * inside a transaction where it writes. */
 #ifndef LANYARD_PROVISIOND_STORE_CERTIFICATE_H
 #define LANYARD_PROVISIOND_STORE_CERTIFICATE_H
 

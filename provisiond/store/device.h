@@ -31,10 +31,11 @@ NODISCARD enum err device_get(struct sql *db, const char *id, struct device_row 
  * admitted anew. With `token_hash` a token is used up, only when fresh.
  * Errors: ERR_DENIED (token), ERR_EXISTS (admitted to another zone), ERR_ILLEGAL (suspended). */
 NODISCARD enum err device_admit(struct sql *db, const char *id, const char *zone,
-                                const uint8_t token_hash[TOKEN_HASH_LEN], int64_t now_s, bool *fresh,
-                                struct err_info *info);
+                                const uint8_t token_hash[TOKEN_HASH_LEN], int64_t now_s,
+                                bool *fresh, struct err_info *info);
 
-/* Notes that the device was here, at most once an hour: a write for every poll would be for nothing. */
+/* Notes that the device was here, at most once an hour: a write for every poll would be for
+ * nothing. */
 NODISCARD enum err device_touch(struct sql *db, const char *id, int64_t now_s,
                                 struct err_info *info);
 

@@ -1,6 +1,6 @@
-/* jobs.h - a thread that does the blocking work of a database, one job after the other, and posts each
- * result back to the loop. What waits at the same moment shares one transaction and so one fsync
- * (group commit); a job that fails is undone alone. */
+/* jobs.h - a thread that does the blocking work of a database, one job after the other, and posts
+ * each result back to the loop. What waits at the same moment shares one transaction and so one
+ * fsync (group commit); a job that fails is undone alone. */
 #ifndef LANYARD_PROVISIOND_STORE_JOBS_H
 #define LANYARD_PROVISIOND_STORE_JOBS_H
 
@@ -13,8 +13,8 @@ struct jobs; /* opaque: one thread */
 
 /* First member of a job: whoever submits embeds it and keeps it alive until `done`. */
 struct job {
-    /* On the thread, inside the transaction. What it writes through `ctx` counts once `done` is called
-     * with ERR_OK. Must not touch the loop's objects. */
+    /* On the thread, inside the transaction. What it writes through `ctx` counts once `done` is
+     * called with ERR_OK. Must not touch the loop's objects. */
     enum err (*run)(struct job *j, void *ctx);
     /* On the loop: e is run's result, or ERR_UNAVAILABLE when the commit failed. */
     void (*done)(struct job *j, enum err e);

@@ -66,8 +66,8 @@ static enum err fetch_row(struct sql_query *q, struct order_row *out, struct err
 }
 
 /* Who used the key first, or NULL into *owner[0]. */
-static enum err key_owner(struct sql *db, const uint8_t spki[ORDER_HASH_LEN], char owner[DEVID_LEN + 1],
-                          struct err_info *info)
+static enum err key_owner(struct sql *db, const uint8_t spki[ORDER_HASH_LEN],
+                          char owner[DEVID_LEN + 1], struct err_info *info)
 {
     struct sql_query q;
     struct device_row device;
@@ -103,8 +103,7 @@ static enum err claim_key(struct sql *db, const struct order_row *row, int64_t n
     }
     if (e != ERR_OK || owner[0] != 0)
         return e;
-    sql_begin(&q, db,
-              "INSERT INTO cert_key (spki_sha256, device_id, seen_at) VALUES ($1, $2, $3)");
+    sql_begin(&q, db, "INSERT INTO cert_key (spki_sha256, device_id, seen_at) VALUES ($1, $2, $3)");
     sql_bind_blob(&q, 1, (struct span){ row->spki_sha256, ORDER_HASH_LEN });
     sql_bind_text(&q, 2, row->device_id);
     sql_bind_int(&q, 3, now_s);
@@ -168,10 +167,11 @@ static enum err insert(struct sql *db, const struct order_row *row, int64_t now_
                        struct err_info *info)
 {
     struct sql_query q;
-    sql_begin(&q, db,
-              "INSERT INTO cert_order (device_id, zone, issuer, state, csr, csr_sha256, spki_sha256,"
-              " bare_name, due_at, begun_at, created_at, updated_at)"
-              " VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $8, $8, $8)");
+    sql_begin(
+        &q, db,
+        "INSERT INTO cert_order (device_id, zone, issuer, state, csr, csr_sha256, spki_sha256,"
+        " bare_name, due_at, begun_at, created_at, updated_at)"
+        " VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $8, $8, $8)");
     sql_bind_text(&q, 1, row->device_id);
     sql_bind_text(&q, 2, row->zone);
     sql_bind_text(&q, 3, row->issuer);
@@ -264,9 +264,10 @@ enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_u
 {
     struct sql_query q;
     int64_t changed = 0;
-    sql_begin(&q, db,
-              "UPDATE cert_order SET state=$1, url=$2, failures=$3, lost=$4, due_at=$5, begun_at=$6,"
-              " problem=$7, detail=$8, lease_until=$9, updated_at=$10 WHERE id=$11 AND fence=$12");
+    sql_begin(
+        &q, db,
+        "UPDATE cert_order SET state=$1, url=$2, failures=$3, lost=$4, due_at=$5, begun_at=$6,"
+        " problem=$7, detail=$8, lease_until=$9, updated_at=$10 WHERE id=$11 AND fence=$12");
     sql_bind_text(&q, 1, order_state_name(row->state));
     sql_bind_text(&q, 2, row->url);
     sql_bind_int(&q, 3, row->failures);

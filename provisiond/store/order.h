@@ -1,6 +1,6 @@
 /* order.h - orders in the database. Blocking: store thread or admin command, inside a
- * transaction where it writes. Every change carries the fence that the reader of the row saw: whoever
- * lost the order in between changes nothing and is told. */
+ * transaction where it writes. Every change carries the fence that the reader of the row saw:
+ * whoever lost the order in between changes nothing and is told. */
 #ifndef LANYARD_PROVISIOND_STORE_ORDER_H
 #define LANYARD_PROVISIOND_STORE_ORDER_H
 
@@ -25,14 +25,14 @@ struct order_row {
     size_t csr_len; /* bytes */
     uint8_t csr_sha256[ORDER_HASH_LEN];
     uint8_t spki_sha256[ORDER_HASH_LEN];
-    bool bare_name;             /* <id>.<zone> is asked for beside the wildcard */
-    char url[ISSUER_URL_MAX];   /* of the order at the CA; "" before newOrder is answered */
-    int64_t failures;           /* of the present step in a row */
-    int64_t lost;               /* orders lost so far at the CA */
-    int64_t due_at;             /* Unix seconds of the next action */
-    int64_t begun_at;           /* when the present order at the CA was begun */
-    char problem[64];           /* type of the last trouble, "" when none */
-    char detail[256];           /* its sentence */
+    bool bare_name;           /* <id>.<zone> is asked for beside the wildcard */
+    char url[ISSUER_URL_MAX]; /* of the order at the CA; "" before newOrder is answered */
+    int64_t failures;         /* of the present step in a row */
+    int64_t lost;             /* orders lost so far at the CA */
+    int64_t due_at;           /* Unix seconds of the next action */
+    int64_t begun_at;         /* when the present order at the CA was begun */
+    char problem[64];         /* type of the last trouble, "" when none */
+    char detail[256];         /* its sentence */
     int64_t fence;
 };
 
@@ -44,8 +44,9 @@ enum order_submit {
     ORDER_SUBMIT_TOO_MANY, /* the device asked too often */
 };
 
-/* Records a checked CSR of an active device: `row` gives device, zone, issuer, CSR, hashes, bare_name.
- * A waiting order for another CSR is canceled. `max_per_day` bounds new orders of a device. */
+/* Records a checked CSR of an active device: `row` gives device, zone, issuer, CSR, hashes,
+ * bare_name. A waiting order for another CSR is canceled. `max_per_day` bounds new orders of a
+ * device. */
 NODISCARD enum err order_submit(struct sql *db, const struct order_row *row, int64_t max_per_day,
                                 int64_t now_s, enum order_submit *out, struct err_info *info);
 
@@ -57,14 +58,15 @@ NODISCARD enum err order_latest(struct sql *db, const char *device_id, struct or
 NODISCARD enum err order_get(struct sql *db, int64_t id, struct order_row *out,
                              struct err_info *info);
 
-/* Claims the order that is due first (state not final, due, no lease alive) until `lease_until`, and
- * raises its fence. Errors: ERR_NOTFOUND when none is due; *next_due_at is then the moment of the next
- * one, or 0. */
+/* Claims the order that is due first (state not final, due, no lease alive) until `lease_until`,
+ * and raises its fence. Errors: ERR_NOTFOUND when none is due; *next_due_at is then the moment of
+ * the next one, or 0. */
 NODISCARD enum err order_claim(struct sql *db, int64_t now_s, int64_t lease_until,
                                struct order_row *out, int64_t *next_due_at, struct err_info *info);
 
-/* Writes state, url, failures, lost, due_at, begun_at, problem, detail and the lease (0 gives the order
- * up for others). ERR_ILLEGAL when the fence moved on: the order is somebody else's, or canceled. */
+/* Writes state, url, failures, lost, due_at, begun_at, problem, detail and the lease (0 gives the
+ * order up for others). ERR_ILLEGAL when the fence moved on: the order is somebody else's, or
+ * canceled. */
 NODISCARD enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_until,
                               int64_t now_s, struct err_info *info);
 

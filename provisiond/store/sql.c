@@ -49,11 +49,10 @@ enum err sql_open(struct sql **out, const char *url, struct err_info *info)
         e = fail(db, info);
     if (e == ERR_OK) {
         (void)sqlite3_busy_timeout(db->db, BUSY_TIMEOUT_MS);
-        e = sql_script(
-            db,
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
-            "PRAGMA secure_delete=ON;",
-            info);
+        e = sql_script(db,
+                       "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+                       "PRAGMA secure_delete=ON;",
+                       info);
     }
     if (e == ERR_OK)
         e = migrate_up(db, info);

@@ -1,6 +1,7 @@
 /* sql.h - one connection to the database, statement by statement. The SQL is written once for every
  * driver: parameters are $1, $2 ...; only what both SQLite and PostgreSQL understand.
- * Blocking: used on a store thread and by the admin commands, never on a loop. One thread at a time.
+ * Blocking: used on a store thread and by the admin commands, never on a loop. One thread at a
+ * time.
  *
  *     struct sql_query q;
  *     sql_begin(&q, db, "SELECT used FROM token WHERE id=$1");
@@ -29,13 +30,14 @@ struct sql_query {
     bool done;
 };
 
-/* Opens "sqlite:PATH" (made where missing, mode 0600) and brings the schema up to date, each migration
- * in its own transaction. Errors: ERR_CONFIG for another scheme or a schema newer than this program,
- * ERR_UNAVAILABLE. */
+/* Opens "sqlite:PATH" (made where missing, mode 0600) and brings the schema up to date, each
+ * migration in its own transaction. Errors: ERR_CONFIG for another scheme or a schema newer than
+ * this program, ERR_UNAVAILABLE. */
 NODISCARD enum err sql_open(struct sql **out, const char *url, struct err_info *info);
 void sql_close(struct sql *db);
 
-/* Transactions. SQLite takes the write lock at the start, so that a commit cannot meet a conflict. */
+/* Transactions. SQLite takes the write lock at the start, so that a commit cannot meet a conflict.
+ */
 NODISCARD enum err sql_begin_tx(struct sql *db, struct err_info *info);
 NODISCARD enum err sql_commit(struct sql *db, struct err_info *info);
 void sql_rollback(struct sql *db);
@@ -51,7 +53,8 @@ void sql_bind_blob(struct sql_query *q, int n, struct span v); /* borrowed until
 /* Moves to the next row; false at the end or after an error. */
 bool sql_row(struct sql_query *q);
 
-/* Columns of the present row, from 0; borrowed until the next sql_row(). NULL is 0, "" and empty. */
+/* Columns of the present row, from 0; borrowed until the next sql_row(). NULL is 0, "" and empty.
+ */
 int64_t sql_int(struct sql_query *q, int col);
 const char *sql_text(struct sql_query *q, int col);
 struct span sql_blob(struct sql_query *q, int col);

@@ -25,8 +25,8 @@ NODISCARD enum err token_insert(struct sql *db, const struct token_row *row,
                                 struct err_info *info);
 
 /* Uses the token up by one device, in one conditional statement: of any number of parallel users of
- * the last use, one wins. *id receives its number. ERR_DENIED when unknown, of another zone, expired,
- * revoked or used up (which one is not told). */
+ * the last use, one wins. *id receives its number. ERR_DENIED when unknown, of another zone,
+ * expired, revoked or used up (which one is not told). */
 NODISCARD enum err token_consume(struct sql *db, const uint8_t hash[TOKEN_HASH_LEN],
                                  const char *zone, int64_t now_s, int64_t *id,
                                  struct err_info *info);
