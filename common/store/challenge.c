@@ -48,8 +48,8 @@ static enum err setup_writer(struct challenge_store *s, struct err_info *info)
         sqlite3_exec(s->db, SCHEMA, NULL, NULL, NULL) != SQLITE_OK)
         return fail(s, info, "prepare it");
     (void)chmod(s->path, 0640);
-    /* a reader that may not write to the folder can open a WAL database only while the log files are
-     * there: they stay when the last writer closes */
+    /* a reader that may not write to the folder can open a WAL database only while the log files
+     * are there: they stay when the last writer closes */
     int keep = 1;
     (void)sqlite3_file_control(s->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
     return ERR_OK;
