@@ -1,0 +1,347 @@
+#include "dnsd/config.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/conf/conf.h"
+#include "common/dns/wire.h"
+#include "dnsd/zonefile.h"
+
+#define LISTEN_MAX 64
+#define WORKERS_MAX 64
+#define TCP_MAX 100000
+#define TCP_IDLE_MAX_S 3600
+#define NAMESERVERS_MAX 13
+#define NS_TTL_S 86400
+
+/* Libconfuse's tables; it wants them writable. */
+static cfg_opt_t zone_options[] = { CFG_STR("file", NULL, CFGF_NONE),
+                                    CFG_STR_LIST("nameservers", NULL, CFGF_NONE),
+                                    CFG_STR("public_answers", "tagged", CFGF_NONE),
+                                    CFG_STR("tag_keys", NULL, CFGF_NONE),
+                                    CFG_BOOL("loopback", cfg_false, CFGF_NONE),
+                                    CFG_STR("suspended", NULL, CFGF_NONE),
+                                    CFG_STR("challenges", "none", CFGF_NONE),
+                                    CFG_BOOL("dnssec", cfg_false, CFGF_NONE),
+                                    CFG_STR("dnssec_keys", NULL, CFGF_NONE),
+                                    CFG_END() };
+static cfg_opt_t root_options[] = { CFG_STR_LIST("listen", NULL, CFGF_NONE),
+                                    CFG_STR_LIST("listen_tls", NULL, CFGF_NONE),
+                                    CFG_STR("tls_cert", NULL, CFGF_NONE),
+                                    CFG_STR("tls_key", NULL, CFGF_NONE),
+                                    CFG_STR("listen_public", NULL, CFGF_NONE),
+                                    CFG_STR("metrics", NULL, CFGF_NONE),
+                                    CFG_INT("workers", 1, CFGF_NONE),
+                                    CFG_STR("user", NULL, CFGF_NONE),
+                                    CFG_STR("log_level", "info", CFGF_NONE),
+                                    CFG_INT("tcp_max", 1024, CFGF_NONE),
+                                    CFG_INT("tcp_client_max", 256, CFGF_NONE),
+                                    CFG_INT("tcp_idle", 10, CFGF_NONE),
+                                    CFG_SEC("zone", zone_options,
+                                            CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+                                    CFG_END() };
+
+static enum err no_memory(struct err_info *info)
+{
+    return err_set(info, ERR_NOMEM, "out of memory");
+}
+
+/* Fails when one of the options of `keys` (NULL at the end) is set: better than ignoring it. */
+static enum err refuse_later(const struct conf *c, cfg_t *sec, const char *const *keys,
+                             struct err_info *info)
+{
+    for (; *keys != NULL; keys++) {
+        cfg_opt_t *opt = cfg_getopt(sec, *keys);
+        bool set = conf_is_set(c, sec, *keys);
+        if (set && opt->type == CFGT_STR && (opt->flags & CFGF_LIST) == 0)
+            set = cfg_opt_getstr(opt) != NULL && cfg_opt_getstr(opt)[0] != 0;
+        if (set && opt->type == CFGT_BOOL)
+            set = cfg_opt_getnbool(opt, 0) == cfg_true;
+        if (set)
+            return conf_fail(c, sec, *keys, info, "not supported by this version: remove it");
+    }
+    return ERR_OK;
+}
+
+static enum err read_number(struct conf *c, const char *key, long min, long max, unsigned *out,
+                            struct err_info *info)
+{
+    cfg_t *root = conf_root(c);
+    long v = cfg_getint(root, key);
+    if (v < min || v > max)
+        return conf_fail(c, root, key, info, "%ld is out of range: choose %ld to %ld", v, min, max);
+    *out = (unsigned)v;
+    return ERR_OK;
+}
+
+static enum err read_listen(struct config *out, struct conf *c, struct err_info *info)
+{
+    cfg_t *root = conf_root(c);
+    unsigned n = cfg_size(root, "listen");
+    if (n == 0 || n > LISTEN_MAX)
+        return conf_fail(c, root, "listen", info,
+                         "give 1 to %d addresses, such as listen = {\"127.0.0.1:5300\"}",
+                         LISTEN_MAX);
+    out->listen = calloc(n, sizeof *out->listen);
+    out->listen_where = conf_where(c, root, "listen");
+    if (out->listen == NULL || out->listen_where == NULL)
+        return no_memory(info);
+    for (unsigned i = 0; i < n; i++) {
+        struct config_listen *l = &out->listen[i];
+        struct err_info why;
+        if (addr_parse(&l->addr, cfg_getnstr(root, "listen", i), &why) != ERR_OK)
+            return conf_fail(c, root, "listen", info, "%s", why.text);
+        addr_format(&l->addr, l->text);
+        /* the port is at the same place in both families */
+        if (((const struct sockaddr_in *)&l->addr.ss)->sin_port == 0)
+            return conf_fail(c, root, "listen", info, "%s: port 0 is not a port: give one",
+                             l->text);
+        for (unsigned k = 0; k < i; k++) {
+            if (strcmp(l->text, out->listen[k].text) == 0)
+                return conf_fail(c, root, "listen", info, "%s is there twice", l->text);
+        }
+        out->n_listen++;
+    }
+    return ERR_OK;
+}
+
+static enum err read_root(struct config *out, struct conf *c, struct err_info *info)
+{
+    static const char *const LATER[] = { "listen_tls",    "tls_cert", "tls_key",
+                                         "listen_public", "metrics",  NULL };
+    cfg_t *root = conf_root(c);
+    enum err e = refuse_later(c, root, LATER, info);
+    if (e == ERR_OK)
+        e = read_listen(out, c, info);
+    if (e == ERR_OK)
+        e = read_number(c, "workers", 1, WORKERS_MAX, &out->n_workers, info);
+    if (e == ERR_OK)
+        e = read_number(c, "tcp_max", 1, TCP_MAX, &out->tcp_max, info);
+    if (e == ERR_OK)
+        e = read_number(c, "tcp_client_max", 1, TCP_MAX, &out->tcp_client_max, info);
+    if (e == ERR_OK)
+        e = read_number(c, "tcp_idle", 1, TCP_IDLE_MAX_S, &out->tcp_idle_s, info);
+    if (e != ERR_OK)
+        return e;
+    if (!log_level_parse(cfg_getstr(root, "log_level"), &out->log_level))
+        return conf_fail(c, root, "log_level", info, "'%s': write debug, info, warn or error",
+                         cfg_getstr(root, "log_level"));
+    const char *user = cfg_getstr(root, "user");
+    if (user != NULL && (out->user = strdup(user)) == NULL)
+        return no_memory(info);
+    return ERR_OK;
+}
+
+static enum err read_challenges(struct zone *z, const struct conf *c, cfg_t *sec,
+                                struct err_info *info)
+{
+    static const char SQLITE[] = "sqlite:";
+    const char *v = cfg_getstr(sec, "challenges");
+    if (strcmp(v, "none") == 0)
+        return ERR_OK;
+    if (strncmp(v, "cname:", 6) == 0 || strncmp(v, "postgresql:", 11) == 0)
+        return conf_fail(c, sec, "challenges", info,
+                         "'%.*s' is not supported by this version: use sqlite:PATH or none",
+                         (int)(strchr(v, ':') - v), v);
+    if (strncmp(v, SQLITE, sizeof SQLITE - 1) != 0 || v[sizeof SQLITE - 1] == 0)
+        return conf_fail(c, sec, "challenges", info, "'%s': write sqlite:PATH or none", v);
+    char *path = conf_path(c, v + sizeof SQLITE - 1);
+    if (path == NULL || asprintf(&z->challenges, "%s%s", SQLITE, path) < 0)
+        z->challenges = NULL;
+    free(path);
+    return z->challenges == NULL ? no_memory(info) : ERR_OK;
+}
+
+static enum err read_policy(struct zone *z, const struct conf *c, cfg_t *sec, struct err_info *info)
+{
+    static const char *const LATER[] = { "tag_keys", "suspended", "dnssec", "dnssec_keys", NULL };
+    static const char *const NAMES[] = {
+        [SYNTH_PUBLIC_TAGGED] = "tagged", [SYNTH_PUBLIC_ALL] = "all", [SYNTH_PUBLIC_NONE] = "none"
+    };
+    enum err e = refuse_later(c, sec, LATER, info);
+    if (e == ERR_OK)
+        e = read_challenges(z, c, sec, info);
+    if (e != ERR_OK)
+        return e;
+    z->policy.loopback = cfg_getbool(sec, "loopback") == cfg_true;
+    const char *public = cfg_getstr(sec, "public_answers");
+    for (unsigned i = 0; i < ARRAY_LEN(NAMES); i++) {
+        if (strcmp(public, NAMES[i]) == 0) {
+            z->policy.public_answers = (enum synth_public)i;
+            return ERR_OK;
+        }
+    }
+    return conf_fail(c, sec, "public_answers", info, "'%s': write tagged, all or none", public);
+}
+
+/* The NS records and, with the first server in it, the SOA that the file did not have. */
+static enum err add_apex(struct zone *z, const struct name *servers, unsigned n,
+                         struct err_info *info)
+{
+    static const char MAILBOX[] = "\012hostmaster";
+    static const uint32_t TIMES[] = { 1, 7200, 3600, 1209600, ZONE_NEGATIVE_TTL_S };
+    uint8_t data[2 * NAME_WIRE_MAX + 20];
+    struct wire_writer w = { .p = data, .cap = sizeof data };
+    if (z->apex.len + sizeof MAILBOX - 1 > NAME_WIRE_MAX)
+        return err_set(info, ERR_CONFIG, "the name is too long for hostmaster to be put in front");
+    wire_put(&w, servers[0].wire, servers[0].len);
+    wire_put(&w, MAILBOX, sizeof MAILBOX - 1);
+    wire_put(&w, z->apex.wire, z->apex.len);
+    for (size_t i = 0; i < ARRAY_LEN(TIMES); i++)
+        wire_put32(&w, TIMES[i]);
+    bool has_soa = z->n_nodes > 0 && node_rrset(&z->nodes[0], RR_SOA) != NULL;
+    bool has_ns = z->n_nodes > 0 && node_rrset(&z->nodes[0], RR_NS) != NULL;
+    enum err e = ERR_OK;
+    if (!has_soa)
+        e = zone_add(z, &z->apex, RR_SOA, ZONE_NEGATIVE_TTL_S, (struct span){ data, w.len }, info);
+    for (unsigned i = 0; e == ERR_OK && !has_ns && i < n; i++) {
+        e = zone_add(z, &z->apex, RR_NS, NS_TTL_S, (struct span){ servers[i].wire, servers[i].len },
+                     info);
+        struct span wire = { servers[i].wire, servers[i].len };
+        if (e == ERR_OK && name_is_within(&servers[i], &z->apex) && zone_find(z, wire) == NULL)
+            log_warn("zone %s: its name server is inside of it and has no address: give the zone "
+                     "a file with its A and AAAA records",
+                     z->text);
+    }
+    return e;
+}
+
+static enum err read_nameservers(struct zone *z, const struct conf *c, cfg_t *sec,
+                                 struct err_info *info)
+{
+    struct name servers[NAMESERVERS_MAX];
+    unsigned n = cfg_size(sec, "nameservers");
+    if (n > NAMESERVERS_MAX)
+        return conf_fail(c, sec, "nameservers", info, "more than %d", NAMESERVERS_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        const char *text = cfg_getnstr(sec, "nameservers", i);
+        if (name_parse(&servers[i], text) != ERR_OK || servers[i].n_labels < 2)
+            return conf_fail(c, sec, "nameservers", info,
+                             "'%s' is not a host name: write it whole, as in ns1.direct.example",
+                             text);
+    }
+    struct err_info why;
+    enum err e = n == 0 ? ERR_OK : add_apex(z, servers, n, &why);
+    return e == ERR_OK ? e : conf_fail(c, sec, "nameservers", info, "%s", why.text);
+}
+
+static enum err read_zone_file(struct zone *z, const struct conf *c, cfg_t *sec,
+                               struct err_info *info)
+{
+    const char *file = cfg_getstr(sec, "file");
+    if (file == NULL || file[0] == 0)
+        return ERR_OK;
+    char *path = conf_path(c, file);
+    if (path == NULL)
+        return no_memory(info);
+    struct err_info why;
+    enum err e = zonefile_read(z, path, &why);
+    if (e == ERR_CONFIG) /* has file and line of the zone file */
+        e = err_set(info, e, "%s", why.text);
+    else if (e != ERR_OK)
+        e = conf_fail(c, sec, "file", info, "%s", why.text);
+    free(path);
+    return e;
+}
+
+static enum err read_zone(struct zone **out, const struct conf *c, cfg_t *sec,
+                          struct err_info *info)
+{
+    struct name apex;
+    struct zone *z = NULL;
+    if (name_parse(&apex, cfg_title(sec)) != ERR_OK || apex.n_labels == 0)
+        return conf_fail(c, sec, NULL, info, "not a domain name: write it as in direct.example");
+    if (zone_new(&z, &apex) != ERR_OK)
+        return no_memory(info);
+    struct err_info why;
+    enum err e = read_policy(z, c, sec, info);
+    if (e == ERR_OK)
+        e = read_zone_file(z, c, sec, info);
+    if (e == ERR_OK)
+        e = read_nameservers(z, c, sec, info);
+    if (e == ERR_OK && zone_finish(z, &why) != ERR_OK)
+        e = conf_fail(c, sec, conf_is_set(c, sec, "file") ? "file" : NULL, info,
+                      "%s, in a zone file or with nameservers = {...}", why.text);
+    if (e != ERR_OK) {
+        zone_free(z);
+        return e;
+    }
+    *out = z;
+    return ERR_OK;
+}
+
+static enum err read_zones(struct config *out, struct conf *c, struct err_info *info)
+{
+    cfg_t *root = conf_root(c);
+    unsigned n = cfg_size(root, "zone");
+    if (n == 0)
+        return conf_fail(c, root, "zone", info, "no zone to serve: add zone \"NAME\" { ... }");
+    struct zone **zones = calloc(n, sizeof(struct zone *));
+    if (zones == NULL)
+        return no_memory(info);
+    enum err e = ERR_OK;
+    unsigned done = 0;
+    for (; e == ERR_OK && done < n; done += e == ERR_OK) {
+        cfg_t *sec = cfg_getnsec(root, "zone", done);
+        e = read_zone(&zones[done], c, sec, info);
+        for (unsigned i = 0; e == ERR_OK && i < done; i++) {
+            if (strcmp(zones[i]->text, zones[done]->text) == 0) {
+                zone_free(zones[done]);
+                e = conf_fail(c, sec, NULL, info, "the zone is there twice: remove one");
+            }
+        }
+    }
+    if (e == ERR_OK && view_new(&out->view, zones, n) != ERR_OK)
+        e = no_memory(info);
+    if (e != ERR_OK) {
+        for (unsigned i = 0; i < done; i++)
+            zone_free(zones[i]);
+        free(zones);
+    }
+    return e;
+}
+
+enum err config_load(struct config **out, const char *path, struct err_info *info)
+{
+    struct conf *c = NULL;
+    struct config *config = calloc(1, sizeof *config);
+    if (config == NULL)
+        return no_memory(info);
+    enum err e = conf_load(&c, path, root_options, info);
+    if (e == ERR_OK)
+        e = read_root(config, c, info);
+    if (e == ERR_OK)
+        e = read_zones(config, c, info);
+    if (e != ERR_OK)
+        goto out;
+    *out = config;
+    config = NULL;
+out:
+    config_free(config);
+    conf_free(c);
+    return e;
+}
+
+void config_free(struct config *c)
+{
+    if (c == NULL)
+        return;
+    view_free(c->view);
+    free(c->listen);
+    free(c->listen_where);
+    free(c->user);
+    free(c);
+}
+
+bool config_needs_restart(const struct config *a, const struct config *b)
+{
+    bool differ = a->n_listen != b->n_listen || a->n_workers != b->n_workers ||
+                  a->tcp_max != b->tcp_max || a->tcp_client_max != b->tcp_client_max ||
+                  a->tcp_idle_s != b->tcp_idle_s ||
+                  strcmp(a->user != NULL ? a->user : "", b->user != NULL ? b->user : "") != 0;
+    for (size_t i = 0; !differ && i < a->n_listen; i++)
+        differ = strcmp(a->listen[i].text, b->listen[i].text) != 0;
+    return differ;
+}

@@ -1,0 +1,42 @@
+/* config.h - the configuration file as plain structs, its zones loaded. Start-up and reload, one
+ * thread at a time. */
+#ifndef LANYARD_DNSD_CONFIG_H
+#define LANYARD_DNSD_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/net/addr.h"
+#include "dnsd/core/view.h"
+
+struct config_listen {
+    struct addr addr;
+    char text[ADDR_TEXT_MAX];
+};
+
+struct config {
+    struct config_listen *listen; /* UDP and TCP */
+    size_t n_listen;              /* at least 1 */
+    char *listen_where;           /* "FILE:LINE", for a port in use */
+    char *user;                   /* to become after binding; NULL keeps the present one */
+    enum log_level log_level;
+    unsigned n_workers;      /* 1..64 */
+    unsigned tcp_max;        /* connections */
+    unsigned tcp_client_max; /* connections of one address */
+    unsigned tcp_idle_s;     /* a connection without a whole query for this long is closed */
+    struct view *view;       /* NULL once taken */
+};
+
+/* Reads the file at `path` and every zone file. The caller owns *out and calls config_free().
+ * Errors: ERR_CONFIG with a line "FILE:LINE: what is wrong and what to do", ERR_NOMEM. */
+NODISCARD enum err config_load(struct config **out, const char *path, struct err_info *info);
+
+void config_free(struct config *c);
+
+/* Whether `a` and `b` differ in what only a restart can change: sockets, threads, limits, user. */
+bool config_needs_restart(const struct config *a, const struct config *b);
+
+#endif

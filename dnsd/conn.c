@@ -1,0 +1,129 @@
+#include "dnsd/conn.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/secret.h"
+
+#define LINK(c, same_client) ((same_client) ? &(c)->same : &(c)->all)
+
+static void list_add(struct conn_list *l, struct conn *c, bool same)
+{
+    struct conn_link *link = LINK(c, same);
+    *link = (struct conn_link){ .prev = l->newest };
+    if (l->newest != NULL)
+        LINK(l->newest, same)->next = c;
+    else
+        l->oldest = c;
+    l->newest = c;
+    l->n++;
+}
+
+static void list_remove(struct conn_list *l, struct conn *c, bool same)
+{
+    struct conn_link *link = LINK(c, same);
+    if (link->prev != NULL)
+        LINK(link->prev, same)->next = link->next;
+    else
+        l->oldest = link->next;
+    if (link->next != NULL)
+        LINK(link->next, same)->prev = link->prev;
+    else
+        l->newest = link->prev;
+    l->n--;
+}
+
+enum err conn_table_init(struct conn_table *t, unsigned max, unsigned client_max)
+{
+    memset(t, 0, sizeof *t);
+    t->max = max;
+    t->client_max = client_max;
+    secret_random(t->key, sizeof t->key);
+    t->slots = calloc(max, sizeof *t->slots);
+    if (t->slots == NULL)
+        return ERR_NOMEM;
+    for (unsigned i = max; i-- > 0;) {
+        t->slots[i] = (struct conn){ .fd = -1, .slot = i, .all = { .next = t->free } };
+        t->free = &t->slots[i];
+    }
+    return ERR_OK;
+}
+
+void conn_table_clear(struct conn_table *t)
+{
+    while (t->all.oldest != NULL)
+        conn_close(t, t->all.oldest);
+    free(t->slots);
+    t->slots = NULL;
+}
+
+static uint64_t mix(uint64_t h, uint64_t x)
+{
+    h = (h ^ x) * 0x9e3779b97f4a7c15u;
+    return h ^ h >> 29;
+}
+
+/* The class of an IPv4 address or an IPv6 /64. */
+static unsigned client_of(const struct conn_table *t, const struct sockaddr *peer)
+{
+    uint64_t net = 0;
+    if (peer->sa_family == AF_INET6)
+        memcpy(&net, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, sizeof net);
+    else if (peer->sa_family == AF_INET)
+        net = ((const struct sockaddr_in *)(const void *)peer)->sin_addr.s_addr;
+    return (unsigned)(mix(mix(mix(t->key[0], net), t->key[1]), peer->sa_family) >> 32) %
+           CONN_CLIENTS;
+}
+
+struct conn *conn_victim(const struct conn_table *t, const struct sockaddr *peer)
+{
+    const struct conn_list *same = &t->clients[client_of(t, peer)];
+    if (same->n >= t->client_max)
+        return same->oldest;
+    return t->free == NULL ? t->all.oldest : NULL;
+}
+
+struct conn *conn_add(struct conn_table *t, int fd, const struct sockaddr *peer, int64_t now_ms)
+{
+    struct conn *c = t->free;
+    t->free = c->all.next;
+    *c = (struct conn){ .fd = fd,
+                        .slot = c->slot,
+                        .generation = c->generation + 1,
+                        .client = client_of(t, peer),
+                        .active_ms = now_ms };
+    list_add(&t->all, c, false);
+    list_add(&t->clients[c->client], c, true);
+    return c;
+}
+
+void conn_close(struct conn_table *t, struct conn *c)
+{
+    list_remove(&t->all, c, false);
+    list_remove(&t->clients[c->client], c, true);
+    close(c->fd);
+    free(c->in);
+    free(c->out);
+    c->fd = -1;
+    c->in = c->out = NULL;
+    c->generation++;
+    c->all.next = t->free;
+    t->free = c;
+}
+
+void conn_touch(struct conn_table *t, struct conn *c, int64_t now_ms)
+{
+    c->active_ms = now_ms;
+    list_remove(&t->all, c, false);
+    list_add(&t->all, c, false);
+    list_remove(&t->clients[c->client], c, true);
+    list_add(&t->clients[c->client], c, true);
+}
+
+struct conn *conn_find(const struct conn_table *t, uint32_t slot, uint32_t generation)
+{
+    struct conn *c = &t->slots[slot];
+    return c->fd >= 0 && c->generation == generation ? c : NULL;
+}

@@ -1,0 +1,342 @@
+#include "dnsd/core/query.h"
+
+#include <string.h>
+
+#include "common/dns/wire.h"
+
+#define CNAMES_MAX 8        /* followed in one reply */
+#define NEGATIVE_TTL_S 3600 /* of a name that exists without the type that is asked for */
+#define NXDOMAIN_TTL_S 60
+#define CHALLENGE_TTL_S 1
+#define POINTER_LIMIT 0x4000u /* offsets below it fit a compression pointer */
+
+struct reply {
+    struct wire_writer w; /* its cap leaves room for the OPT record */
+    size_t head_len;      /* header and question: what is left of a truncated reply */
+    bool edns;
+    unsigned flags; /* AA, TC and RCODE */
+    enum dns_rcode rcode;
+    uint16_t n_answer, n_authority, n_additional;
+};
+
+/* A name within the reply: the question's, or the target of a CNAME before. */
+struct place {
+    const struct name *name;
+    size_t offset; /* where it stands in the reply, uncompressed */
+};
+
+/* A pointer to the last `n_labels` labels of the name at `at`. */
+static unsigned pointer_to(const struct place *at, unsigned n_labels)
+{
+    return (unsigned)(DNS_POINTER | (at->offset + at->name->at[at->name->n_labels - n_labels]));
+}
+
+/* The head of one record; its data of `len` bytes follows. */
+static uint8_t *put_record(struct reply *r, unsigned owner, unsigned type, uint32_t ttl_s,
+                           size_t len)
+{
+    uint8_t *p = wire_room(&r->w, ZONE_RR_HEAD + len);
+    if (p == NULL)
+        return NULL;
+    wire_store16(p, owner);
+    wire_store16(p + 2, type);
+    wire_store16(p + 4, RR_CLASS_IN);
+    wire_store32(p + 6, ttl_s);
+    wire_store16(p + 10, (unsigned)len);
+    return p + ZONE_RR_HEAD;
+}
+
+/* Copies the ready-made records of `set`. */
+static void put_rrset(struct reply *r, unsigned owner, const struct rrset *set)
+{
+    uint8_t *p = wire_room(&r->w, set->len);
+    if (p == NULL)
+        return;
+    memcpy(p, set->rrs, set->len);
+    if (owner == (DNS_POINTER | DNS_HEADER_LEN))
+        return;
+    for (size_t at = 0; at < set->len; at += ZONE_RR_HEAD + wire_load16(p + at + 10))
+        wire_store16(p + at, owner);
+}
+
+/* The SOA in the authority section: its TTL is what makes the answer's negative TTL. */
+static void put_negative(struct reply *r, const struct zone *z, const struct place *at,
+                         enum dns_rcode rcode, uint32_t ttl_s)
+{
+    size_t from = r->w.len;
+    put_rrset(r, pointer_to(at, z->apex.n_labels), z->soa);
+    if (!r->w.overflow)
+        wire_store32(r->w.p + from + 6, ttl_s);
+    r->n_authority++;
+    r->rcode = rcode;
+}
+
+/* One record that says that ANY gets no more than this [RFC 8482 s4.2]. */
+static void put_any(struct reply *r, const struct place *at)
+{
+    static const uint8_t HINFO[] = { 7, 'R', 'F', 'C', '8', '4', '8', '2', 0 };
+    uint8_t *p =
+        put_record(r, pointer_to(at, at->name->n_labels), RR_HINFO, NEGATIVE_TTL_S, sizeof HINFO);
+    if (p != NULL)
+        memcpy(p, HINFO, sizeof HINFO);
+    r->n_answer++;
+}
+
+static void answer_address(struct reply *r, const struct zone *z, const struct place *at,
+                           const struct synth *s, unsigned type)
+{
+    static const uint8_t TXT[] = { 7, 'l', 'a', 'n', 'y', 'a', 'r', 'd' };
+    unsigned owner = pointer_to(at, at->name->n_labels);
+    unsigned address_type = s->ip.family == 4 ? RR_A : RR_AAAA;
+    if (type == address_type) {
+        size_t len = s->ip.family == 4 ? 4 : 16;
+        uint8_t *p = put_record(r, owner, type, s->ttl_s, len);
+        if (p != NULL)
+            memcpy(p, s->ip.bytes, len);
+        r->n_answer++;
+    } else if (type == RR_TXT) {
+        uint8_t *p = put_record(r, owner, type, SYNTH_TTL_PRIVATE_S, sizeof TXT);
+        if (p != NULL)
+            memcpy(p, TXT, sizeof TXT);
+        r->n_answer++;
+    } else if (type == RR_ANY) {
+        put_any(r, at);
+    } else {
+        put_negative(r, z, at, DNS_NOERROR, NEGATIVE_TTL_S);
+    }
+}
+
+/* Hands the question over to the reader thread. */
+static void defer(struct query_ctx *ctx, const struct reply *r, const struct zone *z,
+                  const struct name *name)
+{
+    struct query_challenge *c = &ctx->challenge;
+    struct span id = name_label(name, 1);
+    c->zone = z;
+    c->asked_at_s = ctx->now_s;
+    c->limit = r->w.cap;
+    c->edns = r->edns;
+    memcpy(c->id, id.p, SYNTH_ID_LEN);
+    c->id[SYNTH_ID_LEN] = 0;
+    c->head_len = (uint16_t)r->head_len;
+    memcpy(c->head, r->w.p, r->head_len);
+    ctx->deferred = true;
+}
+
+static void answer_challenge(struct query_ctx *ctx, struct reply *r, const struct zone *z,
+                             const struct place *at, unsigned type)
+{
+    if (type == RR_TXT && z->challenges != NULL) {
+        /* behind a CNAME the resolver asks again: a reply is from the store or from here */
+        if (at->offset == DNS_HEADER_LEN)
+            defer(ctx, r, z, at->name);
+    } else if (type == RR_ANY) {
+        put_any(r, at);
+    } else {
+        put_negative(r, z, at, DNS_NOERROR, CHALLENGE_TTL_S);
+    }
+}
+
+/* The servers of a delegated name, which is the last `n_labels` labels of the name at `at`. */
+static void answer_referral(struct reply *r, const struct zone_node *cut, const struct place *at,
+                            unsigned n_labels)
+{
+    const struct rrset *ns = node_rrset(cut, RR_NS);
+    if (r->n_answer == 0)
+        r->flags &= ~DNS_FLAG_AA;
+    put_rrset(r, pointer_to(at, n_labels), ns);
+    r->n_authority = (uint16_t)(r->n_authority + ns->n);
+    wire_put(&r->w, cut->glue, cut->glue_len); /* glue that does not fit truncates [RFC 9471] */
+    r->n_additional = (uint16_t)(r->n_additional + cut->n_glue);
+}
+
+/* Reads the target of a CNAME that was just written, for it to be answered next. */
+static bool follow(struct query_ctx *ctx, const struct reply *r, const struct rrset *cname,
+                   struct place *at)
+{
+    if (r->w.overflow)
+        return false;
+    size_t len = cname->len - ZONE_RR_HEAD;
+    at->offset = r->w.len - len;
+    at->name = &ctx->target;
+    return at->offset + len < POINTER_LIMIT &&
+           name_read(&ctx->target, (struct span){ r->w.p + at->offset, len }) == ERR_OK;
+}
+
+/* Answers from the static names. True when *at is now the target of a CNAME. */
+static bool answer_static(struct query_ctx *ctx, struct reply *r, const struct zone *z,
+                          struct place *at, unsigned type)
+{
+    const struct zone_node *n = NULL;
+    for (unsigned i = z->apex.n_labels; i <= at->name->n_labels; i++) {
+        n = zone_find(z, name_suffix(at->name, i));
+        if (n == NULL) {
+            put_negative(r, z, at, DNS_NXDOMAIN, NXDOMAIN_TTL_S);
+            return false;
+        }
+        /* the parent side of a delegation answers for DS [RFC 4035 s3.1.4.1] */
+        if (n->is_cut && !(type == RR_DS && i == at->name->n_labels)) {
+            answer_referral(r, n, at, i);
+            return false;
+        }
+    }
+    const struct rrset *set = node_rrset(n, type);
+    const struct rrset *cname = set == NULL ? node_rrset(n, RR_CNAME) : NULL;
+    if (cname != NULL)
+        set = cname;
+    if (set != NULL) {
+        put_rrset(r, pointer_to(at, at->name->n_labels), set);
+        r->n_answer = (uint16_t)(r->n_answer + set->n);
+        return cname != NULL && type != RR_ANY && follow(ctx, r, cname, at);
+    }
+    if (type == RR_ANY && n->n_sets > 0)
+        put_any(r, at);
+    else
+        put_negative(r, z, at, DNS_NOERROR, n->n_sets > 0 ? z->negative_ttl_s : NEGATIVE_TTL_S);
+    return false;
+}
+
+/* Answers one name of zone `z`. True when *at is now the target of a CNAME. */
+static bool answer_name(struct query_ctx *ctx, struct reply *r, const struct zone *z,
+                        struct place *at, unsigned type)
+{
+    struct synth s;
+    synth_match(&s, &z->policy, at->name, z->apex.n_labels);
+    switch (s.kind) {
+    case SYNTH_ADDRESS:
+        answer_address(r, z, at, &s, type);
+        break;
+    case SYNTH_CHALLENGE:
+        answer_challenge(ctx, r, z, at, type);
+        break;
+    case SYNTH_DEVICE:
+        put_negative(r, z, at, DNS_NOERROR, NEGATIVE_TTL_S);
+        break;
+    case SYNTH_MISSING:
+        put_negative(r, z, at, DNS_NXDOMAIN, NXDOMAIN_TTL_S);
+        break;
+    case SYNTH_OTHER:
+        return answer_static(ctx, r, z, at, type);
+    }
+    return false;
+}
+
+static void answer(struct query_ctx *ctx, struct reply *r)
+{
+    const struct question *q = &ctx->question;
+    const struct zone *z = view_find(ctx->view, &q->name, NAME_LABELS_MAX);
+    if (z != NULL && q->type == RR_DS && q->name.n_labels == z->apex.n_labels && q->name.len > 1) {
+        /* DS belongs to the parent's side, if that is ours too */
+        const struct zone *parent = view_find(ctx->view, &q->name, q->name.n_labels - 1u);
+        z = parent != NULL ? parent : z;
+    }
+    if (z == NULL) {
+        r->rcode = DNS_REFUSED;
+        return;
+    }
+    r->flags |= DNS_FLAG_AA;
+    struct place at = { &q->name, DNS_HEADER_LEN };
+    for (unsigned i = 0; i < CNAMES_MAX && answer_name(ctx, r, z, &at, q->type); i++) {
+        if (view_find(ctx->view, at.name, NAME_LABELS_MAX) != z)
+            break; /* another zone's name: the resolver asks for it */
+    }
+}
+
+/* What can be refused without looking at the zones. */
+static enum dns_rcode check(const struct question *q)
+{
+    if (q->class != RR_CLASS_IN || (q->type >= RR_META_FIRST && q->type <= RR_META_LAST))
+        return DNS_REFUSED;
+    if (q->n_skip > 0 || q->type == RR_OPT || q->type == 0)
+        return DNS_FORMERR;
+    return DNS_NOERROR;
+}
+
+/* A reply with the header and question of `head`, which fits `limit`. */
+static void reply_begin(struct reply *r, uint8_t *out, size_t limit, struct span head, bool edns)
+{
+    *r = (struct reply){ .w = { .p = out, .cap = limit }, .head_len = head.len, .edns = edns };
+    wire_put(&r->w, head.p, head.len);
+}
+
+/* Completes the header; what did not fit goes, and TC says so. */
+static size_t reply_end(struct reply *r)
+{
+    if (r->w.overflow) {
+        r->w.overflow = false;
+        r->w.len = r->head_len;
+        r->n_answer = r->n_authority = r->n_additional = 0;
+        r->flags |= DNS_FLAG_TC;
+    }
+    uint8_t *p = r->w.p;
+    unsigned asked = wire_load16(p + 2);
+    if (r->edns) {
+        r->w.cap += EDNS_REPLY_LEN;
+        edns_write(&r->w, r->rcode);
+        r->n_additional++;
+    }
+    wire_store16(p + 2, DNS_FLAG_QR | (asked & (DNS_FLAG_OPCODE | DNS_FLAG_RD)) | r->flags |
+                            ((unsigned)r->rcode & DNS_FLAG_RCODE));
+    wire_store16(p + 4, r->head_len > DNS_HEADER_LEN);
+    wire_store16(p + 6, r->n_answer);
+    wire_store16(p + 8, r->n_authority);
+    wire_store16(p + 10, r->n_additional);
+    return r->w.len;
+}
+
+size_t query_answer(struct query_ctx *ctx, uint8_t *out, size_t cap, struct span request,
+                    const struct peer *peer)
+{
+    struct question *q = &ctx->question;
+    ctx->deferred = false;
+    if (!question_is_request(request) || cap < QUERY_REPLY_MIN)
+        return 0;
+    ctx->edns.present = false;
+    enum dns_rcode rcode = question_read(q, request);
+    if (rcode == DNS_NOERROR) {
+        rcode = edns_read(&ctx->edns, request, q->end, q->n_skip, q->n_additional);
+        if (rcode == DNS_NOERROR)
+            rcode = check(q);
+    }
+    size_t limit = peer->stream ? DNS_TCP_LEN : edns_udp_limit(&ctx->edns);
+    if (limit > cap)
+        limit = cap;
+    if (ctx->edns.present)
+        limit -= EDNS_REPLY_LEN;
+    struct reply r;
+    reply_begin(&r, out, limit, (struct span){ request.p, q->end }, ctx->edns.present);
+    r.rcode = rcode;
+    if (rcode == DNS_NOERROR)
+        answer(ctx, &r);
+    return ctx->deferred ? 0 : reply_end(&r);
+}
+
+size_t query_end_challenge(const struct query_challenge *c, const struct span *values, size_t n,
+                           uint8_t *out, size_t cap)
+{
+    struct question q;
+    struct reply r;
+    struct span head = { c->head, c->head_len };
+    if (question_read(&q, head) != DNS_NOERROR || cap < QUERY_REPLY_MIN)
+        return 0;
+    size_t limit = cap - (c->edns ? EDNS_REPLY_LEN : 0);
+    reply_begin(&r, out, c->limit < limit ? c->limit : limit, head, c->edns);
+    if (values == NULL) {
+        r.rcode = DNS_SERVFAIL;
+        return reply_end(&r);
+    }
+    struct place at = { &q.name, DNS_HEADER_LEN };
+    r.flags |= DNS_FLAG_AA;
+    if (n == 0)
+        put_negative(&r, c->zone, &at, DNS_NOERROR, CHALLENGE_TTL_S);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *p = put_record(&r, DNS_POINTER | DNS_HEADER_LEN, RR_TXT, CHALLENGE_TTL_S,
+                                values[i].len + 1);
+        if (p != NULL) {
+            p[0] = (uint8_t)values[i].len;
+            memcpy(p + 1, values[i].p, values[i].len);
+        }
+        r.n_answer++;
+    }
+    return reply_end(&r);
+}

@@ -1,0 +1,65 @@
+/* query.h - the answer path: request bytes in, reply bytes out.
+ *
+ * query_answer() makes no system call, takes no lock, reads no clock and allocates nothing: its
+ * scratch is the caller's query_ctx, one for each thread. The zones come from an immutable view.
+ * The only questions it cannot answer alone are those for challenge values, which live in a store:
+ * they are left in ctx->challenge, for a reader thread that ends them with query_end_challenge().
+ */
+#ifndef LANYARD_DNSD_QUERY_H
+#define LANYARD_DNSD_QUERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/span.h"
+#include "dnsd/core/edns.h"
+#include "dnsd/core/question.h"
+#include "dnsd/core/synth.h"
+#include "dnsd/core/view.h"
+
+#define QUERY_REPLY_MIN DNS_UDP_LEN /* the smallest buffer that query_answer() takes */
+
+/* Who asks. */
+struct peer {
+    bool stream; /* TCP: the reply may have 65535 bytes */
+};
+
+/* A question for challenge values: all that its reply needs besides them. Plain data, except that
+ * `zone` is borrowed of the view. */
+struct query_challenge {
+    const struct zone *zone;
+    int64_t asked_at_s; /* ctx->now_s at the question */
+    size_t limit;       /* bytes that the reply may have */
+    bool edns;
+    char id[SYNTH_ID_LEN + 1];
+    uint16_t head_len; /* header and question, as received */
+    uint8_t head[DNS_HEADER_LEN + NAME_WIRE_MAX + 4];
+};
+
+/* Scratch of one thread. Set `view` and `now_s` (Unix seconds; once a batch is enough), the rest is
+ * query_answer()'s own. */
+struct query_ctx {
+    const struct view *view;
+    int64_t now_s;
+    bool deferred; /* no reply yet: `challenge` has to be read from the store */
+    struct query_challenge challenge;
+    struct question question;
+    struct edns edns;
+    struct name target; /* of a CNAME that is followed */
+};
+
+/* Answers `request` into `out`, which does not overlap it and has room for `cap` bytes, at least
+ * QUERY_REPLY_MIN. Returns the length of the reply; 0 when there is none: to be dropped, or
+ * ctx->deferred is set. */
+NODISCARD size_t query_answer(struct query_ctx *ctx, uint8_t *out, size_t cap, struct span request,
+                              const struct peer *peer);
+
+/* The reply to a deferred question: the `n` live values, each of at most 255 bytes, as TXT records;
+ * none is NODATA. `values` NULL means that the store could not be read: SERVFAIL. Returns its
+ * length. Any thread. */
+NODISCARD size_t query_end_challenge(const struct query_challenge *c, const struct span *values,
+                                     size_t n, uint8_t *out, size_t cap);
+
+#endif

@@ -1,0 +1,32 @@
+/* view.h - the zones of one generation of the configuration. Immutable once made: workers read it
+ * without a lock; a reload makes another. */
+#ifndef LANYARD_DNSD_VIEW_H
+#define LANYARD_DNSD_VIEW_H
+
+#include <stddef.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "dnsd/core/zone.h"
+
+struct view {
+    struct zone **zones;
+    size_t n_zones;
+    uint8_t depths[NAME_LABELS_MAX + 1]; /* the numbers of labels that apexes have, falling */
+    size_t n_depths;
+    uint32_t *index; /* hash table of number of zone + 1 by apex; 0 is free */
+    size_t n_index;
+};
+
+/* A view over `n_zones` finished zones, which it owns from here on (also the array, from malloc).
+ * On an error the caller still owns them. Errors: ERR_NOMEM. */
+NODISCARD enum err view_new(struct view **out, struct zone **zones, size_t n_zones);
+
+/* Frees the zones too. */
+void view_free(struct view *v);
+
+/* The zone that `name` belongs to: the one with the longest apex of at most `n_max` labels. NULL
+ * when there is none. */
+const struct zone *view_find(const struct view *v, const struct name *name, unsigned n_max);
+
+#endif

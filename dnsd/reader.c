@@ -1,0 +1,224 @@
+#include "dnsd/reader.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/store/challenge.h"
+
+#define QUEUE_LEN 1024
+#define ASKED_MAX_S 5      /* the client has asked again by now: no use in reading for it */
+#define LOG_EVERY_MS 60000 /* a store that stays away is logged again after this */
+#define STACK_LEN (256 * 1024)
+
+struct job {
+    struct query_challenge challenge;
+    struct reader_return ret;
+};
+
+/* One store, opened when it is first asked for. */
+struct source {
+    struct source *next;
+    char *url;
+    struct challenge_store *store;
+    bool failing;
+    int64_t logged_ms;
+};
+
+struct reader {
+    pthread_t thread;
+    pthread_mutex_t lock; /* of everything below up to the blank line */
+    pthread_cond_t filled;
+    bool stop;
+    uint64_t head, tail; /* counts of jobs taken and queued */
+    struct job queue[QUEUE_LEN];
+    struct view_change *change; /* to be released when head reaches change_at */
+    uint64_t change_at;
+    void (*released)(struct view_change *change);
+
+    struct source *sources; /* the thread's own */
+};
+
+static void source_free(struct source *s)
+{
+    challenge_store_free(s->store);
+    free(s->url);
+    free(s);
+}
+
+/* The source of `url`, opened where needed; NULL when that fails. */
+static struct source *source_find(struct reader *r, const char *url)
+{
+    for (struct source *s = r->sources; s != NULL; s = s->next) {
+        if (strcmp(s->url, url) == 0)
+            return s;
+    }
+    struct err_info why = { .text = "out of memory" };
+    struct source *s = calloc(1, sizeof *s);
+    if (s == NULL || (s->url = strdup(url)) == NULL ||
+        challenge_store_open(&s->store, url, false, &why) != ERR_OK) {
+        log_error("cannot open the challenge store: %s", why.text);
+        if (s != NULL)
+            source_free(s);
+        return NULL;
+    }
+    s->next = r->sources;
+    r->sources = s;
+    return s;
+}
+
+/* Says once that a store fails, once a minute that it still does, and once that it is back. */
+static void note_outcome(struct source *s, enum err e, const struct err_info *why)
+{
+    int64_t now_ms = clock_mono_ms();
+    if (e == ERR_OK && s->failing) {
+        log_info("challenge store %s: reads work again", s->url);
+        s->failing = false;
+    } else if (e != ERR_OK && (!s->failing || now_ms - s->logged_ms >= LOG_EVERY_MS)) {
+        log_warn("%s; challenge names are SERVFAIL until it can be read", why->text);
+        s->failing = true;
+        s->logged_ms = now_ms;
+    }
+}
+
+static void serve(struct reader *r, const struct job *job)
+{
+    const struct query_challenge *c = &job->challenge;
+    struct challenge_value values[CHALLENGE_VALUES_MAX];
+    struct span spans[CHALLENGE_VALUES_MAX];
+    size_t n = 0;
+    enum err e = ERR_TIMEOUT;
+    int64_t now_s = clock_now_s();
+    struct source *s =
+        now_s - c->asked_at_s > ASKED_MAX_S ? NULL : source_find(r, c->zone->challenges);
+    if (s != NULL) {
+        struct err_info why = { .text = "" };
+        e = challenge_get(s->store, c->zone->text, c->id, now_s, values, &n, &why);
+        note_outcome(s, e, &why);
+    }
+    for (size_t i = 0; e == ERR_OK && i < n; i++)
+        spans[i] = span_str(values[i].text);
+    uint8_t reply[DNS_EDNS_LEN]; /* the values of one name always fit */
+    size_t len = query_end_challenge(c, e == ERR_OK ? spans : NULL, n, reply, sizeof reply);
+    if (len > 0)
+        job->ret.send(&job->ret, (struct span){ reply, len });
+}
+
+static bool view_names(const struct view *v, const char *url)
+{
+    for (size_t i = 0; i < v->n_zones; i++) {
+        if (v->zones[i]->challenges != NULL && strcmp(v->zones[i]->challenges, url) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void release(struct reader *r, struct view_change *change,
+                    void (*released)(struct view_change *change))
+{
+    for (struct source **p = &r->sources; *p != NULL;) {
+        struct source *s = *p;
+        if (view_names(change->view, s->url)) {
+            p = &s->next;
+        } else {
+            *p = s->next;
+            source_free(s);
+        }
+    }
+    view_free(change->old);
+    released(change);
+}
+
+static void *run(void *arg)
+{
+    struct reader *r = arg;
+    struct job job;
+    pthread_mutex_lock(&r->lock);
+    while (!r->stop) {
+        if (r->change != NULL && r->head == r->change_at) {
+            struct view_change *change = r->change;
+            r->change = NULL;
+            pthread_mutex_unlock(&r->lock);
+            release(r, change, r->released);
+            pthread_mutex_lock(&r->lock);
+        } else if (r->head != r->tail) {
+            job = r->queue[r->head % QUEUE_LEN];
+            pthread_mutex_unlock(&r->lock);
+            serve(r, &job);
+            pthread_mutex_lock(&r->lock);
+            r->head++; /* only now: until then the view is in use */
+        } else {
+            pthread_cond_wait(&r->filled, &r->lock);
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+enum err reader_new(struct reader **out, struct err_info *info)
+{
+    struct reader *r = calloc(1, sizeof *r);
+    pthread_attr_t attr;
+    if (r == NULL || pthread_attr_init(&attr) != 0) {
+        free(r);
+        return err_set(info, ERR_NOMEM, "out of memory");
+    }
+    (void)pthread_mutex_init(&r->lock, NULL);
+    (void)pthread_cond_init(&r->filled, NULL);
+    (void)pthread_attr_setstacksize(&attr, STACK_LEN);
+    int rc = pthread_create(&r->thread, &attr, run, r);
+    pthread_attr_destroy(&attr);
+    if (rc != 0) {
+        free(r);
+        return err_set(info, ERR_IO, "cannot start a thread: %s", strerror(rc));
+    }
+    *out = r;
+    return ERR_OK;
+}
+
+void reader_free(struct reader *r)
+{
+    if (r == NULL)
+        return;
+    pthread_mutex_lock(&r->lock);
+    r->stop = true;
+    pthread_cond_signal(&r->filled);
+    pthread_mutex_unlock(&r->lock);
+    pthread_join(r->thread, NULL);
+    while (r->sources != NULL) {
+        struct source *s = r->sources;
+        r->sources = s->next;
+        source_free(s);
+    }
+    pthread_cond_destroy(&r->filled);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+bool reader_submit(struct reader *r, const struct query_challenge *challenge,
+                   const struct reader_return *ret)
+{
+    pthread_mutex_lock(&r->lock);
+    bool room = r->tail - r->head < QUEUE_LEN;
+    if (room) {
+        r->queue[r->tail % QUEUE_LEN] = (struct job){ *challenge, *ret };
+        r->tail++;
+        pthread_cond_signal(&r->filled);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return room;
+}
+
+void reader_release(struct reader *r, struct view_change *change,
+                    void (*released)(struct view_change *change))
+{
+    pthread_mutex_lock(&r->lock);
+    r->change = change;
+    r->change_at = r->tail;
+    r->released = released;
+    pthread_cond_signal(&r->filled);
+    pthread_mutex_unlock(&r->lock);
+}

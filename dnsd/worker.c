@@ -1,0 +1,97 @@
+#include "dnsd/worker.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dnsd/udp.h"
+
+#define BATCHES_MAX 8 /* from one socket before the others get their turn */
+#define STACK_LEN (256 * 1024)
+
+struct worker {
+    pthread_t thread;
+    struct mailbox mailbox;
+    struct reader *reader;
+    struct udp_batch *batch;
+    struct query_ctx ctx;
+    size_t n_fds;
+    struct pollfd fds[]; /* the sockets, then the mailbox */
+};
+
+static void *run(void *arg)
+{
+    struct worker *w = arg;
+    for (;;) {
+        if (poll(w->fds, w->n_fds + 1, -1) < 0)
+            continue; /* EINTR: the only failure there is */
+        for (size_t i = 0; i < w->n_fds; i++) {
+            if (w->fds[i].revents == 0)
+                continue;
+            unsigned batches = 0;
+            while (udp_serve(w->batch, w->fds[i].fd, &w->ctx, w->reader) == UDP_BATCH &&
+                   ++batches < BATCHES_MAX)
+                ;
+        }
+        if (w->fds[w->n_fds].revents != 0 && !mailbox_read(&w->mailbox, &w->ctx.view))
+            return NULL;
+    }
+}
+
+static enum err start(struct worker *w, struct err_info *info)
+{
+    pthread_attr_t attr;
+    if (pthread_attr_init(&attr) != 0)
+        return err_set(info, ERR_NOMEM, "out of memory");
+    (void)pthread_attr_setstacksize(&attr, STACK_LEN);
+    int rc = pthread_create(&w->thread, &attr, run, w);
+    pthread_attr_destroy(&attr);
+    return rc == 0 ? ERR_OK : err_set(info, ERR_IO, "cannot start a thread: %s", strerror(rc));
+}
+
+enum err worker_new(struct worker **out, const int *fds, size_t n, const struct view *view,
+                    struct reader *reader, struct err_info *info)
+{
+    struct worker *w = calloc(1, sizeof *w + (n + 1) * sizeof w->fds[0]);
+    if (w == NULL)
+        return err_set(info, ERR_NOMEM, "out of memory");
+    w->reader = reader;
+    w->ctx.view = view;
+    w->n_fds = n;
+    w->mailbox.fd = -1;
+    enum err e = udp_batch_new(&w->batch);
+    if (e != ERR_OK)
+        (void)err_set(info, e, "out of memory");
+    else
+        e = mailbox_init(&w->mailbox, info);
+    for (size_t i = 0; i < n; i++)
+        w->fds[i] = (struct pollfd){ .fd = fds[i], .events = POLLIN };
+    w->fds[n] = (struct pollfd){ .fd = w->mailbox.fd, .events = POLLIN };
+    if (e == ERR_OK)
+        e = start(w, info);
+    if (e != ERR_OK) {
+        mailbox_clear(&w->mailbox);
+        udp_batch_free(w->batch);
+        free(w);
+        return e;
+    }
+    *out = w;
+    return ERR_OK;
+}
+
+void worker_free(struct worker *w)
+{
+    if (w == NULL)
+        return;
+    mailbox_stop(&w->mailbox);
+    pthread_join(w->thread, NULL);
+    mailbox_clear(&w->mailbox);
+    udp_batch_free(w->batch);
+    free(w);
+}
+
+struct mailbox *worker_mailbox(struct worker *w)
+{
+    return &w->mailbox;
+}
