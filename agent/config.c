@@ -1,0 +1,376 @@
+#include "agent/config.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "common/base/file.h"
+#include "common/conf/conf.h"
+
+#define SECRET_MAX 1024 /* bytes of a token or password */
+#define ZONE_MAX 200    /* characters: "<ip>.<id>." must fit in front [RFC 1035 s2.3.4] */
+
+static cfg_opt_t PROXY_OPTS[] = {
+    CFG_STR("listen", NULL, CFGF_NONE),
+    CFG_STR("backend", NULL, CFGF_NONE),
+    CFG_INT("connections_max", 1000, CFGF_NONE),
+    CFG_INT("idle_timeout_s", 3600, CFGF_NONE),
+    CFG_END(),
+};
+
+static cfg_opt_t OPTS[] = {
+    CFG_STR("server", NULL, CFGF_NONE),
+    CFG_STR("server_ca", NULL, CFGF_NONE),
+    CFG_STR("zone", NULL, CFGF_NONE),
+    CFG_STR("token_file", NULL, CFGF_NONE),
+    CFG_STR("state_dir", "/var/lib/lanyard-agent", CFGF_NONE),
+    CFG_STR_LIST("addresses", NULL, CFGF_NONE),
+    CFG_SEC("proxy", PROXY_OPTS, CFGF_MULTI),
+    CFG_STR("reload_command", NULL, CFGF_NONE),
+    CFG_INT("reload_timeout_s", 30, CFGF_NONE),
+    CFG_INT("retry_s", 60, CFGF_NONE),
+    CFG_STR("key_type", "p256", CFGF_NONE),
+    CFG_STR("p12_password_file", NULL, CFGF_NONE),
+    CFG_STR("user", NULL, CFGF_NONE),
+    CFG_STR("log_level", "info", CFGF_NONE),
+    CFG_END(),
+};
+
+/* The file under way: what every check below needs. */
+struct reader {
+    struct conf *conf;
+    cfg_t *root;
+    struct err_info *info;
+};
+
+static enum err copy_text(char **out, const char *text)
+{
+    *out = strdup(text);
+    return *out != NULL ? ERR_OK : ERR_NOMEM;
+}
+
+static enum err read_int(const struct reader *r, cfg_t *sec, const char *key, long min, long max,
+                         int64_t *out)
+{
+    long n = cfg_getint(sec, key);
+    if (n < min || n > max)
+        return conf_fail(r->conf, sec, key, r->info, "%ld is not between %ld and %ld", n, min, max);
+    *out = n;
+    return ERR_OK;
+}
+
+static enum err read_server(const struct reader *r, struct config *c)
+{
+    const char *url = cfg_getstr(r->root, "server");
+    if (url == NULL)
+        return conf_fail(r->conf, r->root, "server", r->info,
+                         "missing: add server = \"https://provision.example:8443\"");
+    size_t len = strlen(url);
+    while (len > 0 && url[len - 1] == '/')
+        len--;
+    static const char PREFIX[] = "https://";
+    size_t host = sizeof PREFIX - 1;
+    if (len <= host || len > 500 || strncmp(url, PREFIX, host) != 0 ||
+        strcspn(url + host, "/?#@ ") < len - host)
+        return conf_fail(r->conf, r->root, "server", r->info,
+                         "\"%.100s\" is not https://HOST or https://HOST:PORT", url);
+    c->server = strndup(url, len);
+    if (c->server == NULL)
+        return ERR_NOMEM;
+    const char *ca = cfg_getstr(r->root, "server_ca");
+    if (ca == NULL)
+        return ERR_OK;
+    c->server_ca = conf_path(r->conf, ca);
+    if (c->server_ca == NULL)
+        return ERR_NOMEM;
+    struct buf pem;
+    struct err_info why;
+    buf_init(&pem, 1024 * 1024);
+    enum err e = file_read(c->server_ca, &pem, &why);
+    buf_clear(&pem);
+    return e == ERR_OK ? ERR_OK : conf_fail(r->conf, r->root, "server_ca", r->info, "%s", why.text);
+}
+
+/* Labels of letters, digits and inner hyphens; written as given, compared in lower case. */
+static bool is_zone(const char *zone)
+{
+    size_t label = 0, n_labels = 1;
+    if (strlen(zone) > ZONE_MAX)
+        return false;
+    for (const char *p = zone; *p != 0; p++) {
+        if (*p == '.') {
+            if (label == 0 || p[-1] == '-')
+                return false;
+            label = 0;
+            n_labels++;
+            continue;
+        }
+        if (!isalnum((unsigned char)*p) && !(*p == '-' && label > 0) && *p != '_')
+            return false;
+        if (++label > 63)
+            return false;
+    }
+    return label > 0 && n_labels > 1;
+}
+
+static enum err read_zone(const struct reader *r, struct config *c)
+{
+    const char *zone = cfg_getstr(r->root, "zone");
+    if (zone == NULL)
+        return conf_fail(r->conf, r->root, "zone", r->info,
+                         "missing: add zone = \"direct.example\"");
+    enum err e = copy_text(&c->zone, zone);
+    if (e != ERR_OK)
+        return e;
+    size_t len = strlen(c->zone);
+    if (len > 0 && c->zone[len - 1] == '.')
+        c->zone[len - 1] = 0;
+    for (char *p = c->zone; *p != 0; p++)
+        *p = (char)tolower((unsigned char)*p);
+    if (!is_zone(c->zone))
+        return conf_fail(r->conf, r->root, "zone", r->info, "\"%.100s\" is not a domain name",
+                         zone);
+    return ERR_OK;
+}
+
+/* The first line of the secret file that `key` names; *out stays as it is when `key` is not set. */
+static enum err read_secret(const struct reader *r, const char *key, char **out)
+{
+    const char *value = cfg_getstr(r->root, key);
+    if (value == NULL)
+        return ERR_OK;
+    struct buf text;
+    struct err_info why;
+    char *path = conf_path(r->conf, value);
+    if (path == NULL)
+        return ERR_NOMEM;
+    buf_init(&text, SECRET_MAX);
+    enum err e = file_read_secret(path, &text, &why);
+    if (e != ERR_OK)
+        e = conf_fail(r->conf, r->root, key, r->info, "%s", why.text);
+    size_t len = strcspn(buf_str(&text), "\r\n");
+    if (e == ERR_OK && len == 0)
+        e = conf_fail(r->conf, r->root, key, r->info, "%s is empty", path);
+    if (e == ERR_OK) {
+        free(*out);
+        *out = strndup(buf_str(&text), len);
+        e = *out != NULL ? ERR_OK : ERR_NOMEM;
+    }
+    buf_wipe(&text);
+    free(path);
+    return e;
+}
+
+static enum err read_addresses(const struct reader *r, struct config *c)
+{
+    unsigned n = cfg_size(r->root, "addresses");
+    c->addresses_auto = !conf_is_set(r->conf, r->root, "addresses");
+    for (unsigned i = 0; i < n; i++) {
+        const char *text = cfg_getnstr(r->root, "addresses", i);
+        uint8_t ip[16];
+        if (strcmp(text, "auto") == 0) {
+            c->addresses_auto = true;
+            continue;
+        }
+        if (inet_pton(AF_INET, text, ip) != 1 && inet_pton(AF_INET6, text, ip) != 1)
+            return conf_fail(r->conf, r->root, "addresses", r->info,
+                             "\"%.100s\" is neither \"auto\" nor an IP address", text);
+        if (c->n_addresses == CONFIG_ADDRESSES_MAX)
+            return conf_fail(r->conf, r->root, "addresses", r->info, "more than %d addresses",
+                             CONFIG_ADDRESSES_MAX);
+        enum err e = copy_text(&c->addresses[c->n_addresses], text);
+        if (e != ERR_OK)
+            return e;
+        c->n_addresses++;
+    }
+    return ERR_OK;
+}
+
+static enum err read_unix_backend(const struct reader *r, cfg_t *sec, struct config_proxy *p,
+                                  const char *value)
+{
+    struct sockaddr_un sun = { .sun_family = AF_UNIX };
+    char *path = conf_path(r->conf, value);
+    if (path == NULL)
+        return ERR_NOMEM;
+    size_t len = strlen(path);
+    if (value[0] == 0 || len >= sizeof sun.sun_path) {
+        free(path);
+        return conf_fail(r->conf, sec, "backend", r->info,
+                         "the path of a Unix socket has 1 to %zu bytes", sizeof sun.sun_path - 1);
+    }
+    memcpy(sun.sun_path, path, len + 1);
+    free(path);
+    memcpy(&p->backend, &sun, sizeof sun);
+    p->backend_len = (socklen_t)sizeof sun;
+    return ERR_OK;
+}
+
+static enum err read_backend(const struct reader *r, cfg_t *sec, struct config_proxy *p)
+{
+    const char *text = cfg_getstr(sec, "backend");
+    struct err_info why;
+    struct addr a;
+    if (text == NULL)
+        return conf_fail(r->conf, sec, "backend", r->info,
+                         "proxy: missing: add backend = \"127.0.0.1:8096\"");
+    enum err e = copy_text(&p->backend_text, text);
+    if (e != ERR_OK)
+        return e;
+    if (strncmp(text, "unix:", 5) == 0)
+        return read_unix_backend(r, sec, p, text + 5);
+    if (addr_parse(&a, text, &why) != ERR_OK)
+        return conf_fail(r->conf, sec, "backend", r->info, "%s, or unix:PATH", why.text);
+    p->backend = a.ss;
+    p->backend_len = a.len;
+    return ERR_OK;
+}
+
+static enum err read_proxy(const struct reader *r, cfg_t *sec, struct config_proxy *p)
+{
+    const char *listen = cfg_getstr(sec, "listen");
+    struct err_info why;
+    int64_t n;
+    if (listen == NULL)
+        return conf_fail(r->conf, sec, "listen", r->info,
+                         "proxy: missing: add listen = \"0.0.0.0:8443\"");
+    if (addr_parse(&p->listen, listen, &why) != ERR_OK)
+        return conf_fail(r->conf, sec, "listen", r->info, "%s", why.text);
+    p->listen_where = conf_where(r->conf, sec, "listen");
+    enum err e = p->listen_where == NULL ? ERR_NOMEM : read_backend(r, sec, p);
+    if (e == ERR_OK && asprintf(&p->label, "%s -> %s", listen, p->backend_text) < 0) {
+        p->label = NULL;
+        e = ERR_NOMEM;
+    }
+    if (e == ERR_OK)
+        e = read_int(r, sec, "connections_max", 1, 100000, &n);
+    if (e != ERR_OK)
+        return e;
+    p->connections_max = (size_t)n;
+    e = read_int(r, sec, "idle_timeout_s", 1, 86400, &n);
+    p->idle_ms = n * 1000;
+    return e;
+}
+
+static enum err read_proxies(const struct reader *r, struct config *c)
+{
+    unsigned n = cfg_size(r->root, "proxy");
+    if (n > CONFIG_PROXIES_MAX)
+        return conf_fail(r->conf, r->root, "proxy", r->info, "more than %d proxies",
+                         CONFIG_PROXIES_MAX);
+    enum err e = ERR_OK;
+    for (unsigned i = 0; e == ERR_OK && i < n; i++) {
+        c->n_proxies = i + 1;
+        e = read_proxy(r, cfg_getnsec(r->root, "proxy", i), &c->proxies[i]);
+    }
+    return e;
+}
+
+static enum err read_key_type(const struct reader *r, struct config *c)
+{
+    const char *text = cfg_getstr(r->root, "key_type");
+    if (strcmp(text, "p256") == 0)
+        c->key_type = KEY_P256;
+    else if (strcmp(text, "rsa2048") == 0)
+        c->key_type = KEY_RSA2048;
+    else
+        return conf_fail(r->conf, r->root, "key_type", r->info,
+                         "\"%.100s\" is neither \"p256\" nor \"rsa2048\"", text);
+    return ERR_OK;
+}
+
+static enum err read_rest(const struct reader *r, struct config *c)
+{
+    int64_t timeout_s = 0;
+    const char *command = cfg_getstr(r->root, "reload_command");
+    const char *user = cfg_getstr(r->root, "user");
+    const char *level = cfg_getstr(r->root, "log_level");
+    c->state_dir = conf_path(r->conf, cfg_getstr(r->root, "state_dir"));
+    enum err e = c->state_dir != NULL ? ERR_OK : ERR_NOMEM;
+    if (e == ERR_OK && command != NULL && command[0] != 0)
+        e = copy_text(&c->reload_command, command);
+    if (e == ERR_OK && user != NULL && user[0] != 0)
+        e = copy_text(&c->user, user);
+    if (e == ERR_OK)
+        e = read_int(r, r->root, "reload_timeout_s", 1, 3600, &timeout_s);
+    c->reload_timeout_ms = timeout_s * 1000;
+    if (e == ERR_OK)
+        e = read_int(r, r->root, "retry_s", 1, 3600, &c->retry_s);
+    if (e == ERR_OK && !log_level_parse(level, &c->log_level))
+        e = conf_fail(r->conf, r->root, "log_level", r->info,
+                      "\"%.100s\" is not debug, info, warn or error", level);
+    return e;
+}
+
+static enum err read_all(const struct reader *r, struct config *c)
+{
+    enum err e = read_server(r, c);
+    if (e == ERR_OK)
+        e = read_zone(r, c);
+    if (e == ERR_OK)
+        e = read_secret(r, "token_file", &c->token);
+    if (e == ERR_OK)
+        e = copy_text(&c->p12_password, "");
+    if (e == ERR_OK)
+        e = read_secret(r, "p12_password_file", &c->p12_password);
+    if (e == ERR_OK)
+        e = read_addresses(r, c);
+    if (e == ERR_OK)
+        e = read_proxies(r, c);
+    if (e == ERR_OK)
+        e = read_key_type(r, c);
+    if (e == ERR_OK)
+        e = read_rest(r, c);
+    return e;
+}
+
+enum err config_load(struct config **out, const char *path, struct err_info *info)
+{
+    struct conf *conf = NULL;
+    struct config *c = calloc(1, sizeof *c);
+    enum err e = c == NULL ? ERR_NOMEM : conf_load(&conf, path, OPTS, info);
+    if (e == ERR_OK) {
+        struct reader r = { conf, conf_root(conf), info };
+        e = read_all(&r, c);
+    }
+    if (e == ERR_NOMEM)
+        (void)err_set(info, e, "%s: out of memory", path);
+    conf_free(conf);
+    if (e == ERR_OK)
+        *out = c;
+    else
+        config_free(c);
+    return e;
+}
+
+static void free_secret(char *s)
+{
+    if (s != NULL)
+        explicit_bzero(s, strlen(s));
+    free(s);
+}
+
+void config_free(struct config *c)
+{
+    if (c == NULL)
+        return;
+    free(c->server);
+    free(c->server_ca);
+    free(c->zone);
+    free_secret(c->token);
+    free(c->state_dir);
+    for (size_t i = 0; i < c->n_addresses; i++)
+        free(c->addresses[i]);
+    for (size_t i = 0; i < c->n_proxies; i++) {
+        free(c->proxies[i].listen_where);
+        free(c->proxies[i].backend_text);
+        free(c->proxies[i].label);
+    }
+    free(c->reload_command);
+    free_secret(c->p12_password);
+    free(c->user);
+    free(c);
+}

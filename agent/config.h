@@ -1,0 +1,56 @@
+/* config.h - the agent's configuration file as a plain struct. Start-up and reload. */
+#ifndef LANYARD_AGENT_CONFIG_H
+#define LANYARD_AGENT_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/net/addr.h"
+#include "common/pki/key.h"
+
+#define CONFIG_PROXIES_MAX 32
+#define CONFIG_ADDRESSES_MAX 32
+
+struct config_proxy {
+    struct addr listen;
+    char *listen_where; /* FILE:LINE, for a port in use */
+    struct sockaddr_storage backend;
+    socklen_t backend_len;
+    char *backend_text;
+    char *label; /* "LISTEN -> BACKEND" */
+    size_t connections_max;
+    int64_t idle_ms;
+};
+
+struct config {
+    char *server;    /* https://host[:port], without a final '/' */
+    char *server_ca; /* NULL: the system's roots */
+    char *zone;      /* lower case, no final dot */
+    char *token;     /* NULL: none */
+    char *state_dir;
+    bool addresses_auto;
+    size_t n_addresses;
+    char *addresses[CONFIG_ADDRESSES_MAX]; /* numeric */
+    size_t n_proxies;
+    struct config_proxy proxies[CONFIG_PROXIES_MAX];
+    char *reload_command; /* NULL: none */
+    int64_t reload_timeout_ms;
+    int64_t retry_s; /* first wait after a failure */
+    enum key_type key_type;
+    char *p12_password; /* never NULL */
+    char *user;         /* NULL: stay who we are */
+    enum log_level log_level;
+};
+
+/* Reads and checks the file at `path`; the secrets in files it names are read as well. *out is the
+ * caller's, who calls config_free(). Errors: ERR_CONFIG with FILE:LINE; ERR_NOMEM. */
+NODISCARD enum err config_load(struct config **out, const char *path, struct err_info *info);
+
+void config_free(struct config *c);
+
+#endif
