@@ -45,6 +45,7 @@ static void parse(struct journal *j, const json_t *root)
     const char *state = json_string_value(json_object_get(root, "state"));
     j->state = state != NULL ? lifecycle_from_name(state) : LIFECYCLE_ILLEGAL;
     j->attempts = (unsigned)get_int(root, "attempts", 1000000);
+    j->starts = (unsigned)get_int(root, "starts", 1000000);
     j->retry_at = get_int(root, "retry_at", INT64_MAX);
     j->renew_generation = (unsigned)get_int(root, "renew_generation", UINT_MAX);
     j->renew_at = get_int(root, "renew_at", INT64_MAX);
@@ -110,12 +111,12 @@ static json_t *to_json(const struct journal *j)
     json_t *hook = json_pack("{sI sI sb si so*}", "generation", (json_int_t)h->generation, "at",
                              (json_int_t)h->at, "timed_out", h->timed_out, "exit_status",
                              h->exit_status, "output", lossy_string(h->output));
-    return json_pack("{si ss ss ss sI sI sI sI so* sI so*}", "version", VERSION, "zone", j->zone,
+    return json_pack("{si ss ss ss sI sI sI sI sI so* sI so*}", "version", VERSION, "zone", j->zone,
                      "server", j->server, "state", lifecycle_name(j->state), "attempts",
-                     (json_int_t)j->attempts, "retry_at", (json_int_t)j->retry_at,
-                     "renew_generation", (json_int_t)j->renew_generation, "renew_at",
-                     (json_int_t)j->renew_at, "error", lossy_string(j->error), "error_at",
-                     (json_int_t)j->error_at, "hook", hook);
+                     (json_int_t)j->attempts, "starts", (json_int_t)j->starts, "retry_at",
+                     (json_int_t)j->retry_at, "renew_generation", (json_int_t)j->renew_generation,
+                     "renew_at", (json_int_t)j->renew_at, "error", lossy_string(j->error),
+                     "error_at", (json_int_t)j->error_at, "hook", hook);
 }
 
 enum err journal_save(const struct journal *j, const char *state_dir, struct err_info *info)

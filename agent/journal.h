@@ -25,6 +25,7 @@ struct journal {
     char zone[256], server[512];         /* for which all this holds */
     enum lifecycle_state state;          /* LIFECYCLE_ILLEGAL: nothing remembered */
     unsigned attempts;                   /* failures in a row */
+    unsigned starts;                     /* of the agent since it last had nothing to do */
     int64_t retry_at;                    /* Unix seconds: not before; 0: at once */
     unsigned renew_generation;           /* the generation for which renew_at was chosen */
     int64_t renew_at;                    /* Unix seconds */

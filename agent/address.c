@@ -1,0 +1,120 @@
+#include "agent/address.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#define HTTPS_PORT 443
+
+static bool from_sockaddr(struct ip *out, const struct sockaddr *sa)
+{
+    *out = (struct ip){ 0 };
+    if (sa->sa_family == AF_INET) {
+        struct sockaddr_in sin;
+        memcpy(&sin, sa, sizeof sin);
+        out->family = 4;
+        memcpy(out->bytes, &sin.sin_addr, 4);
+        return true;
+    }
+    if (sa->sa_family == AF_INET6) {
+        struct sockaddr_in6 sin6;
+        memcpy(&sin6, sa, sizeof sin6);
+        out->family = 6;
+        memcpy(out->bytes, &sin6.sin6_addr, 16);
+        return true;
+    }
+    return false;
+}
+
+static bool equal(const struct ip *a, const struct ip *b)
+{
+    return a->family == b->family && memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}
+
+static size_t add(struct ip *list, size_t n, const struct ip *ip)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (equal(&list[i], ip))
+            return n;
+    }
+    if (n < ADDRESS_MAX)
+        list[n++] = *ip;
+    return n;
+}
+
+static size_t add_interfaces(struct ip *list, size_t n)
+{
+    struct ifaddrs *all = NULL;
+    if (getifaddrs(&all) != 0)
+        return n;
+    for (const struct ifaddrs *at = all; at != NULL; at = at->ifa_next) {
+        struct ip ip;
+        if (at->ifa_addr != NULL && (at->ifa_flags & IFF_UP) != 0 &&
+            (at->ifa_flags & IFF_LOOPBACK) == 0 && from_sockaddr(&ip, at->ifa_addr) &&
+            ip_classify(&ip) == IP_PRIVATE)
+            n = add(list, n, &ip);
+    }
+    freeifaddrs(all);
+    return n;
+}
+
+size_t address_list(const struct config *c, struct ip out[ADDRESS_MAX])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_addresses; i++) {
+        struct ip ip = { .family = 4 };
+        if (inet_pton(AF_INET, c->addresses[i], ip.bytes) != 1) {
+            ip.family = 6;
+            (void)inet_pton(AF_INET6, c->addresses[i], ip.bytes);
+        }
+        n = add(out, n, &ip);
+    }
+    return c->addresses_auto ? add_interfaces(out, n) : n;
+}
+
+/* Whether a socket bound to `listen` takes connections to `ip`. */
+static bool serves(const struct addr *listen, const struct ip *ip)
+{
+    static const struct ip ANY4 = { .family = 4 }, ANY6 = { .family = 6 };
+    struct ip bound;
+    if (!from_sockaddr(&bound, (const struct sockaddr *)&listen->ss))
+        return false;
+    return equal(&bound, ip) || equal(&bound, ip->family == 4 ? &ANY4 : &ANY6);
+}
+
+static unsigned port_of(const struct addr *a)
+{
+    struct sockaddr_in sin; /* the port is at the same place in both families */
+    memcpy(&sin, &a->ss, sizeof sin);
+    return ntohs(sin.sin_port);
+}
+
+static void add_url(const char *label, const char *id, const char *zone, unsigned port,
+                    json_t *urls)
+{
+    char url[512], suffix[8] = "";
+    if (port != HTTPS_PORT)
+        (void)snprintf(suffix, sizeof suffix, ":%u", port & 0xffff);
+    (void)snprintf(url, sizeof url, "https://%s.%s.%s%s/", label, id, zone, suffix);
+    (void)json_array_append_new(urls, json_string(url));
+}
+
+void address_add_urls(const struct config *c, const char *id, json_t *urls)
+{
+    struct ip list[ADDRESS_MAX];
+    size_t n = address_list(c, list);
+    for (size_t i = 0; i < n; i++) {
+        char label[IPLABEL_TEXT_MAX];
+        iplabel_encode(&list[i], label);
+        if (c->n_proxies == 0)
+            add_url(label, id, c->zone, HTTPS_PORT, urls);
+        for (size_t k = 0; k < c->n_proxies; k++) {
+            if (serves(&c->proxies[k].listen, &list[i]))
+                add_url(label, id, c->zone, port_of(&c->proxies[k].listen), urls);
+        }
+    }
+}

@@ -1,0 +1,366 @@
+#include "agent/agent.h"
+
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/control.h"
+#include "agent/hook.h"
+#include "agent/identity.h"
+#include "agent/issuance.h"
+#include "agent/proxy.h"
+#include "agent/statedir.h"
+#include "agent/status.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/net/tls.h"
+
+#define HANDSHAKE_MS 10000
+#define CONNECT_MS 10000
+#define HALF_CLOSED_MS 60000
+#define SESSIONS_MAX 256 /* kept for resumption: a household, not a web site */
+#define ENV_N 8
+
+struct agent {
+    struct loop *loop;
+    struct config *config;
+    char *config_path;
+    struct identity identity;
+    struct issuance *issuance;
+    struct hook *hook;
+    bool hook_again; /* a newer certificate came while the command was running */
+    struct proxy *proxies[CONFIG_PROXIES_MAX];
+    struct control *control;
+    struct control_req *forget_req; /* NULL: nobody waits for the end of `forget` */
+    struct loop_signal *signals[3];
+};
+
+/* ---- a new certificate ------------------------------------------------------------------------
+ */
+
+static void run_hook(struct agent *a);
+
+static void on_hook_done(void *arg, const struct hook_result *r)
+{
+    struct agent *a = arg;
+    if (r->timed_out)
+        log_error("the reload command was stopped after %lld s",
+                  (long long)a->config->reload_timeout_ms / 1000);
+    else if (r->exit_status != 0)
+        log_error("the reload command failed with exit status %d", r->exit_status);
+    else
+        log_info("the reload command is done");
+    issuance_note_hook(a->issuance, r);
+    if (a->hook_again)
+        run_hook(a);
+}
+
+static void free_env(char *env[ENV_N])
+{
+    for (size_t i = 0; i < ENV_N; i++)
+        free(env[i]);
+}
+
+static char *env_text(const char *key, const char *value, const char *more)
+{
+    char *text = NULL;
+    return asprintf(&text, "%s=%s%s", key, value, more) < 0 ? NULL : text;
+}
+
+/* False when out of memory; free_env() in any case. */
+static bool make_env(const struct agent *a, char *env[ENV_N])
+{
+    const char *dir = a->config->state_dir, *path = getenv("PATH");
+    size_t n = 0;
+    env[n++] = env_text("PATH", path != NULL ? path : "/usr/sbin:/usr/bin:/sbin:/bin", "");
+    env[n++] = env_text("LANYARD_ID", a->identity.id.text, "");
+    env[n++] = env_text("LANYARD_ZONE", a->config->zone, "");
+    env[n++] = env_text("LANYARD_NAME", issuance_name(a->issuance), "");
+    env[n++] = env_text("LANYARD_CERT_DIR", dir, "/current");
+    env[n++] = env_text("LANYARD_FULLCHAIN", dir, "/current/fullchain.pem");
+    env[n++] = env_text("LANYARD_PRIVKEY", dir, "/current/privkey.pem");
+    for (size_t i = 0; i < n; i++) {
+        if (env[i] == NULL)
+            return false;
+    }
+    return true;
+}
+
+static void run_hook(struct agent *a)
+{
+    const struct certset *set = issuance_current(a->issuance);
+    char *env[ENV_N] = { NULL };
+    struct err_info info;
+    a->hook_again = false;
+    if (a->config->reload_command == NULL || set == NULL)
+        return;
+    enum err e = !make_env(a, env) ? err_set(&info, ERR_NOMEM, "out of memory")
+                                   : hook_run(a->hook, a->config->reload_command, env,
+                                              a->config->reload_timeout_ms, set->generation,
+                                              on_hook_done, a, &info);
+    free_env(env);
+    if (e == ERR_ILLEGAL) {
+        a->hook_again = true;
+    } else if (e != ERR_OK) {
+        struct hook_result failed = { .generation = set->generation,
+                                      .at = clock_now_s(),
+                                      .exit_status = -1 };
+        log_error("%s", info.text);
+        issuance_note_hook(a->issuance, &failed);
+    }
+}
+
+static void use_certificate(struct agent *a)
+{
+    const struct certset *set = issuance_current(a->issuance);
+    struct err_info info;
+    SSL_CTX *tls = NULL;
+    if (set == NULL)
+        return;
+    if (tls_server_new(&tls, set->key, set->chain, TLS_PEER_ANONYMOUS, "http/1.1", &info) !=
+        ERR_OK) {
+        log_error("the proxies cannot use the certificate: %s", info.text);
+        return;
+    }
+    (void)SSL_CTX_sess_set_cache_size(tls, SESSIONS_MAX);
+    for (size_t i = 0; i < a->config->n_proxies; i++)
+        proxy_set_tls(a->proxies[i], tls);
+    SSL_CTX_free(tls);
+}
+
+static void on_certificate(void *arg)
+{
+    struct agent *a = arg;
+    use_certificate(a);
+    run_hook(a);
+}
+
+/* ---- commands ---------------------------------------------------------------------------------
+ */
+
+static json_t *status_json(const struct agent *a)
+{
+    struct status s = {
+        .config = a->config,
+        .id = &a->identity.id,
+        .journal = issuance_journal(a->issuance),
+        .certificate = issuance_current(a->issuance),
+        .is_running = true,
+        .detail = issuance_detail(a->issuance),
+        .next_at = issuance_next_at(a->issuance),
+        .proxies = a->proxies,
+    };
+    return status_to_json(&s, clock_now_s());
+}
+
+static void on_forgotten(void *arg, enum err e, const struct err_info *info)
+{
+    struct agent *a = arg;
+    struct control_req *req = a->forget_req;
+    a->forget_req = NULL;
+    control_reply(req, json_pack("{sb ss}", "ok", e == ERR_OK, "text",
+                                 e == ERR_OK ? "This device is forgotten." : info->text));
+    if (e == ERR_OK)
+        loop_stop(a->loop);
+}
+
+static void forget(struct agent *a, struct control_req *req, bool force)
+{
+    if (a->forget_req != NULL) {
+        control_reply(req, json_pack("{sb ss}", "ok", 0, "text", "It is being forgotten already."));
+        return;
+    }
+    a->forget_req = req;
+    issuance_forget(a->issuance, force, on_forgotten, a);
+}
+
+static void on_command(void *arg, struct control_req *req, const char *command)
+{
+    struct agent *a = arg;
+    if (strcmp(command, "status") == 0) {
+        control_reply(req, status_json(a));
+    } else if (strcmp(command, "renew") == 0) {
+        issuance_renew(a->issuance);
+        control_reply(req, json_pack("{sb ss}", "ok", 1, "text",
+                                     "A new certificate is on its way; see `status`."));
+    } else if (strcmp(command, "forget") == 0 || strcmp(command, "forget --force") == 0) {
+        forget(a, req, strcmp(command, "forget") != 0);
+    } else {
+        control_reply(req, json_pack("{sb ss}", "ok", 0, "text", "Unknown command."));
+    }
+}
+
+/* ---- signals ----------------------------------------------------------------------------------
+ */
+
+static void on_stop(void *arg)
+{
+    struct agent *a = arg;
+    log_info("stopping");
+    loop_stop(a->loop);
+}
+
+static bool same_proxies(const struct config *a, const struct config *b)
+{
+    if (a->n_proxies != b->n_proxies)
+        return false;
+    for (size_t i = 0; i < a->n_proxies; i++) {
+        const struct config_proxy *p = &a->proxies[i], *q = &b->proxies[i];
+        if (strcmp(p->label, q->label) != 0 || p->connections_max != q->connections_max ||
+            p->idle_ms != q->idle_ms)
+            return false;
+    }
+    return true;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* Everything can be changed but what was bound, opened or given up at the start. */
+static void on_reload(void *arg)
+{
+    struct agent *a = arg;
+    struct config *c;
+    struct err_info info;
+    if (config_load(&c, a->config_path, &info) != ERR_OK) {
+        log_error("%s; going on with the configuration before", info.text);
+        return;
+    }
+    const struct config *old = a->config;
+    if (!same_text(c->server, old->server) || !same_text(c->server_ca, old->server_ca) ||
+        !same_text(c->zone, old->zone) || !same_text(c->state_dir, old->state_dir) ||
+        !same_text(c->user, old->user) || !same_proxies(c, old)) {
+        log_error("server, server_ca, zone, state_dir, user and proxy change at a restart only; "
+                  "going on with the configuration before");
+        config_free(c);
+        return;
+    }
+    issuance_set_config(a->issuance, c);
+    config_free(a->config);
+    a->config = c;
+    log_init("agent", c->log_level);
+    log_info("configuration read again");
+}
+
+static enum err watch_signals(struct agent *a)
+{
+    enum err e = loop_signal_new(&a->signals[0], a->loop, SIGTERM, on_stop, a);
+    if (e == ERR_OK)
+        e = loop_signal_new(&a->signals[1], a->loop, SIGINT, on_stop, a);
+    if (e == ERR_OK)
+        e = loop_signal_new(&a->signals[2], a->loop, SIGHUP, on_reload, a);
+    return e;
+}
+
+/* ---- start and end ----------------------------------------------------------------------------
+ */
+
+/* Takes each listener it uses out of `fds` by setting it to -1. */
+static enum err start_proxies(struct agent *a, int *fds)
+{
+    for (size_t i = 0; i < a->config->n_proxies; i++) {
+        const struct config_proxy *p = &a->config->proxies[i];
+        struct proxy_options o = {
+            .backend = p->backend,
+            .backend_len = p->backend_len,
+            .label = p->label,
+            .connections_max = p->connections_max,
+            .handshake_ms = HANDSHAKE_MS,
+            .connect_ms = CONNECT_MS,
+            .idle_ms = p->idle_ms,
+            .half_ms = p->idle_ms < HALF_CLOSED_MS ? p->idle_ms : HALF_CLOSED_MS,
+        };
+        enum err e = proxy_new(&a->proxies[i], a->loop, fds[i], &o);
+        if (e != ERR_OK)
+            return e;
+        fds[i] = -1;
+    }
+    return ERR_OK;
+}
+
+static enum err build(struct agent *a, int *fds, struct err_info *info)
+{
+    char path[PATH_MAX];
+    const char *dir = a->config->state_dir;
+    struct issuance_options o = {
+        .config = a->config, .identity = &a->identity, .on_certificate = on_certificate, .arg = a
+    };
+    (void)err_set(info, ERR_NOMEM, "out of memory");
+    enum err e = identity_load(&a->identity, dir, true, info);
+    if (e == ERR_OK)
+        e = issuance_new(&a->issuance, a->loop, &o, info);
+    if (e == ERR_OK)
+        e = hook_new(&a->hook, a->loop);
+    if (e == ERR_OK)
+        e = start_proxies(a, fds);
+    if (e == ERR_OK)
+        e = statedir_path(path, dir, "control.sock", info);
+    if (e == ERR_OK)
+        e = control_new(&a->control, a->loop, path, on_command, a, info);
+    if (e == ERR_OK)
+        e = watch_signals(a);
+    return e;
+}
+
+enum err agent_new(struct agent **out, struct loop *l, struct config *config,
+                   const char *config_path, const int *listeners, struct err_info *info)
+{
+    int fds[CONFIG_PROXIES_MAX];
+    memcpy(fds, listeners, config->n_proxies * sizeof fds[0]);
+    size_t n_fds = config->n_proxies;
+    struct agent *a = calloc(1, sizeof *a);
+    if (a == NULL)
+        config_free(config);
+    enum err e = a == NULL ? err_set(info, ERR_NOMEM, "out of memory") : ERR_OK;
+    if (e == ERR_OK) {
+        a->loop = l;
+        a->config = config;
+        a->config_path = strdup(config_path);
+        e = a->config_path == NULL ? err_set(info, ERR_NOMEM, "out of memory")
+                                   : build(a, fds, info);
+    }
+    for (size_t i = 0; i < n_fds; i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+    }
+    if (e != ERR_OK) {
+        agent_free(a);
+        return e;
+    }
+    *out = a;
+    return ERR_OK;
+}
+
+void agent_start(struct agent *a)
+{
+    const struct certset *set = issuance_current(a->issuance);
+    log_info("device %s, %zu %s", a->identity.id.text, a->config->n_proxies,
+             a->config->n_proxies == 1 ? "proxy" : "proxies");
+    use_certificate(a);
+    /* a crash between the new certificate and its reload command */
+    if (set != NULL && issuance_journal(a->issuance)->hook.generation != set->generation)
+        run_hook(a);
+    issuance_start(a->issuance);
+}
+
+void agent_free(struct agent *a)
+{
+    if (a == NULL)
+        return;
+    control_free(a->control);
+    for (size_t i = 0; i < ARRAY_LEN(a->proxies); i++)
+        proxy_free(a->proxies[i]);
+    hook_free(a->hook);
+    issuance_free(a->issuance);
+    for (size_t i = 0; i < ARRAY_LEN(a->signals); i++)
+        loop_signal_free(a->signals[i]);
+    identity_clear(&a->identity);
+    config_free(a->config);
+    free(a->config_path);
+    free(a);
+}

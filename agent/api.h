@@ -1,0 +1,40 @@
+/* api.h - the client of the service's device API: one exchange at a time, with the device's
+ * identity, on our loop. What the answers mean is in core/answer.h. One loop, its thread. */
+#ifndef LANYARD_AGENT_API_H
+#define LANYARD_AGENT_API_H
+
+#include <stdint.h>
+
+#include "agent/core/answer.h"
+#include "agent/identity.h"
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/net/loop.h"
+
+struct api; /* opaque */
+
+struct api_result {
+    struct answer answer;  /* no answer at all is ANSWER_FAILED, too */
+    int64_t retry_after_s; /* from the header; -1: not said */
+};
+
+typedef void api_fn(void *arg, const struct api_result *res);
+
+/* A client of `server` ("https://host:port"), which must have a certificate from `ca_file` (NULL:
+ * the system's roots). Errors: ERR_CONFIG when ca_file cannot be used, ERR_NOMEM. */
+NODISCARD enum err api_new(struct api **out, struct loop *l, const char *server,
+                           const char *ca_file, const struct identity *id, struct err_info *info);
+
+/* Each starts one exchange and drops the one under way, if any. fn(arg, ...) is called once, later;
+ * a failure to start is reported the same way. */
+void api_enroll(struct api *a, const char *zone, const char *token, api_fn *fn, void *arg);
+void api_submit(struct api *a, struct span csr_pem, api_fn *fn, void *arg);
+void api_poll(struct api *a, api_fn *fn, void *arg); /* long: up to a minute */
+void api_delete(struct api *a, api_fn *fn, void *arg);
+
+/* Drops the exchange under way without a call. */
+void api_cancel(struct api *a);
+
+void api_free(struct api *a);
+
+#endif

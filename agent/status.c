@@ -1,0 +1,216 @@
+#include "agent/status.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/address.h"
+#include "common/base/clock.h"
+
+/* What a state means to a person: where we are, and what comes next. */
+static const struct {
+    const char *text, *next;
+} STATES[LIFECYCLE_STATE_N] = {
+    [LIFECYCLE_ILLEGAL] = { "never started", "start the agent" },
+    [LIFECYCLE_ENROL] = { "introducing this device to the service", "enrol" },
+    [LIFECYCLE_KEY] = { "making a key and a certificate request", "make a key" },
+    [LIFECYCLE_SUBMIT] = { "handing in the certificate request", "hand the request in" },
+    [LIFECYCLE_POLL] = { "waiting for the certificate", "ask for the certificate" },
+    [LIFECYCLE_INSTALL] = { "putting the certificate in place", "hand the request in" },
+    [LIFECYCLE_SERVE] = { "the certificate is in place", "renew the certificate" },
+    [LIFECYCLE_GONE] = { "forgotten", "nothing" },
+};
+
+static json_t *certificate_to_json(const struct status *s, int64_t now_s)
+{
+    const struct certset *c = s->certificate;
+    if (c == NULL)
+        return json_null();
+    char dir[4200], name[512] = "";
+    X509 *leaf = sk_X509_value(c->chain, 0);
+    GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
+    const GENERAL_NAME *gn = names != NULL ? sk_GENERAL_NAME_value(names, 0) : NULL;
+    if (gn != NULL && gn->type == GEN_DNS)
+        (void)snprintf(name, sizeof name, "%s", (const char *)ASN1_STRING_get0_data(gn->d.dNSName));
+    GENERAL_NAMES_free(names);
+    (void)snprintf(dir, sizeof dir, "%s/current", s->config->state_dir);
+    return json_pack("{ss sI ss ss sI sI sI sb ss}", "name", name, "generation",
+                     (json_int_t)c->generation, "issuer", c->issuer, "serial", c->serial,
+                     "not_before", (json_int_t)c->not_before_s, "not_after",
+                     (json_int_t)c->not_after_s, "renew_at", (json_int_t)s->journal->renew_at,
+                     "expired", now_s >= c->not_after_s, "dir", dir);
+}
+
+static json_t *hook_to_json(const struct status *s)
+{
+    const struct hook_result *h = &s->journal->hook;
+    if (h->generation == 0)
+        return json_null();
+    json_t *output = json_string(h->output);
+    return json_pack("{sI sI sb sb si so}", "generation", (json_int_t)h->generation, "at",
+                     (json_int_t)h->at, "ok", h->exit_status == 0 && !h->timed_out, "timed_out",
+                     h->timed_out, "exit_status", h->exit_status, "output",
+                     output != NULL ? output : json_string("(not text)"));
+}
+
+static json_t *proxies_to_json(const struct status *s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->config->n_proxies; i++) {
+        const struct config_proxy *p = &s->config->proxies[i];
+        char listen[ADDR_TEXT_MAX];
+        addr_format(&p->listen, listen);
+        json_t *one = json_pack("{ss ss}", "listen", listen, "backend", p->backend_text);
+        if (s->proxies != NULL) {
+            struct proxy_counters n = proxy_counters(s->proxies[i]);
+            json_t *counters = json_pack(
+                "{sI sI sI sI sI sI sI sI sI}", "open", (json_int_t)n.open, "accepted",
+                (json_int_t)n.accepted, "refused", (json_int_t)n.refused, "handshake_failures",
+                (json_int_t)n.handshake_failures, "backend_failures",
+                (json_int_t)n.backend_failures, "aborted", (json_int_t)n.aborted, "idle_closed",
+                (json_int_t)n.idle_closed, "bytes_up", (json_int_t)n.bytes_up, "bytes_down",
+                (json_int_t)n.bytes_down);
+            (void)json_object_update(one, counters);
+            json_decref(counters);
+        }
+        (void)json_array_append_new(list, one);
+    }
+    return list;
+}
+
+static json_t *error_to_json(const struct journal *j)
+{
+    if (j->error[0] == 0)
+        return json_null();
+    return json_pack("{sI ss sI}", "at", (json_int_t)j->error_at, "text", j->error, "attempts",
+                     (json_int_t)j->attempts);
+}
+
+static void add_names(json_t *root, const struct status *s)
+{
+    json_t *names = json_array(), *urls = json_array();
+    if (s->id != NULL) {
+        char name[512];
+        (void)snprintf(name, sizeof name, "*.%s.%s", s->id->text, s->config->zone);
+        (void)json_array_append_new(names, json_string(name));
+        address_add_urls(s->config, s->id->text, urls);
+    }
+    (void)json_object_set_new(root, "names", names);
+    (void)json_object_set_new(root, "urls", urls);
+}
+
+json_t *status_to_json(const struct status *s, int64_t now_s)
+{
+    const struct journal *j = s->journal;
+    json_t *root = json_pack(
+        "{sb ss sI ss? ss ss ss ss ss ss sI sI}", "running", s->is_running, "version",
+        LANYARD_VERSION, "pid", (json_int_t)(s->is_running ? getpid() : 0), "id",
+        s->id != NULL ? s->id->text : NULL, "zone", s->config->zone, "server", s->config->server,
+        "state", lifecycle_name(j->state), "text", STATES[j->state].text, "detail", s->detail,
+        "next", STATES[j->state].next, "next_at", (json_int_t)s->next_at, "now", (json_int_t)now_s);
+    if (root == NULL)
+        return NULL;
+    add_names(root, s);
+    (void)json_object_set_new(root, "certificate", certificate_to_json(s, now_s));
+    (void)json_object_set_new(root, "last_error", error_to_json(j));
+    (void)json_object_set_new(root, "hook", hook_to_json(s));
+    (void)json_object_set_new(root, "proxies", proxies_to_json(s));
+    return root;
+}
+
+/* ---- text ----------------------------------------------------------------------------------- */
+
+static const char *text_of(const json_t *obj, const char *key)
+{
+    const char *text = json_string_value(json_object_get(obj, key));
+    return text != NULL ? text : "";
+}
+
+static long long int_of(const json_t *obj, const char *key)
+{
+    return json_integer_value(json_object_get(obj, key));
+}
+
+static void print_date(FILE *out, const char *label, int64_t at_s)
+{
+    char date[CLOCK_TEXT_MAX];
+    clock_format(at_s, date, sizeof date);
+    (void)fprintf(out, "%-13s%s\n", label, date);
+}
+
+static void print_list(FILE *out, const char *label, const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        (void)fprintf(out, "%-13s%s\n", i == 0 ? label : "",
+                      json_string_value(json_array_get(list, i)));
+}
+
+static void print_certificate(FILE *out, const json_t *c)
+{
+    if (!json_is_object(c)) {
+        (void)fprintf(out, "certificate  none yet\n");
+        return;
+    }
+    (void)fprintf(out, "certificate  %s\n", text_of(c, "name"));
+    (void)fprintf(out, "  issuer     %s\n", text_of(c, "issuer"));
+    (void)fprintf(out, "  serial     %s\n", text_of(c, "serial"));
+    print_date(out, json_is_true(json_object_get(c, "expired")) ? "  EXPIRED" : "  until",
+               int_of(c, "not_after"));
+    print_date(out, "  renewal", int_of(c, "renew_at"));
+    (void)fprintf(out, "  files      %s (generation %lld)\n", text_of(c, "dir"),
+                  int_of(c, "generation"));
+}
+
+static void print_hook(FILE *out, const json_t *h)
+{
+    if (!json_is_object(h))
+        return;
+    char date[CLOCK_TEXT_MAX];
+    clock_format(int_of(h, "at"), date, sizeof date);
+    (void)fprintf(out, "reload       %s at %s (exit status %lld)\n",
+                  json_is_true(json_object_get(h, "timed_out")) ? "TIMED OUT"
+                  : json_is_true(json_object_get(h, "ok"))      ? "done"
+                                                                : "FAILED",
+                  date, int_of(h, "exit_status"));
+    const char *output = text_of(h, "output");
+    int len = (int)strcspn(output, "\n");
+    if (len > 0)
+        (void)fprintf(out, "  output     %.*s%s\n", len, output, output[len] != 0 ? " ..." : "");
+}
+
+static void print_proxies(FILE *out, const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *p = json_array_get(list, i);
+        (void)fprintf(out, "proxy        %s -> %s", text_of(p, "listen"), text_of(p, "backend"));
+        if (json_object_get(p, "open") != NULL)
+            (void)fprintf(out, ": %lld open, %lld so far, backend failed %lld times",
+                          int_of(p, "open"), int_of(p, "accepted"), int_of(p, "backend_failures"));
+        (void)fputc('\n', out);
+    }
+}
+
+void status_print(const json_t *root, FILE *out)
+{
+    if (!json_is_true(json_object_get(root, "running")))
+        (void)fprintf(out, "The agent is not running. This is what is on disk:\n");
+    const char *id = text_of(root, "id");
+    (void)fprintf(out, "device       %s\n", id[0] != 0 ? id : "no identity yet");
+    (void)fprintf(out, "zone         %s at %s\n", text_of(root, "zone"), text_of(root, "server"));
+    print_list(out, "address", json_object_get(root, "urls"));
+    (void)fprintf(out, "state        %s\n", text_of(root, "text"));
+    if (text_of(root, "detail")[0] != 0)
+        (void)fprintf(out, "             %s\n", text_of(root, "detail"));
+    if (int_of(root, "next_at") > 0) {
+        char date[CLOCK_TEXT_MAX];
+        clock_format(int_of(root, "next_at"), date, sizeof date);
+        (void)fprintf(out, "next         %s at %s\n", text_of(root, "next"), date);
+    }
+    const json_t *error = json_object_get(root, "last_error");
+    if (json_is_object(error)) {
+        print_date(out, "last error", int_of(error, "at"));
+        (void)fprintf(out, "             %s\n", text_of(error, "text"));
+    }
+    print_certificate(out, json_object_get(root, "certificate"));
+    print_hook(out, json_object_get(root, "hook"));
+    print_proxies(out, json_object_get(root, "proxies"));
+}

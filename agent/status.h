@@ -1,0 +1,34 @@
+/* status.h - the state of the agent for people and programs: one JSON object, and the text made of
+ * it. The daemon and, when none is running, the command build it the same way. Holds no secret. */
+#ifndef LANYARD_AGENT_STATUS_H
+#define LANYARD_AGENT_STATUS_H
+
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "agent/certstore.h"
+#include "agent/config.h"
+#include "agent/journal.h"
+#include "agent/proxy.h"
+#include "common/pki/devid.h"
+
+/* What is reported; all borrowed. */
+struct status {
+    const struct config *config;
+    const struct devid *id; /* NULL: not made yet */
+    const struct journal *journal;
+    const struct certset *certificate; /* NULL: none */
+    bool is_running;
+    const char *detail;           /* of the service about the order; "" when none */
+    int64_t next_at;              /* Unix seconds; 0: now */
+    struct proxy *const *proxies; /* one for each of config's, or NULL */
+};
+
+/* The JSON object, the caller's; NULL when out of memory. `now_s` in Unix seconds. */
+json_t *status_to_json(const struct status *s, int64_t now_s);
+
+/* Writes the JSON object `root` as text for a person. */
+void status_print(const json_t *root, FILE *out);
+
+#endif
