@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <openssl/x509v3.h>
+
 #include "agent/forms.h"
 #include "agent/statedir.h"
 #include "common/base/file.h"
@@ -166,6 +168,17 @@ enum err certstore_prepare(const char *state_dir, struct err_info *info)
     return e;
 }
 
+static void read_name(struct certset *set)
+{
+    X509 *leaf = sk_X509_value(set->chain, 0);
+    GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
+    const GENERAL_NAME *gn = names != NULL ? sk_GENERAL_NAME_value(names, 0) : NULL;
+    if (gn != NULL && gn->type == GEN_DNS)
+        (void)snprintf(set->name, sizeof set->name, "%.*s", ASN1_STRING_length(gn->d.dNSName),
+                       (const char *)ASN1_STRING_get0_data(gn->d.dNSName));
+    GENERAL_NAMES_free(names);
+}
+
 static enum err read_chain(const char *path, struct certset *set, struct err_info *info)
 {
     struct buf pem;
@@ -182,6 +195,7 @@ static enum err read_chain(const char *path, struct certset *set, struct err_inf
         e = cert_serial_hex(leaf, set->serial, sizeof set->serial);
     if (e != ERR_OK)
         return err_set(info, e, "%s holds a damaged certificate", path);
+    read_name(set);
     (void)X509_NAME_oneline(X509_get_issuer_name(leaf), set->issuer, sizeof set->issuer);
     if (EVP_PKEY_eq(X509_get0_pubkey(leaf), set->key) != 1)
         return err_set(info, ERR_CRYPTO, "%s does not belong to the key beside it", path);

@@ -25,6 +25,7 @@ struct certset {
     EVP_PKEY *key;
     STACK_OF(X509) * chain; /* leaf first */
     int64_t not_before_s, not_after_s;
+    char name[256];  /* its first DNS name; "" when there is none */
     char serial[48]; /* hexadecimal */
     char issuer[256];
 };

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/api.h"
 #include "agent/core/backoff.h"
@@ -398,15 +399,6 @@ static void on_timer(void *arg)
 
 /* ---- start ---------------------------------------------------------------------------------- */
 
-static bool is_for_us(const struct issuance *s)
-{
-    X509 *leaf = sk_X509_value(s->current.chain, 0);
-    GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
-    bool ours = names != NULL && issued_names_match(names, s->name);
-    GENERAL_NAMES_free(names);
-    return ours;
-}
-
 /* Reads journal, certificate and pending key, and finds the state to go on in. */
 static enum err resume(struct issuance *s, struct err_info *info)
 {
@@ -428,7 +420,7 @@ static enum err resume(struct issuance *s, struct err_info *info)
     EVP_PKEY *key = NULL;
     struct buf csr;
     buf_init(&csr, CSR_PEM_MAX);
-    facts.has_current = s->current.chain != NULL && is_for_us(s);
+    facts.has_current = s->current.chain != NULL && strcasecmp(s->current.name, s->name) == 0;
     facts.has_pending = get_pending(s, &key, &csr) == ERR_OK;
     facts.pending_is_current = facts.has_pending && facts.has_current && is_current_key(s, key);
     EVP_PKEY_free(key);

@@ -25,15 +25,9 @@ static json_t *certificate_to_json(const struct status *s, int64_t now_s)
     const struct certset *c = s->certificate;
     if (c == NULL)
         return json_null();
-    char dir[4200], name[512] = "";
-    X509 *leaf = sk_X509_value(c->chain, 0);
-    GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
-    const GENERAL_NAME *gn = names != NULL ? sk_GENERAL_NAME_value(names, 0) : NULL;
-    if (gn != NULL && gn->type == GEN_DNS)
-        (void)snprintf(name, sizeof name, "%s", (const char *)ASN1_STRING_get0_data(gn->d.dNSName));
-    GENERAL_NAMES_free(names);
+    char dir[4200];
     (void)snprintf(dir, sizeof dir, "%s/current", s->config->state_dir);
-    return json_pack("{ss sI ss ss sI sI sI sb ss}", "name", name, "generation",
+    return json_pack("{ss sI ss ss sI sI sI sb ss}", "name", c->name, "generation",
                      (json_int_t)c->generation, "issuer", c->issuer, "serial", c->serial,
                      "not_before", (json_int_t)c->not_before_s, "not_after",
                      (json_int_t)c->not_after_s, "renew_at", (json_int_t)s->journal->renew_at,
@@ -102,7 +96,7 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
 {
     const struct journal *j = s->journal;
     json_t *root = json_pack(
-        "{sb ss sI ss? ss ss ss ss ss ss sI sI}", "running", s->is_running, "version",
+        "{sb ss sI ss* ss ss ss ss ss ss sI sI}", "running", s->is_running, "version",
         LANYARD_VERSION, "pid", (json_int_t)(s->is_running ? getpid() : 0), "id",
         s->id != NULL ? s->id->text : NULL, "zone", s->config->zone, "server", s->config->server,
         "state", lifecycle_name(j->state), "text", STATES[j->state].text, "detail", s->detail,
