@@ -3,6 +3,7 @@
 import re
 import subprocess
 
+import pytest
 from tree import ROOT, files, sources, text
 
 DUMPING_GROUND = re.compile(r"(^|[_-])(utils?|misc|helpers?|common|stuff)([_-]|$)")
@@ -22,7 +23,9 @@ def test_sources_are_clang_formatted():
     paths = [str(p) for p in sources(".c", ".h")]
     run = subprocess.run(["clang-format-14", "--dry-run", "-Werror", *paths],
                          cwd=ROOT, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr[-4000:] + "\nrun clang-format-14 -i on these files"
+    places = sorted({m.group(1) for m in re.finditer(r"^(\S+:\d+):\d+: error", run.stderr, re.M)})
+    if run.returncode != 0:
+        pytest.fail("run clang-format-14 -i on these:\n" + "\n".join(places or [run.stderr]), pytrace=False)
 
 
 def test_one_noun_per_file():
