@@ -60,7 +60,7 @@ HOSTILE = [
     ("its own and another device's name", "csr-extra-name", 400,
      lambda d: make_csr(p256(), [d.name, f"*.{OTHER}.direct.example"])),
     ("its own name and an address", "csr-extra-name", 400, ip_name),
-    ("a foreign common name", "csr-extra-name", 400, lambda d: common_name(d, "www.example.org")),
+    ("a foreign common name", "csr-foreign-name", 400, lambda d: common_name(d, "www.example.org")),
     ("no name", "csr-no-name", 400, lambda d: make_csr(p256(), [])),
     ("RSA of 1024 bits", "csr-weak-key", 400,
      lambda d: make_csr(rsa.generate_private_key(65537, 1024), [d.name])),
