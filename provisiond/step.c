@@ -16,6 +16,7 @@
 #define ORDER_LIFE_S 3600        /* a pending order older than this is not worth saving */
 #define HOLD_DEFAULT_S 3600      /* a limit that came without Retry-After */
 #define HUMAN_WAIT_S 3600
+#define PERMANENT_WAIT_S 86400
 #define RETRY_AFTER_MAX_S 86400
 
 static void look_at_order(struct task *t);
@@ -58,8 +59,10 @@ static bool failed(struct task *t, const struct issuer_reply *r, void (*again)(s
         task_retry(t, at_least(after, backoff_step_s((unsigned)t->row.failures + 1, t->seed)), look,
                    type, r->info.text);
         return true;
+    case ISSUER_PERMANENT: /* no other request would help: only a change of the CA's mind */
+        task_park(t, at_least(after, PERMANENT_WAIT_S), type, r->info.text);
+        return true;
     case ISSUER_DEVICE:
-    case ISSUER_PERMANENT:
         task_move(t, ORDER_EV_REFUSED, type, r->info.text);
         return true;
     case ISSUER_NEW_ORDER:

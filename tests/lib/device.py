@@ -80,6 +80,7 @@ class Device:
         self.id = device_id(self.identity)
         self.name = f"*.{self.id}.{zone}"
         self.key = ec.generate_private_key(ec.SECP256R1())
+        self.request = None
         self.path = Path(folder) / f"device-{self.id}.pem"
         self.path.write_bytes(key_pem(self.identity)
                               + identity_certificate(self.identity).public_bytes(PEM))
@@ -109,7 +110,10 @@ class Device:
         return self.call("POST", "/v1/enroll", json.dumps(body), "application/json")
 
     def csr(self):
-        return make_csr(self.key, [self.name])
+        """The request for the present key: the same bytes each time, as a device keeps it."""
+        if self.request is None or self.request[0] is not self.key:
+            self.request = (self.key, make_csr(self.key, [self.name]))
+        return self.request[1]
 
     def submit(self, csr=None):
         return self.call("POST", "/v1/certificate", self.csr() if csr is None else csr,
