@@ -233,7 +233,7 @@ static enum err read_proxy(const struct reader *r, cfg_t *sec, struct config_pro
 {
     const char *listen = cfg_getstr(sec, "listen");
     struct err_info why;
-    int64_t n;
+    int64_t n = 0;
     if (listen == NULL)
         return conf_fail(r->conf, sec, "listen", r->info,
                          "proxy: missing: add listen = \"0.0.0.0:8443\"");
