@@ -5,3 +5,5 @@ target_link_libraries(httpd_server PRIVATE httpd pki)
 
 unit_test(common/net/fetch DEPS fetch httpd pki)
 unit_test(common/net/resolve DEPS resolve)
+fuzz_target(httpmsg DEPS httpd)
+py_test(integration/test_httpd.py TIMEOUT 180)

@@ -18,6 +18,7 @@
 #include "common/net/httpresp.h"
 
 #define READ_AHEAD_MAX (16 * 1024) /* bytes kept of what a client sends before its turn */
+#define PIECE_MAX 4096             /* bytes fed to the reader at a time */
 #define HEADERS_MAX (16 * 1024)    /* bytes of the response headers that a handler adds */
 #define RESPONSE_OVERHEAD 1024     /* bytes of our own headers */
 #define LINGER_MS 2000
@@ -52,7 +53,7 @@ struct httpconn {
     void *closed_arg;
     enum state state;
     struct httpmsg *msg;
-    bool close_after, half_closed;
+    bool close_after, half_closed, paused;
     size_t lingered; /* bytes thrown away */
     struct httpd_req req;
 };
@@ -130,6 +131,15 @@ static void send_problem(struct httpconn *c, int status, const char *detail)
     buf_clear(&body);
 }
 
+static void pause_reading(struct httpconn *c, bool on)
+{
+    if (on && !c->paused)
+        (void)bufferevent_disable(c->bev, EV_READ);
+    if (!on && c->paused)
+        (void)bufferevent_enable(c->bev, EV_READ);
+    c->paused = on;
+}
+
 static void start_linger(struct httpconn *c)
 {
     if (c->half_closed) {
@@ -142,6 +152,7 @@ static void start_linger(struct httpconn *c)
         ERR_clear_error();
     }
     (void)shutdown(bufferevent_getfd(c->bev), SHUT_WR);
+    pause_reading(c, false);
     (void)evbuffer_drain(bufferevent_get_input(c->bev), SIZE_MAX);
 }
 
@@ -168,14 +179,17 @@ static void read_request(struct httpconn *c)
     struct evbuffer *in = bufferevent_get_input(c->bev);
     bool waited = httpmsg_wants_continue(c->msg);
     enum httpmsg_state s = HTTPMSG_MORE;
-    while (s == HTTPMSG_MORE) {
-        struct evbuffer_iovec v;
-        size_t used;
-        if (evbuffer_peek(in, -1, NULL, &v, 1) < 1)
-            break;
+    size_t len;
+    while (s == HTTPMSG_MORE && (len = evbuffer_get_length(in)) > 0) {
+        size_t used, n = len < PIECE_MAX ? len : PIECE_MAX;
+        const uint8_t *p = evbuffer_pullup(in, (ev_ssize_t)n);
+        if (p == NULL) {
+            die(c);
+            return;
+        }
         if (c->state == STATE_IDLE)
             set_state(c, STATE_READING, c->env->limits.request_ms);
-        s = httpmsg_feed(c->msg, (struct span){ v.iov_base, v.iov_len }, &used);
+        s = httpmsg_feed(c->msg, (struct span){ p, n }, &used);
         (void)evbuffer_drain(in, used);
     }
     if (s == HTTPMSG_REFUSED)
@@ -203,8 +217,13 @@ static void httpconn_on_read(struct httpconn *c)
         if (c->lingered > LINGER_BYTES_MAX)
             die(c);
         break;
-    case STATE_HANDLING: /* the next request waits in the buffer, which is bounded */
+    case STATE_HANDLING: /* the next request waits in the buffer, which is bounded: not by a
+                            watermark, because libevent 2.1.12 forgets what OpenSSL has already
+                            decrypted when it goes below one */
     case STATE_WRITING:
+        if (evbuffer_get_length(in) > READ_AHEAD_MAX)
+            pause_reading(c, true);
+        break;
     case STATE_DEAD:
         break;
     }
@@ -221,6 +240,7 @@ static void httpconn_on_written(struct httpconn *c)
     }
     httpmsg_reset(c->msg);
     set_state(c, STATE_IDLE, c->env->limits.idle_ms);
+    pause_reading(c, false);
     read_request(c);
     if (c->half_closed && (c->state == STATE_IDLE || c->state == STATE_READING))
         die(c);
@@ -337,7 +357,6 @@ enum err httpconn_new(struct httpconn **out, const struct httpconn_env *env, int
         return e;
     }
     bufferevent_setcb(c->bev, on_read, on_written, on_event, c);
-    bufferevent_setwatermark(c->bev, EV_READ, 0, READ_AHEAD_MAX);
     (void)bufferevent_enable(c->bev, EV_READ | EV_WRITE);
     if (c->ssl != NULL)
         set_state(c, STATE_HANDSHAKE,
@@ -357,6 +376,8 @@ void httpconn_free(struct httpconn *c)
         tell_gone(c);
     forget_request(c);
     loop_timer_free(c->timer);
+    if (c->ssl != NULL) /* OpenSSL would not resume the session of a connection that just ended */
+        SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     if (c->bev != NULL)
         bufferevent_free(c->bev);
     httpmsg_free(c->msg);

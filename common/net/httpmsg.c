@@ -340,6 +340,8 @@ static enum httpmsg_state check_target(struct httpmsg *m)
         return refuse(m, 400, "the request target is not a path");
     if (m->target_len > HTTPMSG_TARGET_MAX)
         return refuse(m, 414, "the request target is too long");
+    if (strncmp(m->target + m->target_len, " HTTP/", 6) != 0) /* llhttp knows RTSP and ICE too */
+        return refuse(m, 400, "the protocol is not HTTP");
     m->target[m->target_len] = 0;
     m->query = strchr(m->target, '?');
     if (m->query != NULL)
