@@ -62,7 +62,7 @@ static void print_order(const struct order_row *o)
                  order_state_name(o->state));
     if (o->problem[0] != 0)
         (void)printf("problem      %s: %s\n", o->problem, o->detail);
-    if (!order_is_final(o->state)) {
+    if (!order_is_final(o->state) && o->due_at > clock_now_s()) {
         clock_format(o->due_at, due, sizeof due);
         (void)printf("next try     %s\n", due);
     }
