@@ -29,8 +29,20 @@ def free_base():
     raise AssertionError("no free ports")
 
 
+@pytest.fixture(autouse=True)
+def none_stays_after_a_failure():
+    yield
+    for quickstart in Quickstart.begun:
+        if quickstart.process.poll() is None:
+            quickstart.process.terminate()
+            quickstart.process.wait(30)
+    Quickstart.begun.clear()
+
+
 class Quickstart:
     """The script with a state folder and ports of its own."""
+
+    begun = []
 
     def __init__(self, folder, *args, root=ROOT, bin_dir=BUILD / "bin", base=None, prefix=()):
         self.base = base or free_base()
@@ -43,16 +55,20 @@ class Quickstart:
         self.output = Path(folder) / "output"
 
     def once(self, timeout_s=120, env=None):
-        run = subprocess.run(self.argv + ["--once"], capture_output=True, text=True, check=False,
-                             timeout=timeout_s, env=environment(env), stdin=subprocess.DEVNULL)
+        run = self.run_once(timeout_s, env)
         assert self.left_behind() == []
         return run
+
+    def run_once(self, timeout_s=60, env=None):
+        return subprocess.run(self.argv + ["--once"], capture_output=True, text=True, check=False,
+                              timeout=timeout_s, env=environment(env), stdin=subprocess.DEVNULL)
 
     def begin(self):
         """Starts it to stay, and waits until all is running."""
         with open(self.output, "wb") as out:
             self.process = subprocess.Popen(self.argv, stdout=out, stderr=out, env=environment(),
                                             stdin=subprocess.DEVNULL, start_new_session=True)
+        Quickstart.begun.append(self)
         until(lambda: "Ctrl-C stops everything" in self.told() or self.process.poll() is not None,
               120, self.told)
         assert self.process.poll() is None, self.told()
@@ -157,14 +173,13 @@ def test_a_daemon_that_ends_ends_it(tmp_path):
 
 def test_two_at_a_time(tmp_path):
     quickstart = Quickstart(tmp_path).begin()
-    run = subprocess.run(quickstart.argv + ["--once"], capture_output=True, text=True, check=False,
-                         timeout=60, env=environment(), stdin=subprocess.DEVNULL)
+    run = quickstart.run_once()
     assert run.returncode == 1
     assert f"another quickstart (process {quickstart.process.pid}) is using" in run.stderr
     assert "--state DIR" in run.stderr
     folder = tmp_path / "second"
     folder.mkdir()
-    run = Quickstart(folder, base=quickstart.base).once()
+    run = Quickstart(folder, base=quickstart.base).run_once()
     assert run.returncode == 1 and "cannot use port" in run.stderr, run.stderr
     assert quickstart.process.poll() is None, "the first one is not disturbed"
     quickstart.process.send_signal(signal.SIGINT)
