@@ -1,0 +1,254 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <sys/stat.h>
+
+#include "common/store/challenge.h"
+#include "tests/lib/tmpdir.h"
+
+#define ZONE "direct.example"
+#define ID "abcdefghijklmnopqrstuvwxyz234567"
+#define OTHER_ID "bbcdefghijklmnopqrstuvwxyz234567"
+#define NOW 1000
+
+static struct tmpdir dir;
+static char url[128];
+static struct challenge_store *writer, *reader;
+static struct err_info info;
+
+static int set_up(void **state)
+{
+    (void)state;
+    tmpdir_make(&dir);
+    (void)snprintf(url, sizeof url, "sqlite:%s/challenges.db", dir.path);
+    writer = reader = NULL;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    challenge_store_free(writer);
+    challenge_store_free(reader);
+    tmpdir_remove(&dir);
+    return 0;
+}
+
+static void open_both(void)
+{
+    assert_int_equal(challenge_store_open(&writer, url, true, &info), ERR_OK);
+    assert_int_equal(challenge_store_open(&reader, url, false, &info), ERR_OK);
+}
+
+/* The n-th of many valid values. */
+static const char *value(unsigned n)
+{
+    static char text[2][CHALLENGE_VALUE_LEN + 1];
+    static unsigned turn;
+    char *out = text[turn++ % 2];
+    memset(out, 'A', CHALLENGE_VALUE_LEN);
+    out[0] = (char)('a' + n);
+    out[CHALLENGE_VALUE_LEN] = 0;
+    return out;
+}
+
+static enum err put(unsigned n, int64_t order, int64_t expires)
+{
+    return challenge_put(writer, ZONE, ID, order, value(n), expires, NOW, &info);
+}
+
+static size_t count(const char *id, int64_t now_s)
+{
+    struct challenge_value values[CHALLENGE_VALUES_MAX];
+    size_t n = 99;
+    assert_int_equal(challenge_get(reader, ZONE, id, now_s, values, &n, &info), ERR_OK);
+    return n;
+}
+
+static void test_reader_before_writer(void **state)
+{
+    struct challenge_value values[CHALLENGE_VALUES_MAX];
+    size_t n = 99;
+    (void)state;
+    assert_int_equal(challenge_store_open(&reader, url, false, &info), ERR_OK);
+    assert_int_equal(challenge_get(reader, ZONE, ID, NOW, values, &n, &info), ERR_UNAVAILABLE);
+    assert_int_equal(n, 99);                 /* never "none" */
+    assert_int_equal(tmpdir_count(&dir), 0); /* a reader makes nothing */
+    assert_int_equal(challenge_store_open(&writer, url, true, &info), ERR_OK);
+    assert_int_equal(count(ID, NOW), 0);
+    assert_int_equal(put(0, 1, NOW + 60), ERR_OK);
+    assert_int_equal(count(ID, NOW), 1); /* seen at once: nothing is cached */
+}
+
+static void test_put_get_remove(void **state)
+{
+    struct challenge_value values[CHALLENGE_VALUES_MAX];
+    size_t n;
+    (void)state;
+    open_both();
+    assert_int_equal(put(1, 1, NOW + 60), ERR_OK);
+    assert_int_equal(put(0, 2, NOW + 90), ERR_OK);
+    assert_int_equal(challenge_get(reader, ZONE, ID, NOW, values, &n, &info), ERR_OK);
+    assert_int_equal(n, 2);
+    assert_string_equal(values[0].text, value(1)); /* the oldest first */
+    assert_string_equal(values[1].text, value(0));
+    assert_int_equal(count(OTHER_ID, NOW), 0);
+    assert_int_equal(challenge_get(reader, "other.example", ID, NOW, values, &n, &info), ERR_OK);
+    assert_int_equal(n, 0);
+    assert_int_equal(count(ID, NOW + 60), 1); /* the first has expired */
+    assert_int_equal(challenge_remove(writer, 2, NOW, &info), ERR_OK);
+    assert_int_equal(challenge_remove(writer, 2, NOW, &info), ERR_OK);
+    assert_int_equal(count(ID, NOW), 1);
+    assert_int_equal(challenge_remove(writer, 9, NOW + 60, &info), ERR_OK); /* takes expired ones */
+    assert_int_equal(count(ID, NOW), 0);
+}
+
+static void test_put_is_idempotent(void **state)
+{
+    (void)state;
+    open_both();
+    assert_int_equal(put(0, 1, NOW + 60), ERR_OK);
+    assert_int_equal(put(0, 1, NOW + 60), ERR_OK);
+    assert_int_equal(put(0, 1, NOW + 30), ERR_OK);
+    assert_int_equal(count(ID, NOW), 1);
+    assert_int_equal(count(ID, NOW + 45), 1); /* an earlier end does not shorten it */
+}
+
+static void test_two_orders_with_one_value(void **state)
+{
+    (void)state;
+    open_both();
+    assert_int_equal(put(0, 1, NOW + 60), ERR_OK);
+    assert_int_equal(put(0, 2, NOW + 60), ERR_OK);
+    assert_int_equal(count(ID, NOW), 1); /* one value, whoever needs it */
+    assert_int_equal(challenge_remove(writer, 1, NOW, &info), ERR_OK);
+    assert_int_equal(count(ID, NOW), 1); /* the second order still does */
+    assert_int_equal(challenge_remove(writer, 2, NOW, &info), ERR_OK);
+    assert_int_equal(count(ID, NOW), 0);
+}
+
+static void test_limit(void **state)
+{
+    (void)state;
+    open_both();
+    for (unsigned i = 0; i < CHALLENGE_VALUES_MAX; i++)
+        assert_int_equal(put(i, i, NOW + 60), ERR_OK);
+    assert_int_equal(put(CHALLENGE_VALUES_MAX, 9, NOW + 60), ERR_LIMIT);
+    assert_int_equal(put(3, 10, NOW + 60), ERR_OK); /* one that lives already is not one more */
+    assert_int_equal(count(ID, NOW), CHALLENGE_VALUES_MAX);
+    assert_int_equal(challenge_put(writer, ZONE, OTHER_ID, 11, value(0), NOW + 60, NOW, &info),
+                     ERR_OK);
+    assert_int_equal(challenge_put(writer, ZONE, ID, 12, value(9), NOW + 160, NOW + 100, &info),
+                     ERR_OK);
+    assert_int_equal(count(ID, NOW + 100), 1); /* the eight had expired */
+}
+
+static void test_bad_values(void **state)
+{
+    static const struct {
+        const char *why, *value;
+    } CASES[] = {
+        { "empty", "" },
+        { "one too short", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" },
+        { "one too long", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" },
+        { "a quote", "AAAAAAAAAAAAAAAAAAAA\"AAAAAAAAAAAAAAAAAAAAAA" },
+        { "plain base64", "AAAAAAAAAAAAAAAAAAAA+AAAAAAAAAAAAAAAAAAAAAA" },
+        { "padding", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" },
+        { "bits beyond 256", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB" },
+    };
+    (void)state;
+    open_both();
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        if (challenge_put(writer, ZONE, ID, 1, CASES[i].value, NOW + 60, NOW, &info) != ERR_INVALID)
+            fail_msg("%s", CASES[i].why);
+    }
+    assert_int_equal(count(ID, NOW), 0);
+}
+
+/* A restored backup takes the file's place: the reader must not go on with the old one. */
+static void test_replaced_file(void **state)
+{
+    (void)state;
+    open_both();
+    assert_int_equal(put(0, 1, NOW + 60), ERR_OK);
+    assert_int_equal(count(ID, NOW), 1);
+    challenge_store_free(writer);
+    writer = NULL;
+    (void)unlink(tmpdir_file(&dir, "challenges.db-wal"));
+    (void)unlink(tmpdir_file(&dir, "challenges.db-shm"));
+    assert_int_equal(rename(tmpdir_file(&dir, "challenges.db"), tmpdir_file(&dir, "old")), 0);
+    struct challenge_value values[CHALLENGE_VALUES_MAX];
+    size_t n;
+    assert_int_equal(challenge_get(reader, ZONE, ID, NOW, values, &n, &info), ERR_UNAVAILABLE);
+    assert_int_equal(challenge_store_open(&writer, url, true, &info), ERR_OK);
+    assert_int_equal(count(ID, NOW), 0);
+    assert_int_equal(put(1, 1, NOW + 60), ERR_OK);
+    assert_int_equal(put(2, 1, NOW + 60), ERR_OK);
+    assert_int_equal(count(ID, NOW), 2);
+}
+
+static void test_damaged_file(void **state)
+{
+    struct challenge_value values[CHALLENGE_VALUES_MAX];
+    size_t n = 99;
+    (void)state;
+    tmpdir_write(&dir, "challenges.db", "this is not a database, but it is long enough to be one");
+    assert_int_equal(challenge_store_open(&reader, url, false, &info), ERR_OK);
+    assert_int_equal(challenge_get(reader, ZONE, ID, NOW, values, &n, &info), ERR_UNAVAILABLE);
+    assert_int_equal(n, 99);
+    assert_int_equal(challenge_store_open(&writer, url, true, &info), ERR_IO);
+}
+
+static void add_order(void *arg, int64_t order_id)
+{
+    int64_t *sum = arg;
+    *sum = *sum * 10 + order_id;
+}
+
+static void test_orders(void **state)
+{
+    int64_t seen = 0;
+    (void)state;
+    open_both();
+    assert_int_equal(put(0, 3, NOW + 60), ERR_OK);
+    assert_int_equal(put(1, 3, NOW + 60), ERR_OK);
+    assert_int_equal(put(2, 5, NOW - 60), ERR_OK); /* expired, but still a row */
+    assert_int_equal(challenge_orders(writer, add_order, &seen, &info), ERR_OK);
+    assert_true(seen == 35 || seen == 53);
+}
+
+static void test_open(void **state)
+{
+    struct stat st;
+    (void)state;
+    assert_int_equal(challenge_store_open(&writer, "postgresql://x", true, &info), ERR_CONFIG);
+    assert_int_equal(challenge_store_open(&writer, "sqlite:", true, &info), ERR_CONFIG);
+    assert_int_equal(challenge_store_open(&writer, "sqlite:/nonexistent/a.db", true, &info),
+                     ERR_IO);
+    assert_int_equal(challenge_store_open(&writer, url, true, &info), ERR_OK);
+    assert_int_equal(stat(tmpdir_file(&dir, "challenges.db"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    challenge_store_free(NULL);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        T(test_reader_before_writer),
+        T(test_put_get_remove),
+        T(test_put_is_idempotent),
+        T(test_two_orders_with_one_value),
+        T(test_limit),
+        T(test_bad_values),
+        T(test_replaced_file),
+        T(test_damaged_file),
+        T(test_orders),
+        T(test_open),
+    };
+#undef T
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
