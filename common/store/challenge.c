@@ -1,9 +1,12 @@
 #include "common/store/challenge.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <sqlite3.h>
 
@@ -41,13 +44,31 @@ static void disconnect(struct challenge_store *s)
     s->db = NULL;
 }
 
+/* The file has its mode before SQLite sees it, because the files of its log copy that mode. They
+ * stay when the writer closes: a reader that may not create files could not open the table
+ * otherwise. */
+static enum err prepare_file(struct challenge_store *s, struct err_info *info)
+{
+    int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0 || fchmod(fd, 0640) != 0) {
+        int errnum = errno;
+        if (fd >= 0)
+            close(fd);
+        return err_set(info, ERR_UNAVAILABLE, "challenge store %s: cannot open it: %s", s->path,
+                       strerror(errnum));
+    }
+    close(fd);
+    return ERR_OK;
+}
+
 static enum err setup_writer(struct challenge_store *s, struct err_info *info)
 {
+    int on = 1;
+    (void)sqlite3_file_control(s->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &on);
     if (sqlite3_exec(s->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;", NULL, NULL,
                      NULL) != SQLITE_OK ||
         sqlite3_exec(s->db, SCHEMA, NULL, NULL, NULL) != SQLITE_OK)
         return fail(s, info, "prepare it");
-    (void)chmod(s->path, 0640);
     /* a reader that may not write to the folder can open a WAL database only while the log files
      * are there: they stay when the last writer closes */
     int keep = 1;
@@ -60,14 +81,18 @@ static enum err connect_db(struct challenge_store *s, struct err_info *info)
     struct stat st;
     if (!s->writer && stat(s->path, &st) != 0)
         return fail(s, info, "open it (is provisiond running?)");
+    enum err e = s->writer ? prepare_file(s, info) : ERR_OK;
+    if (e != ERR_OK)
+        return e;
     int flags = s->writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
     if (sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
-        enum err e = fail(s, info, "open it");
+        e = fail(s, info, "open it");
         disconnect(s);
         return e;
     }
     (void)sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
-    enum err e = s->writer ? setup_writer(s, info) : ERR_OK;
+    if (s->writer)
+        e = setup_writer(s, info);
     if (e == ERR_OK && stat(s->path, &st) == 0)
         s->inode = st.st_ino;
     if (e == ERR_OK &&

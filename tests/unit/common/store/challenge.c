@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "common/store/challenge.h"
 #include "tests/lib/tmpdir.h"
@@ -202,6 +203,37 @@ static void test_damaged_file(void **state)
     assert_int_equal(challenge_store_open(&writer, url, true, &info), ERR_IO);
 }
 
+/* Started with a strict umask, stopped, and read by a dnsd that is another user of the same group.
+ */
+static void test_reader_of_the_group(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    mode_t old = umask(077);
+    assert_int_equal(challenge_store_open(&writer, url, true, &info), ERR_OK);
+    (void)umask(old);
+    assert_int_equal(put(0, 1, NOW + 60), ERR_OK);
+    assert_int_equal(chmod(dir.path, 0750), 0);
+    for (int stopped = 0; stopped < 2; stopped++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            struct challenge_value values[CHALLENGE_VALUES_MAX];
+            size_t n = 0;
+            bool ok = setgid(0) == 0 && setuid(65534) == 0 &&
+                      challenge_store_open(&reader, url, false, &info) == ERR_OK &&
+                      challenge_get(reader, ZONE, ID, NOW, values, &n, &info) == ERR_OK && n == 1;
+            _exit(ok ? 0 : 1);
+        }
+        int status = -1;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (status != 0)
+            fail_msg("%s", stopped ? "writer stopped" : "writer running");
+        challenge_store_free(writer);
+        writer = NULL;
+    }
+}
+
 static void add_order(void *arg, int64_t order_id)
 {
     int64_t *sum = arg;
@@ -246,6 +278,7 @@ int main(void)
         T(test_bad_values),
         T(test_replaced_file),
         T(test_damaged_file),
+        T(test_reader_of_the_group),
         T(test_orders),
         T(test_open),
     };
