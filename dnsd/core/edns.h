@@ -1,6 +1,6 @@
 /* edns.h - the OPT record of requests and replies. Pure; no allocation. [RFC 6891] */
-#ifndef LANYARD_DNSD_EDNS_H
-#define LANYARD_DNSD_EDNS_H
+#ifndef LANYARD_DNSD_CORE_EDNS_H
+#define LANYARD_DNSD_CORE_EDNS_H
 
 #include <stdbool.h>
 #include <stddef.h>

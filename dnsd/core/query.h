@@ -5,8 +5,8 @@
  * The only questions it cannot answer alone are those for challenge values, which live in a store:
  * they are left in ctx->challenge, for a reader thread that ends them with query_end_challenge().
  */
-#ifndef LANYARD_DNSD_QUERY_H
-#define LANYARD_DNSD_QUERY_H
+#ifndef LANYARD_DNSD_CORE_QUERY_H
+#define LANYARD_DNSD_CORE_QUERY_H
 
 #include <stdbool.h>
 #include <stddef.h>

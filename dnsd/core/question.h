@@ -1,6 +1,6 @@
 /* question.h - the header and the question of a request. Pure; no allocation. */
-#ifndef LANYARD_DNSD_QUESTION_H
-#define LANYARD_DNSD_QUESTION_H
+#ifndef LANYARD_DNSD_CORE_QUESTION_H
+#define LANYARD_DNSD_CORE_QUESTION_H
 
 #include <stdbool.h>
 

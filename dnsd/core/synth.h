@@ -1,7 +1,7 @@
 /* synth.h - the names that exist without being written down: a device id directly below the apex of
  * a zone, and below it the challenge name and one label for each address. Pure; no allocation. */
-#ifndef LANYARD_DNSD_SYNTH_H
-#define LANYARD_DNSD_SYNTH_H
+#ifndef LANYARD_DNSD_CORE_SYNTH_H
+#define LANYARD_DNSD_CORE_SYNTH_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* view.h - the zones of one generation of the configuration. Immutable once made: workers read it
  * without a lock; a reload makes another. */
-#ifndef LANYARD_DNSD_VIEW_H
-#define LANYARD_DNSD_VIEW_H
+#ifndef LANYARD_DNSD_CORE_VIEW_H
+#define LANYARD_DNSD_CORE_VIEW_H
 
 #include <stddef.h>
 

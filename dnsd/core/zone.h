@@ -1,7 +1,7 @@
 /* zone.h - one served zone: its static names with ready-made records, and its policy. Built by one
  * thread (this allocates), then never changed, and read by any number of them without a lock. */
-#ifndef LANYARD_DNSD_ZONE_H
-#define LANYARD_DNSD_ZONE_H
+#ifndef LANYARD_DNSD_CORE_ZONE_H
+#define LANYARD_DNSD_CORE_ZONE_H
 
 #include <stdbool.h>
 #include <stddef.h>
