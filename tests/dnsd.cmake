@@ -2,7 +2,19 @@
 foreach(name name iplabel wire)
     unit_test(common/dns/${name} DEPS dns)
 endforeach()
-foreach(name synth zone view)
+foreach(name synth zone view query)
     unit_test(dnsd/core/${name} DEPS dnsd_core PkgConfig::LDNS)
     target_include_directories(unit_dnsd_core_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
+endforeach()
+# the query test counts allocations
+target_link_options(unit_dnsd_core_query PRIVATE
+    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc)
+
+fuzz_target(name DEPS dns)
+fuzz_target(iplabel DEPS dnsd_core)
+fuzz_target(query DEPS dnsd_core PkgConfig::LDNS)
+foreach(target replay_query fuzz_query)
+    if(TARGET ${target})
+        target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
+    endif()
 endforeach()

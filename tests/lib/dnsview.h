@@ -16,8 +16,9 @@
 #define DNSVIEW_ID "abcdefghijklmnopqrstuvwxyz234567"
 
 static const char *const DNSVIEW_DIRECT[] = {
-    "direct.example. 600 IN SOA ns1.direct.example. hostmaster.direct.example. 7 7200 3600 1209600 "
-    "300",
+    ("direct.example. 600 IN SOA ns1.direct.example. hostmaster.direct.example. 7 7200 3600 "
+     "1209600 "
+     "300"),
     "direct.example. 900 IN NS ns1.direct.example.",
     "direct.example. 900 IN NS ns.elsewhere.test.",
     "direct.example. 900 IN CAA 0 issue \"ca.test\"",
@@ -34,19 +35,19 @@ static const char *const DNSVIEW_DIRECT[] = {
     "deep.ent.direct.example. 60 IN TXT \"deep\"",
     "acme.direct.example. 60 IN NS ns1.acme.direct.example.",
     "acme.direct.example. 60 IN NS ns1.direct.example.",
-    "acme.direct.example. 60 IN DS 1 13 2 "
-    "0000000000000000000000000000000000000000000000000000000000000000",
+    ("acme.direct.example. 60 IN DS 1 13 2 "
+     "0000000000000000000000000000000000000000000000000000000000000000"),
     "ns1.acme.direct.example. 60 IN A 192.88.99.7",
     "sub.direct.example. 60 IN NS ns1.direct.example.",
 };
 static const char *const DNSVIEW_OPEN[] = {
-    "open.example. 3600 IN SOA ns.elsewhere.test. hostmaster.open.example. 1 7200 3600 1209600 "
-    "3600",
+    ("open.example. 3600 IN SOA ns.elsewhere.test. hostmaster.open.example. 1 7200 3600 1209600 "
+     "3600"),
     "open.example. 3600 IN NS ns.elsewhere.test.",
 };
 static const char *const DNSVIEW_SUB[] = {
-    "sub.direct.example. 3600 IN SOA ns1.direct.example. hostmaster.direct.example. 1 7200 3600 "
-    "1209600 3600",
+    ("sub.direct.example. 3600 IN SOA ns1.direct.example. hostmaster.direct.example. 1 7200 3600 "
+     "1209600 3600"),
     "sub.direct.example. 3600 IN NS ns1.direct.example.",
     "www.sub.direct.example. 3600 IN A 192.88.99.9",
 };
