@@ -1,5 +1,18 @@
-# Tests of provisiond/.
-foreach(name order backoff gcra token)
+# Tests of provisiond/, and the small programs they drive.
+foreach(name backoff chain csr gcra order token)
     unit_test(provisiond/core/${name} DEPS provisiond_core)
 endforeach()
+foreach(name account errors jws message nonce)
+    unit_test(provisiond/acme/${name} DEPS provisiond_acme)
+endforeach()
+foreach(name local localca)
+    unit_test(provisiond/local/${name} DEPS provisiond_local provisiond_core)
+endforeach()
 unit_test(provisiond/store/store DEPS provisiond_store)
+fuzz_target(acmemsg DEPS provisiond_acme)
+fuzz_target(csr DEPS provisiond_core)
+
+add_executable(acme_drive ${CMAKE_SOURCE_DIR}/tests/lib/acme_drive.c)
+set_target_properties(acme_drive PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+target_link_libraries(acme_drive PRIVATE provisiond_acme provisiond_core provisiond_local)
+py_test(integration/test_acme.py TIMEOUT 300)
