@@ -206,7 +206,7 @@ static void test_renewed_at_half_life(void **state)
     char *root = read_text(localca_root_path(ca));
     char *first = read_text(path("renew", "intermediate.pem"));
     assert_int_equal(key_new(&key, KEY_P256), ERR_OK);
-    for (int64_t at = NOW; at < NOW + 9 * YEAR; at += 80 * DAY) {
+    for (int64_t at = NOW; at < NOW + 9 * YEAR; at += 300 * DAY) {
         STACK_OF(X509) *chain = issue(ca, key, NAMES, 1, at);
         assert_int_equal(verify(chain, root, "x.a.example", at), X509_V_OK);
         assert_int_equal(verify(chain, root, "x.a.example", at + 90 * DAY - 1), X509_V_OK);
