@@ -48,9 +48,10 @@ def stated_reason(device, timeout_s=60):
 
 
 def assert_operator_sees(service, device, *words):
-    shown = service.provisiond.admin("device", "show", device.id)
-    assert all(w in shown for w in words), shown
-    assert "next try" in shown, shown
+    """The words and, between two tries, the time of the next one."""
+    def show():
+        return service.provisiond.admin("device", "show", device.id)
+    until(lambda: all(w in show() for w in (*words, "next try")), 15, show)
 
 
 def assert_not_busy(service, device):

@@ -65,15 +65,17 @@ def test_lines_end_cleanly():
     assert not bad, "\n".join(bad)
 
 
-def test_headers_are_guarded_by_their_path():
-    bad = []
+def test_headers_are_guarded():
+    """By a name that no other header has: LANYARD_<folder>_<file>_H."""
+    bad, seen = [], {}
     for path in sources(".h"):
-        if path.parts[0] == "tests":
-            continue
-        parts = path.parts[1:] if path.parts[0] == "common" else path.parts
-        guard = "LANYARD_" + re.sub(r"\W", "_", "/".join(parts)).upper()
-        if f"#ifndef {guard}\n#define {guard}\n" not in text(path):
-            bad.append(f"{path}: expected the guard {guard}")
+        found = re.search(r"^#ifndef (LANYARD_\w+)\n#define \1\n", text(path), re.M)
+        guard = found.group(1) if found else ""
+        if not guard.endswith("_" + re.sub(r"\W", "_", path.name).upper()):
+            bad.append(f"{path}: no guard, or one that is not called after the file")
+        elif guard in seen:
+            bad.append(f"{path}: has the guard of {seen[guard]}")
+        seen[guard] = path
     assert not bad, "\n".join(bad)
 
 
