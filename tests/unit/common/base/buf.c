@@ -58,7 +58,7 @@ static void test_growth(void **state)
     (void)state;
     buf_init(&b, 100000);
     for (int i = 0; i < 100000; i++)
-        buf_add(&b, "0123456789" + i % 10, 1);
+        buf_add(&b, &"0123456789"[i % 10], 1);
     assert_int_equal(buf_error(&b), ERR_OK);
     for (size_t i = 0; i < b.len; i++)
         assert_int_equal(b.p[i], '0' + (int)(i % 10));
