@@ -1,14 +1,16 @@
 #include "common/conf/conf.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define MAX_SET 4096 /* options a file may set */
+#include "common/base/buf.h"
+#include "common/base/file.h"
+
+#define FILE_MAX (1024 * 1024) /* bytes of a configuration file */
+#define MAX_SET 4096           /* options a file may set */
 
 struct mark {
     const cfg_opt_t *opt;
@@ -78,6 +80,90 @@ static enum err split_path(struct conf *c, const char *path)
     return c->path != NULL && c->dir != NULL && c->marks != NULL ? ERR_OK : ERR_NOMEM;
 }
 
+/* The end of the quoted string that begins at `p`; NULL when it has none. */
+static char *string_end(char *p)
+{
+    char quote = *p++;
+    while (*p != 0 && *p != quote)
+        p += *p == '\\' && p[1] != 0 ? 2 : 1;
+    return *p != 0 ? p : NULL;
+}
+
+/* Blanks the comment that begins at `p`; returns its last byte, NULL when it has no end. */
+static char *blank_comment(char *p)
+{
+    char *end = p + strcspn(p, "\n");
+    if (p[0] == '/' && p[1] == '*') {
+        end = strstr(p + 2, "*/");
+        if (end == NULL)
+            return NULL;
+        end += 2;
+    }
+    for (; p < end; p++)
+        *p = *p == '\n' ? '\n' : ' ';
+    return end - 1;
+}
+
+/* Blanks comments in place. libconfuse 3.3 counts the line end of a comment more than once, and
+ * every line number after it would be wrong; a comment or string without an end leaves its lexer
+ * inside of it, also for the next file. Returns where such a one begins, NULL when there is none.
+ * A slash begins a comment only where a word could begin, not in https://host. */
+static const char *blank_comments(char *text)
+{
+    bool word = false; /* inside an unquoted word */
+    for (char *p = text; *p != 0; p++) {
+        const char *from = p;
+        bool slash = !word && p[0] == '/' && (p[1] == '/' || p[1] == '*');
+        bool quoted = *p == '"' || *p == '\'';
+        if (quoted || slash || *p == '#') {
+            p = quoted ? string_end(p) : blank_comment(p);
+            if (p == NULL)
+                return from;
+            word = false;
+        } else {
+            word = strchr(" \t\r\n={}()+,", *p) == NULL;
+        }
+    }
+    return NULL;
+}
+
+static int line_of(const char *text, const char *at)
+{
+    int line = 1;
+    for (; text < at; text++)
+        line += *text == '\n';
+    return line;
+}
+
+static enum err parse_file(struct conf *c, const char *path, struct err_info *info)
+{
+    struct buf text;
+    buf_init(&text, FILE_MAX);
+    struct err_info why = { "" };
+    enum err e = file_read(path, &text, &why);
+    buf_add_str(&text, "\n");
+    if (e == ERR_OK && buf_error(&text) == ERR_OK && memchr(text.p, 0, text.len) != NULL)
+        e = err_set(&why, ERR_INVALID, "there is a NUL byte in it");
+    if (e != ERR_OK || buf_error(&text) != ERR_OK) {
+        buf_wipe(&text);
+        return err_set(info, ERR_CONFIG, "%s: cannot read the configuration: %s", path, why.text);
+    }
+    const char *open = blank_comments((char *)text.p);
+    if (open != NULL) {
+        e = err_set(info, ERR_CONFIG, "%s:%d: the %s that begins here does not end", path,
+                    line_of(buf_str(&text), open), *open == '/' ? "comment" : "string");
+        buf_wipe(&text);
+        return e;
+    }
+    parsing = c;
+    int rc = cfg_parse_buf(c->root, buf_str(&text));
+    parsing = NULL;
+    buf_wipe(&text);
+    if (rc == CFG_SUCCESS)
+        return ERR_OK;
+    return c->failed ? ERR_CONFIG : err_set(info, ERR_CONFIG, "%s: cannot be parsed", path);
+}
+
 enum err conf_load(struct conf **out, const char *path, cfg_opt_t *opts, struct err_info *info)
 {
     struct err_info unused;
@@ -85,11 +171,6 @@ enum err conf_load(struct conf **out, const char *path, cfg_opt_t *opts, struct 
     enum err e = c == NULL ? ERR_NOMEM : split_path(c, path);
     if (e != ERR_OK)
         goto out;
-    if (access(path, R_OK) != 0) {
-        e = err_set(info, ERR_CONFIG, "%s: cannot read the configuration: %s", path,
-                    strerror(errno));
-        goto out;
-    }
     c->info = info != NULL ? info : &unused;
     watch_options(opts);
     c->root = cfg_init(opts, CFGF_NONE);
@@ -98,15 +179,9 @@ enum err conf_load(struct conf **out, const char *path, cfg_opt_t *opts, struct 
         goto out;
     }
     cfg_set_error_function(c->root, on_error);
-    parsing = c;
-    int rc = cfg_parse(c->root, path);
-    parsing = NULL;
-    if (rc != CFG_SUCCESS) {
-        e = ERR_CONFIG;
-        if (!c->failed)
-            (void)err_set(info, e, "%s: cannot be parsed", path);
+    e = parse_file(c, path, info);
+    if (e != ERR_OK)
         goto out;
-    }
     c->info = NULL;
     *out = c;
     c = NULL;
