@@ -18,3 +18,7 @@ foreach(target replay_query fuzz_query)
         target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
     endif()
 endforeach()
+
+foreach(name dnsd dnsd_challenge dnsd_config dnsd_tcp)
+    py_test(integration/test_${name}.py TIMEOUT 300)
+endforeach()

@@ -1,0 +1,271 @@
+"""Configuration: every mistake is one line with file and line, exit status 2, nothing half-started."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from daemon import environment, program
+from nameserver import CONFIG, ID, Nameserver, summary
+from ports import free_port
+from wait import until
+
+GOOD_ZONE = 'zone "z.test" { nameservers = {"ns.elsewhere.test"} }\n'
+LISTEN = 'listen = {"127.0.0.1:5300"}\n'
+APEX = "@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\n"
+
+# why, configuration, zone file z.zone (None: there is none), what the line says
+MISTAKES = [
+    ("unknown option", LISTEN + "colour = 1\n" + GOOD_ZONE, None, r"dnsd.conf:2: .*colour"),
+    ("unknown option of a zone", LISTEN + 'zone "z.test" {\n speed = 1\n}\n', None,
+     r"dnsd.conf:3: .*speed"),
+    ("not a number", LISTEN + 'workers = "many"\n' + GOOD_ZONE, None, r"dnsd.conf:2: .*workers"),
+    ("not a boolean", LISTEN + 'zone "z.test" {\n\nloopback = maybe\n}', None, r"dnsd.conf:4: .*loopback"),
+    ("no listen", GOOD_ZONE, None, r"dnsd.conf:\d+: listen: give 1 to 64"),
+    ("listen without a port", 'listen = {"127.0.0.1"}\n' + GOOD_ZONE, None,
+     r"dnsd.conf:1: listen: '127.0.0.1' is not an address and port: write"),
+    ("listen on a name", '\nlisten = {"localhost:53"}\n' + GOOD_ZONE, None, r"dnsd.conf:2: listen: "),
+    ("port 0", 'listen = {"127.0.0.1:0"}\n' + GOOD_ZONE, None, r"dnsd.conf:1: listen: .*port 0"),
+    ("an address twice", 'listen = {"[::1]:5300", "[0::1]:5300"}\n' + GOOD_ZONE, None,
+     r"dnsd.conf:1: listen: \[::1\]:5300 is there twice"),
+    ("no workers", LISTEN + "workers = 0\n" + GOOD_ZONE, None, r"dnsd.conf:2: workers: 0 is out of range"),
+    ("too many workers", LISTEN + "workers = 65\n" + GOOD_ZONE, None, r"workers: .*choose 1 to 64"),
+    ("log level", LISTEN + 'log_level = "loud"\n' + GOOD_ZONE, None, r"dnsd.conf:2: log_level: 'loud'"),
+    ("unclosed section", LISTEN + 'zone "z.test" {\n', None, r"dnsd.conf:\d+: "),
+    ("no zone", LISTEN, None, r"dnsd.conf:\d+: zone: no zone to serve"),
+    ("a zone that is no name", LISTEN + 'zone "z..test" { }', None, r'dnsd.conf:2: zone "z..test": not a domain'),
+    ("a zone twice", LISTEN + GOOD_ZONE + GOOD_ZONE, None, r"dnsd.conf:3: "),
+    ("a zone twice, spelled differently", LISTEN + GOOD_ZONE + GOOD_ZONE.replace("z.test", "Z.test."),
+     None, r"dnsd.conf:3: .*there twice"),
+    ("no name servers", LISTEN + 'zone "z.test" {\n}\n', None, r"dnsd.conf:[23]: .*no SOA.*nameservers"),
+    ("a relative name server", LISTEN + 'zone "z.test" {\nnameservers = {"ns1"}\n}', None,
+     r"dnsd.conf:3: .*nameservers: 'ns1' is not a host name: write it whole"),
+    ("public_answers", LISTEN + 'zone "z.test" {\npublic_answers = "some"\n}', None,
+     r"dnsd.conf:3: .*public_answers: 'some': write tagged, all or none"),
+    ("a challenge store of another kind", LISTEN + 'zone "z.test" {\nchallenges = "mysql:x"\n}', None,
+     r"dnsd.conf:3: .*challenges: 'mysql:x': write sqlite:PATH or none"),
+    ("no path of the store", LISTEN + 'zone "z.test" {\nchallenges = "sqlite:"\n}', None,
+     r"dnsd.conf:3: .*challenges: "),
+    ("PostgreSQL", LISTEN + 'zone "z.test" {\nchallenges = "postgresql://h/d"\n}', None,
+     r"dnsd.conf:3: .*not supported by this version"),
+    ("cname", LISTEN + 'zone "z.test" {\nchallenges = "cname:acme.z.test"\n}', None,
+     r"dnsd.conf:3: .*not supported by this version"),
+    ("DNS over TLS", LISTEN + 'listen_tls = {"127.0.0.1:8853"}\n' + GOOD_ZONE, None,
+     r"dnsd.conf:2: listen_tls: not supported by this version: remove it"),
+    ("metrics", LISTEN + 'metrics = "127.0.0.1:9153"\n' + GOOD_ZONE, None, r"metrics: not supported"),
+    ("tag keys", LISTEN + 'zone "z.test" {\ntag_keys = "tag.keys"\n}', None, r":3: .*tag_keys: not supported"),
+    ("suspended", LISTEN + 'zone "z.test" {\nsuspended = "s"\n}', None, r":3: .*suspended: not supported"),
+    ("DNSSEC", LISTEN + 'zone "z.test" {\ndnssec = true\n}', None, r":3: .*dnssec: not supported"),
+    ("no zone file", LISTEN + 'zone "z.test" {\nfile = "z.zone"\n}', None,
+     r"dnsd.conf:3: .*file: cannot read .*z.zone: No such file"),
+    ("a folder as zone file", LISTEN + 'zone "z.test" {\nfile = "."\n}', None, r"dnsd.conf:3: .*not a file"),
+    ("zone file: an address", 'file', APEX + "a A 1.2.3\n", r"z.zone:3: .*rdata"),
+    ("zone file: a type", 'file', APEX + "\n\na FOO 1\n", r"z.zone:5: "),
+    ("zone file: outside", 'file', APEX + "a.other. A 1.2.3.4\n", r"z.zone:3: the name is outside zone z.test"),
+    ("zone file: a wildcard", 'file', APEX + "* A 1.2.3.4\n", r"z.zone:3: wildcards are not served"),
+    ("zone file: an id", 'file', APEX + f"{ID} A 1.2.3.4\n", r"z.zone:3: the name is a device id"),
+    ("zone file: below an id", 'file', APEX + f"www.{ID} A 1.2.3.4", r"z.zone:3: the name is a device id"),
+    ("zone file: no SOA", 'file', "@ NS ns1\n", r"dnsd.conf:3: .*no SOA"),
+    ("zone file: no NS", 'file', "@ SOA ns1 h 1 2 3 4 5\n", r"dnsd.conf:3: .*no NS"),
+    ("zone file: CNAME and more", 'file', APEX + "a CNAME b\na A 1.1.1.1\n", r"z.zone:4: the name is a CNAME"),
+    ("zone file: another class", 'file', APEX + "a CH A 1.1.1.1\n", r"z.zone:3: only records of class IN"),
+    ("zone file: an unclosed bracket", 'file', "@ SOA ns1 h ( 1 2\n 3 4 5\n@ NS ns1\n", r"z.zone:\d: "),
+    ("zone file: $INCLUDE", 'file', APEX + "$INCLUDE other\n", r"z.zone:3: \$INCLUDE is not supported"),
+    ("zone file: $ORIGIN", 'file', "$ORIGIN a..b.\n" + APEX, r"z.zone:1: "),
+]
+
+
+def run(folder, *options):
+    return subprocess.run([program("lanyard-dnsd"), "-c", folder / "dnsd.conf", *options],
+                          capture_output=True, text=True, check=False, timeout=30,
+                          env=environment(), stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("options", [[], ["--check-config"]], ids=["start", "check"])
+def test_mistakes(tmp_path, options):
+    wrong = []
+    for n, (why, text, zone, want) in enumerate(MISTAKES):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        if text == "file":
+            text = LISTEN + 'zone "z.test" {\nfile = "z.zone"\n}\n'
+        (folder / "dnsd.conf").write_text(text, encoding="ascii")
+        if zone is not None:
+            (folder / "z.zone").write_text(zone, encoding="ascii")
+        got = run(folder, *options)
+        lines = got.stderr.splitlines()
+        if got.returncode != 2 or len(lines) != 1 or got.stdout or not re.search(want, lines[0]):
+            wrong.append(f"{why}: status {got.returncode}, {got.stdout}{got.stderr}")
+        elif not re.match(r"[^ ]+/(dnsd\.conf|z\.zone):\d+: ", lines[0]):
+            wrong.append(f"{why}: no file and line: {lines[0]}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_configuration(tmp_path):
+    got = run(tmp_path)
+    assert got.returncode == 2 and "dnsd.conf: cannot read the configuration" in got.stderr
+    got = subprocess.run([program("lanyard-dnsd")], capture_output=True, text=True, check=False,
+                         env=environment())
+    assert got.returncode == 2 and got.stderr.startswith("usage:")
+    got = subprocess.run([program("lanyard-dnsd"), "--colour"], capture_output=True, text=True,
+                         check=False, env=environment())
+    assert got.returncode == 2
+
+
+def test_the_whole_configuration_is_good(tmp_path):
+    server = Nameserver(tmp_path)
+    server.configure('user = "nobody"\nlog_level = "debug"\nworkers = 3\ntcp_max = 100\n'
+                     "tcp_client_max = 10\ntcp_idle = 5\n")
+    got = run(tmp_path, "--check-config")
+    assert (got.returncode, got.stdout, got.stderr) == (0, f"{tmp_path}/dnsd.conf: ok\n", "")
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["tcp", "udp"])
+def test_a_port_in_use(tmp_path, kind):
+    server = Nameserver(tmp_path)
+    with socket.socket(socket.AF_INET, kind) as s:
+        s.bind(("127.0.0.1", server.port))
+        if kind == socket.SOCK_STREAM:
+            s.listen()
+        got = run(tmp_path)
+    assert got.returncode == 2
+    assert re.fullmatch(rf"\S+/dnsd.conf:1: listen: (TCP|UDP) 127.0.0.1:{server.port} is in use by another "
+                        r"program: .*\n", got.stderr), got.stderr
+
+
+def test_another_dnsd_on_the_port(tmp_path):
+    """Its sockets can be shared, but not by accident."""
+    with Nameserver(tmp_path) as server:
+        got = run(tmp_path)
+        assert got.returncode == 2 and "is in use" in got.stderr
+        assert server.ask("www.direct.example").answer
+
+
+def test_privileges_are_dropped(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    tmp_path.chmod(0o755)
+    with Nameserver(tmp_path, head='user = "nobody"') as server:
+        with open(f"/proc/{server.pid}/status", encoding="ascii") as f:
+            status = f.read()
+        assert re.search(r"^Uid:\t(\d+)\t\1\t\1\t\1$", status, re.M)
+        assert not re.search(r"^[UG]id:.*\t0\b", status, re.M), status
+        assert re.search(r"^CapEff:\t0+$", status, re.M)
+        assert server.ask("www.direct.example").answer
+    (tmp_path / "2").mkdir()
+    got = Nameserver(tmp_path / "2", head='user = "no-such-user"').spawn()
+    assert got.wait() == 2
+    assert "there is no user 'no-such-user'" in got.log()
+
+
+def reload(server, expect):
+    seen = server.log().count(expect)
+    server.signal(signal.SIGHUP)
+    until(lambda: server.log().count(expect) > seen, 10, lambda: f"'{expect}'\n{server.tail()}")
+
+
+def test_reload(tmp_path):
+    with Nameserver(tmp_path, head="workers = 2") as server:
+        assert summary(server.ask("new.direct.example")).startswith("NXDOMAIN")
+        with open(tmp_path / "direct.example.zone", "a", encoding="ascii") as f:
+            f.write("new A 192.88.99.77\n")
+        server.configure("workers = 2", CONFIG + GOOD_ZONE)
+        reload(server, "configuration reloaded")
+        for tcp in (False, True):
+            until(lambda t=tcp: summary(server.ask("new.direct.example", tcp=t)) ==
+                  "NOERROR AA | 900 A 192.88.99.77 | ", 5, "the new record")
+        assert summary(server.ask("z.test", "NS")).startswith("NOERROR AA")
+        server.configure("workers = 2", GOOD_ZONE)  # zones go, too
+        reload(server, "configuration reloaded")
+        until(lambda: summary(server.ask("www.direct.example")).startswith("REFUSED"), 5, "no zone")
+
+
+def test_reload_of_something_broken(tmp_path):
+    with Nameserver(tmp_path) as server:
+        good = server.config.read_text(encoding="ascii")
+        server.config.write_text(good + "colour = 1\n", encoding="ascii")
+        reload(server, "the old configuration stays")
+        assert re.search(r"error dnsd: reload: \S+dnsd.conf:\d+: .*colour", server.log())
+        server.config.write_text(good, encoding="ascii")
+        with open(tmp_path / "direct.example.zone", "a", encoding="ascii") as f:
+            f.write("bad A 1.2.3\n")
+        reload(server, "the old configuration stays")
+        assert re.search(r"direct.example.zone:\d+: ", server.log())
+        assert summary(server.ask("www.direct.example", "AAAA")).startswith("NOERROR AA | 60 CNAME")
+
+
+def test_what_needs_a_restart_is_said(tmp_path):
+    with Nameserver(tmp_path) as server:
+        server.listen.append(f"127.0.0.1:{free_port()}")
+        server.configure()
+        reload(server, "configuration reloaded")
+        assert "take effect at the next start only" in server.log()
+        assert server.ask("www.direct.example").answer
+
+
+def test_reloads_lose_no_question(tmp_path):
+    """Four clients ask without a pause, over UDP and TCP, while the configuration is reloaded over
+    and over: each question is answered, from one of the two versions."""
+    with Nameserver(tmp_path, head="workers = 2") as server:
+        stop = threading.Event()
+        wrong, counts = [], [0] * 4
+        wanted = {"NOERROR AA | 86400 A 127.0.0.1 | ", "NXDOMAIN AA |  | 60 SOA"}
+
+        def client(n):
+            while not stop.is_set():
+                try:
+                    got = summary(server.ask(f"127-0-0-1.{ID}.open.example", tcp=n % 2 == 1))
+                except Exception as e:  # a timeout is a lost question
+                    got = repr(e)
+                if got not in wanted:
+                    wrong.append(got)
+                    return
+                counts[n] += 1
+
+        threads = [threading.Thread(target=client, args=(n,)) for n in range(4)]
+        for t in threads:
+            t.start()
+        for n in range(30):
+            server.configure("workers = 2", CONFIG.replace("loopback = true",
+                                                           f"loopback = {str(n % 2 == 0).lower()}"))
+            reload(server, "configuration reloaded")
+        for _ in range(300):  # a storm: they are taken together
+            server.signal(signal.SIGHUP)
+        stop.set()
+        for t in threads:
+            t.join()
+        assert not wrong, wrong
+        assert min(counts) > 10, counts
+
+
+def test_signals(tmp_path):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        server = Nameserver(tmp_path).start()
+        server.ask("www.direct.example", tcp=True)
+        server.signal(number)
+        assert server.wait() == 0
+
+
+def test_without_standard_descriptors(tmp_path):
+    """Started with 0, 1 and 2 closed, no socket takes their place."""
+    server = Nameserver(tmp_path)
+    child = subprocess.Popen(
+        ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', program("lanyard-dnsd"), server.config],
+        env=environment(), cwd=tmp_path)
+    try:
+        def answers():
+            assert child.poll() is None
+            try:
+                return server.ask("www.direct.example", tcp=True).answer
+            except OSError:
+                return None
+        until(answers, 20, "an answer")
+        for fd in range(3):
+            assert os.readlink(f"/proc/{child.pid}/fd/{fd}") == "/dev/null"
+    finally:
+        child.terminate()
+        assert child.wait(20) == 0

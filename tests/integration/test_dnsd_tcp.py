@@ -1,0 +1,193 @@
+"""TCP under bad manners: fresh questions are answered however many connections do nothing, drip, or do not read."""
+
+import os
+import resource
+import socket
+import struct
+import time
+
+import pytest
+
+from nameserver import ID, Nameserver, framed, read_exactly, read_message, summary, wire
+from wait import until
+
+NAME = f"10-0-0-1.{ID}.direct.example"
+ANSWER = "NOERROR AA | 86400 A 10.0.0.1 | "
+N_CONNECTIONS = 2000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def enough_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def server(tmp_path):
+    with Nameserver(tmp_path) as s:
+        yield s
+
+
+def is_closed(s):
+    """Whether the server has closed the connection; does not wait."""
+    s.setblocking(False)
+    try:
+        return s.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def manners(kind):
+    """What each of the connections sends."""
+    whole = framed(wire(NAME))
+    return {"idle": b"", "half": whole[:-5], "one byte": b"\0", "answered": whole,
+            "large": b"\xff\xff" + b"x" * 3000}[kind]
+
+
+@pytest.mark.parametrize("kind", ["idle", "half", "one byte", "answered", "large"])
+def test_fresh_questions_beside_many_connections(server, kind):
+    held = []
+    try:
+        for _ in range(N_CONNECTIONS):
+            s = server.connect()
+            s.sendall(manners(kind))
+            held.append(s)
+        for _ in range(14):
+            assert summary(server.ask(NAME, tcp=True)) == ANSWER
+            assert summary(server.ask(NAME)) == ANSWER
+        n_fds = len(os.listdir(f"/proc/{server.pid}/fd"))
+        assert n_fds < 256 + 40, "one client holds 256 connections at most"
+    finally:
+        for s in held:
+            s.close()
+
+
+def test_the_limit_of_all_connections(tmp_path):
+    """Another client's connections go first when they were idle longer."""
+    with Nameserver(tmp_path, head="tcp_max = 8\ntcp_client_max = 6") as server:
+        def connect(source):
+            return socket.create_connection(("127.0.0.1", server.port), timeout=5,
+                                            source_address=(source, 0))
+        def answers(s):
+            s.settimeout(5)
+            s.sendall(framed(wire(NAME)))
+            return summary(read_message(s)) == ANSWER
+
+        first = [connect("127.0.0.2") for _ in range(6)]
+        assert all(answers(s) for s in first)
+        second = [connect("127.0.0.3") for _ in range(4)]
+        assert all(answers(s) for s in second)
+        assert [is_closed(s) for s in first] == [True, True, False, False, False, False]
+        mine = [connect("127.0.0.3") for _ in range(4)]
+        assert all(answers(s) for s in mine)
+        assert [is_closed(s) for s in mine] == [False] * 4
+        for s in first + second + mine:
+            s.close()
+
+
+def test_idle_connections_are_closed_and_dripping_does_not_help(tmp_path):
+    with Nameserver(tmp_path, head="tcp_idle = 1") as server:
+        idle, drip, busy = (server.connect() for _ in range(3))
+        began = time.monotonic()
+        closed_at = {}
+        while time.monotonic() - began < 6 and len(closed_at) < 2:
+            for name, s in (("idle", idle), ("drip", drip)):
+                if name not in closed_at and is_closed(s):
+                    closed_at[name] = time.monotonic() - began
+            if "drip" not in closed_at:
+                try:
+                    drip.setblocking(True)
+                    drip.send(b"\0" if time.monotonic() - began < 0.1 else b"\x20")
+                except OSError:
+                    closed_at["drip"] = time.monotonic() - began
+            busy.setblocking(True)
+            busy.sendall(framed(wire(NAME)))
+            assert summary(read_message(busy)) == ANSWER  # whole questions keep it open
+            time.sleep(0.05)  # the pace of the dripping, not a wait for the server
+        assert len(closed_at) == 2 and all(0.9 < t < 3 for t in closed_at.values()), closed_at
+        for s in (idle, drip, busy):
+            s.close()
+
+
+def test_a_client_that_does_not_read(server):
+    """Reading from it stops, so that it cannot send for ever; others are served; what it asked is
+    answered in order once it reads."""
+    data = b"".join(framed(wire("big.direct.example", "TXT")) for _ in range(200))
+    with server.connect(timeout_s=10) as s:
+        s.setblocking(False)
+        sent = 0
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < 1:
+            try:
+                n = s.send(data[sent % len(data):])
+            except BlockingIOError:
+                assert summary(server.ask(NAME, tcp=True)) == ANSWER
+                continue
+            sent += n
+            quiet_since = time.monotonic()
+            assert sent < 100 << 20, "the server reads without end"
+        n_asked = sent // (len(data) // 200)
+        assert summary(server.ask(NAME)) == ANSWER
+        s.settimeout(10)
+        for _ in range(min(n_asked, 2000)):
+            assert len(read_exactly(s, struct.unpack("!H", read_exactly(s, 2))[0])) > 750
+
+
+def test_one_byte_at_a_time(server):
+    query = framed(wire(NAME))
+    with server.connect() as s:
+        for _ in range(2):
+            for at in range(len(query)):
+                s.sendall(query[at:at + 1])
+            assert summary(read_message(s)) == ANSWER
+
+
+def test_the_largest_message(server):
+    """65,535 bytes with junk at the end are malformed, and the next question is answered."""
+    with server.connect() as s:
+        s.sendall(framed(wire(NAME) + b"x" * (65535 - len(wire(NAME)))) + framed(wire(NAME)))
+        assert read_message(s).rcode() == 1
+        assert summary(read_message(s)) == ANSWER
+
+
+def test_a_half_closed_connection_is_answered(server):
+    with server.connect() as s:
+        s.sendall(framed(wire(NAME)) * 3)
+        s.shutdown(socket.SHUT_WR)
+        for _ in range(3):
+            assert summary(read_message(s)) == ANSWER
+        assert s.recv(1) == b""
+
+
+def test_connections_that_vanish(server):
+    """Closed and reset at every step: no descriptor stays behind."""
+    def fds():
+        return len(os.listdir(f"/proc/{server.pid}/fd"))
+    before = fds()
+    query = framed(wire(NAME))
+    for n in range(len(query) + 1):
+        for reset in (False, True):
+            s = server.connect()
+            s.sendall(query[:n])
+            if reset:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            s.close()
+    assert summary(server.ask(NAME, tcp=True)) == ANSWER
+    until(lambda: fds() == before, 5, "the connections to be closed")
+
+
+def test_no_descriptor_left(tmp_path):
+    """The oldest connection gives its descriptor to the new one; the server neither stops nor spins."""
+    with Nameserver(tmp_path) as server:
+            used = len(os.listdir(f"/proc/{server.pid}/fd"))
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (used + 4, used + 4))
+        held = [server.connect() for _ in range(50)]
+        for _ in range(5):
+            assert summary(server.ask(NAME, tcp=True)) == ANSWER
+            assert summary(server.ask(NAME)) == ANSWER
+        for s in held:
+            s.close()
