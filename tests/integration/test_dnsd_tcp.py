@@ -183,7 +183,7 @@ def test_connections_that_vanish(server):
 def test_no_descriptor_left(tmp_path):
     """The oldest connection gives its descriptor to the new one; the server neither stops nor spins."""
     with Nameserver(tmp_path) as server:
-            used = len(os.listdir(f"/proc/{server.pid}/fd"))
+        used = len(os.listdir(f"/proc/{server.pid}/fd"))
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (used + 4, used + 4))
         held = [server.connect() for _ in range(50)]
         for _ in range(5):
