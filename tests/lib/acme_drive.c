@@ -2,12 +2,12 @@
  * tests/integration/test_acme.py.
  *
  *     acme_drive directory=URL ca=FILE key=FILE id=ID zone=ZONE [txt=PATH] [kid=KID hmac=KEY]
- *                [contact=ADDRESS] [apex] [local=DIR] [stop=STEP] [deadline_s=N]
+ *                [contact=ADDRESS] [apex] [once] [local=DIR] [stop=STEP] [deadline_s=N]
  *
  * Prints a line for each reply, "order verdict=0 status=0 type= retry_after=0 info=...", and ends
  * with the chain. Asks the challenge setter at txt= (the management port of pebble-challtestsrv)
  * to publish; without it nothing is published. A verdict of RETRY or RESUME repeats the step after
- * a short pause; any other ends the program with status 3. */
+ * a short pause; any other, and with `once` these too, ends the program with status 3. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +41,7 @@ struct drive {
     struct csr_facts csr;
     struct issuer_order order;
     struct issuer_authz authz;
+    bool once;
     int status;
 };
 
@@ -51,6 +52,14 @@ static const char *arg_get(char **argv, const char *key)
         if (strncmp(*argv, key, len) == 0 && (*argv)[len] == '=')
             return *argv + len + 1;
     return NULL;
+}
+
+static bool arg_has(char **argv, const char *word)
+{
+    for (; *argv != NULL; argv++)
+        if (strcmp(*argv, word) == 0)
+            return true;
+    return false;
 }
 
 static void end(struct drive *d, int status)
@@ -77,7 +86,9 @@ static bool judge(struct drive *d, const struct issuer_reply *r)
 {
     if (r->verdict == ISSUER_OK)
         return true;
-    if (r->verdict == ISSUER_RETRY)
+    if (d->once)
+        end(d, 3);
+    else if (r->verdict == ISSUER_RETRY)
         go(d, d->step, PAUSE_MS);
     else if (r->verdict == ISSUER_RESUME)
         go(d, STEP_WAIT, PAUSE_MS);
@@ -270,9 +281,8 @@ static void set_names(struct drive *d, char **argv)
     d->names[0] = d->wildcard;
     d->names[1] = d->apex;
     d->n_names = 1;
-    for (; *argv != NULL; argv++)
-        if (strcmp(*argv, "apex") == 0)
-            d->n_names = 2;
+    if (arg_has(argv, "apex"))
+        d->n_names = 2;
 }
 
 int main(int argc, char **argv)
@@ -285,6 +295,7 @@ int main(int argc, char **argv)
     log_init("acme_drive", LOG_LEVEL_INFO);
     d.txt = arg_get(argv, "txt");
     d.stop = arg_get(argv, "stop");
+    d.once = arg_has(argv, "once");
     set_names(&d, argv);
     if (loop_new(&d.loop) != ERR_OK || loop_timer_new(&d.timer, d.loop, on_timer, &d) != ERR_OK ||
         loop_timer_new(&d.deadline, d.loop, on_deadline, &d) != ERR_OK)

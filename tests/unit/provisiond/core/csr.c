@@ -10,7 +10,10 @@
 #include <string.h>
 
 #include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/sha.h>
@@ -20,22 +23,42 @@
 #define APEX "abcdefghijklmnopqrstuvwxyz234567.direct.example"
 #define OTHER "*.zzcdefghijklmnopqrstuvwxyz234567.direct.example"
 
-enum key_kind { P256, P384, P521, RSA2048, RSA1024, RSA_E3, ED25519, N_KINDS };
+enum key_kind { P256, P384, P521, RSA2048, RSA1024, RSA_E3, RSA_FACTOR, ED25519, N_KINDS };
 
 static EVP_PKEY *keys[N_KINDS];
 
-static EVP_PKEY *rsa_with_e3(void)
+/* The public key of modulus `n` and `exponent`: enough to be refused before its signature counts.
+ */
+static EVP_PKEY *rsa_public(const BIGNUM *n, unsigned exponent)
 {
     EVP_PKEY *key = NULL;
-    BIGNUM *three = BN_new();
+    BIGNUM *e = BN_new();
+    BN_set_word(e, exponent);
+    OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
+    OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, n);
+    OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, e);
+    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
-    assert_true(BN_set_word(three, 3) == 1 && EVP_PKEY_keygen_init(ctx) == 1 &&
-                EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, 2048) == 1 &&
-                EVP_PKEY_CTX_set1_rsa_keygen_pubexp(ctx, three) == 1 &&
-                EVP_PKEY_generate(ctx, &key) == 1);
+    assert_true(EVP_PKEY_fromdata_init(ctx) == 1 &&
+                EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) == 1);
     EVP_PKEY_CTX_free(ctx);
-    BN_free(three);
+    OSSL_PARAM_free(params);
+    OSSL_PARAM_BLD_free(bld);
+    BN_free(e);
     return key;
+}
+
+/* Keys that differ from a good one in one thing each. */
+static void make_weak_rsa(EVP_PKEY *good)
+{
+    BIGNUM *n = NULL;
+    assert_int_equal(EVP_PKEY_get_bn_param(good, OSSL_PKEY_PARAM_RSA_N, &n), 1);
+    keys[RSA_E3] = rsa_public(n, 3);
+    BN_sub_word(n, BN_mod_word(n, 751)); /* the largest factor that is looked for */
+    if (!BN_is_odd(n))
+        BN_add_word(n, 751);
+    keys[RSA_FACTOR] = rsa_public(n, 65537);
+    BN_free(n);
 }
 
 static int make_keys(void **state)
@@ -46,7 +69,7 @@ static int make_keys(void **state)
     keys[P521] = EVP_EC_gen("P-521");
     keys[RSA2048] = EVP_RSA_gen(2048);
     keys[RSA1024] = EVP_RSA_gen(1024);
-    keys[RSA_E3] = rsa_with_e3();
+    make_weak_rsa(keys[RSA2048]);
     keys[ED25519] = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
     for (int i = 0; i < N_KINDS; i++)
         assert_non_null(keys[i]);
@@ -90,7 +113,8 @@ static X509_REQ *cook(const struct recipe *r)
 {
     X509_REQ *req = X509_REQ_new();
     STACK_OF(X509_EXTENSION) *exts = sk_X509_EXTENSION_new_null();
-    EVP_PKEY *signer = keys[r->foreign_signature ? P256 : r->key], *other = EVP_EC_gen("P-256");
+    bool can_sign = !r->foreign_signature && r->key != RSA_E3 && r->key != RSA_FACTOR;
+    EVP_PKEY *signer = keys[can_sign ? r->key : P256], *other = EVP_EC_gen("P-256");
     const EVP_MD *digest = r->digest != NULL ? r->digest() : EVP_sha256();
     add_ext(exts, NID_key_usage, "digitalSignature"); /* ignored, as CAs do */
     if (r->san != NULL)
@@ -158,6 +182,7 @@ static const struct {
     { "CAs refuse it", { .san = "DNS:" WILD, .must_staple = true }, "csr-must-staple", false },
     { "1024 bits", { .san = "DNS:" WILD, .key = RSA1024 }, "csr-weak-key", false },
     { "exponent 3", { .san = "DNS:" WILD, .key = RSA_E3 }, "csr-weak-key", false },
+    { "a small factor", { .san = "DNS:" WILD, .key = RSA_FACTOR }, "csr-weak-key", false },
     { "P-521: browsers differ", { .san = "DNS:" WILD, .key = P521 }, "csr-weak-key", false },
     { "Ed25519: no CA takes it", { .san = "DNS:" WILD, .key = ED25519 }, "csr-weak-key", false },
     { "SHA-1", { .san = "DNS:" WILD, .digest = EVP_sha1 }, "csr-bad-signature", false },
