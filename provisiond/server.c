@@ -193,6 +193,8 @@ static enum err make_contexts(struct server *s, SSL_CTX **device, SSL_CTX **publ
         e = tls_server_new(device, key, chain, TLS_PEER_ANY_KEY, "http/1.1", info);
     if (e == ERR_OK)
         e = tls_server_new(public_ctx, key, chain, TLS_PEER_ANONYMOUS, "http/1.1", info);
+    if (e != ERR_OK && s->config->tls_cert != NULL)
+        e = err_prefix(info, e, "tls_cert and tls_key (%s): ", s->config->tls_cert);
     EVP_PKEY_free(key);
     sk_X509_pop_free(chain, X509_free);
     return e;
@@ -322,11 +324,11 @@ static enum err prepare(struct server *s, struct err_info *info)
     struct api_parts api = { s->loop, c, s->store, on_order, s };
     if (e == ERR_OK)
         e = api_new(&s->api, &api, info);
-    struct engine_parts parts = { s->loop, c, s->issuers, s->db, s->store, on_change, s };
-    if (e == ERR_OK)
-        e = engine_new(&s->engine, &parts, info);
     if (e == ERR_OK)
         e = open_listeners(s, info);
+    struct engine_parts parts = { s->loop, c, s->issuers, s->db, s->store, on_change, s };
+    if (e == ERR_OK) /* begins to work, so after all that the configuration can get wrong */
+        e = engine_new(&s->engine, &parts, info);
     if (e == ERR_OK)
         e = loop_signal_new(&s->term, s->loop, SIGTERM, stop, s);
     if (e == ERR_OK)
