@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <openssl/bio.h>
 #include <openssl/x509v3.h>
 
 #include "agent/forms.h"
@@ -179,6 +180,15 @@ static void read_name(struct certset *set)
     GENERAL_NAMES_free(names);
 }
 
+static void read_issuer(struct certset *set)
+{
+    X509 *leaf = sk_X509_value(set->chain, 0);
+    BIO *bio = BIO_new(BIO_s_mem());
+    if (bio != NULL && X509_NAME_print_ex(bio, X509_get_issuer_name(leaf), 0, XN_FLAG_RFC2253) >= 0)
+        (void)BIO_gets(bio, set->issuer, (int)sizeof set->issuer);
+    BIO_free_all(bio);
+}
+
 static enum err read_chain(const char *path, struct certset *set, struct err_info *info)
 {
     struct buf pem;
@@ -196,7 +206,7 @@ static enum err read_chain(const char *path, struct certset *set, struct err_inf
     if (e != ERR_OK)
         return err_set(info, e, "%s holds a damaged certificate", path);
     read_name(set);
-    (void)X509_NAME_oneline(X509_get_issuer_name(leaf), set->issuer, sizeof set->issuer);
+    read_issuer(set);
     if (EVP_PKEY_eq(X509_get0_pubkey(leaf), set->key) != 1)
         return err_set(info, ERR_CRYPTO, "%s does not belong to the key beside it", path);
     return ERR_OK;

@@ -97,8 +97,6 @@ static void on_timer(void *arg)
                                            : TUNNEL_IDLE);
 }
 
-/* Reads from the client. [RFC 8446 s6.1: only a close_notify ends the data; a bare end of the
- * connection may be an attacker's cut and is not passed on as an end] */
 static enum step read_client(struct tunnel *t, uint8_t *p, size_t cap, size_t *n)
 {
     if (!t->client.readable && SSL_pending(t->ssl) == 0 &&
@@ -386,6 +384,18 @@ static void on_client(evutil_socket_t fd, short what, void *arg)
     pump(t);
 }
 
+/* Many browsers end a connection without a close_notify. OpenSSL would take that for an attack,
+ * throw the session away, and with it every resumption. It is taken for an end here, as other
+ * proxies do: what runs behind us frames its messages, so that a cut one is seen there. */
+static void set_up_tls(struct tunnel *t)
+{
+    (void)SSL_set_options(t->ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    /* partial writes, and a buffer that may move between two attempts: see hold() */
+    (void)SSL_set_mode(t->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                   SSL_MODE_RELEASE_BUFFERS);
+    SSL_set_accept_state(t->ssl);
+}
+
 enum err tunnel_new(struct tunnel **out, struct loop *l, int client_fd, SSL_CTX *tls,
                     const struct tunnel_options *o)
 {
@@ -408,10 +418,7 @@ enum err tunnel_new(struct tunnel **out, struct loop *l, int client_fd, SSL_CTX 
         tunnel_free(t);
         return ERR_NOMEM;
     }
-    /* partial writes, and a buffer that may move between two attempts: see hold() */
-    (void)SSL_set_mode(t->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                   SSL_MODE_RELEASE_BUFFERS);
-    SSL_set_accept_state(t->ssl);
+    set_up_tls(t);
     set_phase(t, PHASE_HANDSHAKE);
     *out = t;
     return ERR_OK;
@@ -432,6 +439,8 @@ void tunnel_free(struct tunnel *t)
     close_side(&t->client);
     close_side(&t->backend);
     loop_timer_free(t->timer);
+    if (t->phase != PHASE_HANDSHAKE && t->ssl != NULL) /* for the same reason as in set_up_tls() */
+        SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(t->ssl);
     free(t->up.held);
     free(t->down.held);

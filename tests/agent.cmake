@@ -8,3 +8,6 @@ foreach(name certstore certstore_crash journal)
 endforeach()
 # valgrind's own system calls would be counted, too
 list(APPEND MEMCHECK_EXCLUDED unit_agent_certstore_crash)
+py_test(integration/test_agent_hostile.py TIMEOUT 300)
+py_test(integration/test_agent_proxy.py TIMEOUT 300)
+py_test(integration/test_agent.py TIMEOUT 300)

@@ -1,0 +1,435 @@
+"""The agent as its user sees it: configuration, commands, reload command, and what a restart does."""
+
+import json
+import os
+import signal
+import socket
+import ssl
+import stat
+import subprocess
+import threading
+
+import pytest
+
+from daemon import environment, program
+from fakeservice import FakeService, problem
+from ports import free_port
+from stack import Agent
+from wait import until
+
+
+@pytest.fixture
+def service(tmp_path):
+    with FakeService(tmp_path, tmp_path / "agent" / "state") as s:
+        yield s
+
+
+def run_agent(*args, **options):
+    return subprocess.run([program("lanyard-agent"), *map(str, args)], capture_output=True, text=True,
+                          check=False, timeout=30, env=environment(), stdin=subprocess.DEVNULL,
+                          **options)
+
+
+def at_rest(agent):
+    until(lambda: agent.status()["state"] == "serve", 30, lambda: f"rest\n{agent.tail()}")
+
+
+GOOD = 'server = "https://127.0.0.1:1"\nzone = "direct.example"\n'
+BAD_CONFIG = {
+    "no server": ('zone = "direct.example"\n', "server: missing"),
+    "plain http": ('server = "http://a.example"\nzone = "d.example"\n', "conf:1: server: "),
+    "a path in the server": ('server = "https://a.example/x"\nzone = "d.example"\n', "conf:1: server"),
+    "no zone": ('server = "https://a.example"\n', "zone: missing"),
+    "zone with a blank": (GOOD.replace("direct.", "di rect."), "conf:2: zone: "),
+    "unknown key": (GOOD + "colour = 1\n", "conf:3: "),
+    "wrong type": (GOOD + 'retry_s = "soon"\n', "conf:3: "),
+    "out of range": (GOOD + "\nretry_s = 0\n", "conf:4: retry_s: 0 is not between"),
+    "missing CA": (GOOD + 'server_ca = "none.pem"\n', "conf:3: server_ca: cannot open"),
+    "missing token": (GOOD + 'token_file = "none"\n', "conf:3: token_file: cannot open"),
+    "token for all to read": (GOOD + 'token_file = "open-token"\n', "chmod 600"),
+    "empty token": (GOOD + 'token_file = "empty"\n', "is empty"),
+    "address that is none": (GOOD + 'addresses = {"auto", "10.0.0"}\n', "conf:3: addresses: "),
+    "key type": (GOOD + 'key_type = "dsa"\n', "conf:3: key_type: "),
+    "log level": (GOOD + 'log_level = "loud"\n', "conf:3: log_level: "),
+    "proxy without backend": (GOOD + 'proxy {\n listen = "127.0.0.1:1"\n}\n', "backend"),
+    "proxy without port": (GOOD + 'proxy {\n listen = "127.0.0.1"\n backend = "127.0.0.1:1"\n}\n',
+                           "conf:4: listen: "),
+    "backend by name": (GOOD + 'proxy {\n listen = "127.0.0.1:1"\n\n backend = "localhost:1"\n}\n',
+                        "conf:6: backend: "),
+    "not closed": (GOOD + "proxy {\n", "conf:"),
+}
+
+
+@pytest.mark.parametrize("why", BAD_CONFIG)
+@pytest.mark.parametrize("how", ["--check-config", "run"])
+def test_configuration_is_refused(tmp_path, why, how):
+    text, expected = BAD_CONFIG[why]
+    (tmp_path / "agent.conf").write_text(text + f'state_dir = "{tmp_path}/state"\n', encoding="ascii")
+    (tmp_path / "open-token").write_text("secret\n", encoding="ascii")
+    (tmp_path / "open-token").chmod(0o644)
+    (tmp_path / "empty").touch(0o600)
+    run = run_agent("-c", tmp_path / "agent.conf", how)
+    assert run.returncode == 2, run.stderr
+    assert expected in run.stderr and "secret" not in run.stderr.replace("holds a secret", "")
+    assert len(run.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "state").exists(), "nothing is half-started"
+
+
+def test_arguments(tmp_path):
+    (tmp_path / "agent.conf").write_text(GOOD, encoding="ascii")
+    conf = ("-c", tmp_path / "agent.conf")
+    for args, code, text in [
+            (["--help"], 0, "usage: "), (["--version"], 0, "lanyard-agent "), ([], 2, "-c FILE"),
+            (["run"], 2, "-c FILE"), ([*conf], 2, "command"), ([*conf, "dance"], 2, "dance"),
+            ([*conf, "status", "renew"], 2, "renew"), ([*conf, "--frob"], 2, "frob"),
+            (["-c", tmp_path / "none.conf", "run"], 2, "none.conf"),
+            ([*conf, "--check-config"], 0, "good")]:
+        run = run_agent(*args)
+        assert run.returncode == code and text in run.stdout + run.stderr, (args, run)
+    assert "doctor" not in run_agent("--help").stdout
+
+
+def test_port_in_use(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "agent.conf").write_text(
+            GOOD + f'state_dir = "state"\nproxy {{\n  listen = "127.0.0.1:{free_port()}"\n'
+            f'  backend = "127.0.0.1:1"\n}}\nproxy {{\n  listen = "127.0.0.1:{port}"\n'
+            '  backend = "127.0.0.1:1"\n}\n', encoding="ascii")
+        run = run_agent("-c", tmp_path / "agent.conf", "run")
+    assert run.returncode == 2
+    assert "agent.conf:9: listen: " in run.stderr and "in use" in run.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_first_certificate_and_files(tmp_path, service):
+    with Agent(tmp_path, service) as agent:
+        at_rest(agent)
+        modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (agent.state / "current").iterdir()}
+        assert set(modes) == {"privkey.pem", "cert.pem", "chain.pem", "fullchain.pem",
+                              "combined.pem", "bundle.p12"}
+        for name in ("privkey.pem", "combined.pem", "bundle.p12"):
+            assert modes[name] == 0o600
+        for path in [agent.state, *agent.state.rglob("*")]:
+            if not path.is_symlink():
+                assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 or path.suffix == ".pem", path
+        assert not (agent.state / "pending").exists()
+        p12 = subprocess.run(["openssl", "pkcs12", "-in", agent.current("bundle.p12"), "-nodes",
+                              "-passin", "pass:"], capture_output=True, text=True, check=True)
+        assert p12.stdout.count("BEGIN CERTIFICATE") == 2 and "PRIVATE KEY" in p12.stdout
+        text = agent.tool("status")
+        assert text.returncode == 0
+        for part in (agent.status()["id"], service.wildcard, "renew the certificate at", "CN=fake root"):
+            assert part in text.stdout
+        assert service.csr.subject.rdns == []
+    assert agent.tool("status").returncode == 3
+    offline = json.loads(agent.tool("status", "--json").stdout)
+    assert offline["running"] is False and offline["id"] == service.device_id
+    assert offline["certificate"]["generation"] == 1
+
+
+def test_rsa_and_p12_password(tmp_path, service):
+    (tmp_path / "agent").mkdir()
+    (tmp_path / "agent" / "p12-password").write_text("tea time\n", encoding="ascii")
+    (tmp_path / "agent" / "p12-password").chmod(0o600)
+    with Agent(tmp_path, service,
+               extra='key_type = "rsa2048"\np12_password_file = "p12-password"') as agent:
+        at_rest(agent)
+        assert service.csr.public_key().key_size == 2048
+        argv = ["openssl", "pkcs12", "-in", agent.current("bundle.p12"), "-nodes", "-passin"]
+        assert subprocess.run([*argv, "pass:tea time"], capture_output=True, check=False).returncode == 0
+        assert subprocess.run([*argv, "pass:"], capture_output=True, check=False).returncode != 0
+
+
+def test_one_agent_per_state_folder(tmp_path, service):
+    with Agent(tmp_path, service) as agent:
+        second = agent.tool("run")
+        assert second.returncode == 1 and "another lanyard-agent" in second.stderr
+        at_rest(agent)
+
+
+@pytest.mark.parametrize("key_file", ["identity.pem", "current/privkey.pem"])
+def test_keys_open_to_others_are_not_used(tmp_path, service, key_file):
+    with Agent(tmp_path, service) as agent:
+        at_rest(agent)
+    os.chmod(agent.state / key_file, 0o644)
+    if key_file == "identity.pem":
+        run = agent.tool("run")
+        assert run.returncode == 1 and "chmod 600" in run.stderr
+        return
+    with agent:  # replaced by a fresh one
+        until(lambda: (agent.status()["certificate"] or {}).get("generation") == 2, 20, agent.tail)
+
+
+# --- the reload command -----------------------------------------------------------------------------
+
+def hook_of(agent, generation=1):
+    def done():
+        hook = agent.status()["hook"]
+        return hook if hook and hook["generation"] == generation else None
+    return until(done, 20, lambda: f"the reload command\n{agent.tail()}")
+
+
+def test_hook_environment(tmp_path, service):
+    out = tmp_path / "env"
+    with Agent(tmp_path, service, extra=f'reload_command = "env > {out}; pwd; echo done >&2"') as agent:
+        hook = hook_of(agent)
+        assert hook["ok"] and hook["exit_status"] == 0 and "done" in hook["output"]
+        env = dict(line.split("=", 1) for line in out.read_text().splitlines())
+        for key in ("PWD", "SHLVL", "_", "OLDPWD"):
+            env.pop(key, None)
+        state = str(agent.state)
+        assert env == {"PATH": environment()["PATH"], "LANYARD_ID": service.device_id,
+                       "LANYARD_ZONE": "direct.example", "LANYARD_NAME": service.wildcard,
+                       "LANYARD_CERT_DIR": f"{state}/current",
+                       "LANYARD_FULLCHAIN": f"{state}/current/fullchain.pem",
+                       "LANYARD_PRIVKEY": f"{state}/current/privkey.pem"}
+
+
+HOOKS = {
+    "fails": ("echo no; exit 7", {"ok": False, "exit_status": 7, "output": "no\n"}),
+    "is not there": ("/nonexistent/reload", {"ok": False, "exit_status": 127}),
+    "dies": ("kill -9 $$", {"ok": False, "exit_status": 137}),
+    "hangs": ("echo a; sleep 1000", {"ok": False, "timed_out": True, "output": "a\n"}),
+    "hangs and will not go": ("trap '' TERM; echo b; while :; do sleep 1; done",
+                              {"ok": False, "timed_out": True, "exit_status": 137}),
+    "prints a megabyte": ("head -c 1000000 /dev/zero | tr '\\\\0' x", {"ok": True}),
+    "prints no text": ("printf '\\\\377\\\\376'", {"ok": True}),
+    "leaves something behind": ("sleep 1000 & echo $! > left; echo c", {"ok": True, "output": "c\n"}),
+    "removes the folder": ("rm -r $LANYARD_CERT_DIR/../generations", {"ok": True}),
+}
+
+
+@pytest.mark.parametrize("why", HOOKS)
+def test_hooks_that_misbehave(tmp_path, service, why):
+    command, expected = HOOKS[why]
+    with Agent(tmp_path, service, extra=f'reload_command = "{command}"\nreload_timeout_s = 1') as agent:
+        hook = hook_of(agent)
+        assert {k: hook[k] for k in expected} == expected
+        assert len(hook["output"]) <= 4096
+        assert agent.status()["state"] == "serve"
+        left = tmp_path / "agent" / "left"
+        if left.exists():
+            os.kill(int(left.read_text()), signal.SIGKILL)
+        if why == "removes the folder":  # the next certificate puts it back
+            agent.tool("renew")
+            until(lambda: agent.status()["certificate"]["generation"] >= 2, 20, agent.tail)
+
+
+def test_hook_runs_again_after_a_crash(tmp_path, service):
+    """Killed between the new certificate and the end of its reload command."""
+    marks = tmp_path / "marks"
+    agent = Agent(tmp_path, service, extra=f'reload_command = "echo x >> {marks}; sleep 30"')
+    agent.start()
+    until(marks.exists, 20, "the reload command")
+    agent.kill()
+    with agent:
+        until(lambda: marks.read_text() == "x\nx\n", 20, "the reload command again")
+
+
+def test_hook_does_not_run_at_every_start(tmp_path, service):
+    marks = tmp_path / "marks"
+    agent = Agent(tmp_path, service, extra=f'reload_command = "echo x >> {marks}"')
+    for _ in range(3):
+        with agent:
+            hook_of(agent)
+    assert marks.read_text() == "x\n"
+
+
+# --- restarts, renewals, failures --------------------------------------------------------------------
+
+def test_restart_asks_for_nothing(tmp_path, service):
+    agent = Agent(tmp_path, service)
+    with agent:
+        at_rest(agent)
+        renew_at = agent.status()["certificate"]["renew_at"]
+    seen = dict(service.seen)
+    written = (agent.state / "state.json").stat().st_mtime_ns
+    for _ in range(3):
+        with agent:
+            assert agent.status()["state"] == "serve"
+            assert agent.status()["certificate"]["renew_at"] == renew_at
+    assert service.seen == seen
+    assert (agent.state / "state.json").stat().st_mtime_ns == written
+
+
+def test_restart_goes_on_with_the_same_key(tmp_path, service):
+    """Killed while it waits for the certificate: no second key, no second enrolment."""
+    service.on_poll = lambda body: problem(503, "busy", Retry_After="1")
+    agent = Agent(tmp_path, service)
+    agent.start()
+    until(lambda: service.seen["poll"] > 0, 20, "the poll")
+    first = service.csr.public_key().public_numbers()
+    agent.kill()
+    service.honest()
+    with agent:
+        at_rest(agent)
+    assert service.seen["enroll"] == 1 and service.seen["submit"] == 1
+    assert service.csr.public_key().public_numbers() == first
+
+
+def test_back_off_survives_a_restart(tmp_path, service):
+    service.on_enroll = lambda body: problem(403, "token-required", "no token")
+    agent = Agent(tmp_path, service)
+    with agent:
+        until(lambda: agent.status()["last_error"], 20, "the refusal")
+        due = agent.status()["next_at"]
+        assert 55 <= due - agent.status()["now"] <= 76
+    for _ in range(3):
+        with agent:
+            assert abs(agent.status()["next_at"] - due) <= 2
+            assert "token-required" in agent.status()["last_error"]["text"]
+    assert service.seen["enroll"] == 1
+    with agent:
+        service.honest()
+        assert agent.tool("renew").returncode == 0  # the user does not wait
+        at_rest(agent)
+
+
+def test_crash_loop_does_not_hammer(tmp_path, service):
+    """Killed again and again in the middle of an issuance in which nothing else fails."""
+    end = threading.Event()
+
+    def poll(_body):
+        end.wait(60)
+        return problem(503, "busy")
+
+    service.on_poll = poll
+    agent = Agent(tmp_path, service)
+    agent.start()
+    until(lambda: service.seen["poll"] == 1, 20, "the first poll")
+    agent.kill()
+    for _ in range(12):
+        agent.start()
+        agent.kill()
+    agent.start()
+    status = agent.status()
+    assert status["state"] == "poll" and status["next_at"] > status["now"] + 30
+    agent.kill()
+    end.set()
+    assert service.seen["poll"] <= 4 and service.seen["submit"] == 1
+
+
+def test_short_certificates_are_renewed_in_time(tmp_path, service):
+    """Certificates of eight seconds, and a service that fails every second time."""
+    service.life_s = 68  # starts a minute ago
+    count = []
+
+    def submit(body):
+        count.append(1)
+        return problem(500, "oops") if len(count) % 2 == 0 else service.submit(body)
+
+    service.on_submit = submit
+    with Agent(tmp_path, service, extra="retry_s = 1") as agent:
+        until(lambda: (agent.status()["certificate"] or {}).get("generation", 0) >= 4, 60, agent.tail)
+        assert not agent.status()["certificate"]["expired"]
+        assert len(list((agent.state / "generations").iterdir())) <= 3
+
+
+def test_service_away_at_renewal(tmp_path, service):
+    """The old certificate is served on."""
+    port = free_port()
+    with Agent(tmp_path, service, proxies=[(f"127.0.0.1:{port}", "127.0.0.1:9")]) as agent:
+        at_rest(agent)
+        service.on_submit = lambda body: problem(500, "oops")
+        agent.tool("renew")
+        until(lambda: agent.status()["last_error"], 20, "the failure")
+        assert agent.status()["certificate"]["generation"] == 1
+        context = ssl.create_default_context(cadata=service.issuer.pem().decode())
+        with socket.create_connection(("127.0.0.1", port), 10) as tcp:
+            name = f"10-0-0-1.{service.device_id}.direct.example"
+            with context.wrap_socket(tcp, server_hostname=name) as tls:
+                assert tls.getpeercert()
+
+
+def test_damaged_certificate_is_replaced(tmp_path, service):
+    agent = Agent(tmp_path, service)
+    with agent:
+        at_rest(agent)
+    agent.current("fullchain.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\n")
+    with agent:
+        until(lambda: (agent.status()["certificate"] or {}).get("generation") == 2, 20, agent.tail)
+    assert service.seen["enroll"] == 1
+
+
+def test_journal_of_a_newer_agent(tmp_path, service):
+    agent = Agent(tmp_path, service)
+    with agent:
+        at_rest(agent)
+    (agent.state / "state.json").write_text('{"version": 99}', encoding="ascii")
+    run = agent.tool("run")
+    assert run.returncode == 2 and "newer lanyard-agent" in run.stderr
+    assert (agent.state / "state.json").read_text() == '{"version": 99}'
+
+
+def test_reload(tmp_path, service):
+    agent = Agent(tmp_path, service)
+    with agent:
+        at_rest(agent)
+        text = agent.config.read_text()
+        agent.config.write_text(text + 'addresses = {"10.9.8.7"}\n', encoding="ascii")
+        agent.signal(signal.SIGHUP)
+        until(lambda: any("10-9-8-7." in u for u in agent.status()["urls"]), 10, agent.tail)
+        agent.config.write_text(text + "colour = 1\n", encoding="ascii")
+        agent.signal(signal.SIGHUP)
+        until(lambda: "going on with the configuration before" in agent.log(), 10, agent.tail)
+        agent.config.write_text(text.replace("direct.example", "other.example"), encoding="ascii")
+        agent.signal(signal.SIGHUP)
+        until(lambda: "at a restart only" in agent.log(), 10, agent.tail)
+        assert agent.status()["zone"] == "direct.example"
+
+
+# --- forget -------------------------------------------------------------------------------------------
+
+def test_forget(tmp_path, service):
+    agent = Agent(tmp_path, service)
+    with agent:
+        at_rest(agent)
+        first = agent.status()["id"]
+        assert agent.tool("forget").returncode == 2
+        service.on_delete = lambda body: problem(503, "busy")
+        refused = agent.tool("forget", "--yes")
+        assert refused.returncode == 1 and "busy" in refused.stderr
+        assert agent.status()["state"] == "serve"
+        service.honest()
+        assert agent.tool("forget", "--yes").returncode == 0
+        assert agent.wait() == 0
+    assert sorted(p.name for p in agent.state.iterdir()) == ["lock"]
+    with agent:  # a new device
+        at_rest(agent)
+        assert agent.status()["id"] != first
+
+
+def test_forget_without_a_daemon(tmp_path, service):
+    agent = Agent(tmp_path, service)
+    with agent:
+        at_rest(agent)
+    service.on_delete = lambda body: problem(503, "busy")
+    assert agent.tool("forget", "--yes").returncode == 1
+    assert (agent.state / "identity.pem").exists()
+    assert agent.tool("forget", "--yes", "--force").returncode == 0
+    assert not (agent.state / "identity.pem").exists()
+    assert agent.tool("forget", "--yes").returncode == 0
+
+
+def test_control_socket_takes_rubbish(tmp_path, service):
+    with Agent(tmp_path, service) as agent:
+        path = str(agent.state / "control.sock")
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        for junk in (b"", b"\n", b"dance\n", b"A" * 5000, b"status", b"\0\xff\n"):
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(path)
+                try:
+                    s.sendall(junk)
+                    s.shutdown(socket.SHUT_WR)
+                    s.settimeout(10)
+                    while s.recv(4096):
+                        pass
+                except OSError:
+                    pass
+        held = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+        for s in held:
+            s.connect(path)
+        for s in held:
+            s.close()
+        at_rest(agent)
