@@ -283,10 +283,13 @@ static enum err install_forms(const char *state_dir, const struct forms *forms,
 {
     char generations[PATH_MAX], dir[PATH_MAX + 16], dir_new[PATH_MAX + 32];
     enum err e = statedir_path(generations, state_dir, "generations", info);
+    if (e == ERR_OK) /* there from the start, but a reload command may do anything */
+        e = file_make_dir(generations, 0700, info);
     if (e != ERR_OK)
         return e;
-    tidy(generations, current_generation(state_dir));
-    unsigned n = last_generation(generations) + 1;
+    unsigned current = current_generation(state_dir), last = last_generation(generations);
+    tidy(generations, current);
+    unsigned n = (last > current ? last : current) + 1;
     (void)snprintf(dir, sizeof dir, "%s/%u", generations, n);
     (void)snprintf(dir_new, sizeof dir_new, "%s.new", dir);
     e = write_forms(dir_new, forms, info);

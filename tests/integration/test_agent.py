@@ -196,7 +196,7 @@ HOOKS = {
     "prints a megabyte": ("head -c 1000000 /dev/zero | tr '\\\\0' x", {"ok": True}),
     "prints no text": ("printf '\\\\377\\\\376'", {"ok": True}),
     "leaves something behind": ("sleep 1000 & echo $! > left; echo c", {"ok": True, "output": "c\n"}),
-    "removes the folder": ("rm -r $LANYARD_CERT_DIR/../generations", {"ok": True}),
+    "removes the folder": ("rm -r $(dirname $(readlink -f $LANYARD_CERT_DIR))", {"ok": True}),
 }
 
 

@@ -284,7 +284,7 @@ def test_back_pressure(world):
             return n > 0 and sum(POURED) == n
 
         until(stands_still, 30, "the backend to be stopped")
-        assert resident() - before < 2 << 20
+        assert resident() - before < 16 << 20  # AddressSanitizer keeps what is freed
         n, got = sum(POURED), 0
         while got < n + (4 << 20):  # and it goes on
             got += len(tls.recv(65536))

@@ -24,7 +24,8 @@ static bool reaches(enum lifecycle_state from, enum lifecycle_state to)
         grew = false;
         for (int s = LIFECYCLE_ENROL; s < LIFECYCLE_STATE_N; s++) {
             for (int ev = 0; seen[s] && ev < LIFECYCLE_EVENT_N; ev++) {
-                int next = lifecycle_next((enum lifecycle_state)s, (enum lifecycle_event)ev);
+                enum lifecycle_state next =
+                    lifecycle_next((enum lifecycle_state)s, (enum lifecycle_event)ev);
                 if (next != LIFECYCLE_ILLEGAL && !seen[next])
                     grew = seen[next] = true;
             }
