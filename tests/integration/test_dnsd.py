@@ -322,3 +322,18 @@ def test_pipelined_out_of_one_segment(server):
         s.sendall(data[-7:])
         replies.append(read_message(s))
     assert [r.answer[0][0].address for r in replies] == [f"10.0.{n}.1" for n in range(100)]
+
+
+def test_a_wildcard_address_answers_from_where_it_was_asked(tmp_path):
+    """A resolver ignores a reply from another address than the one it asked; so does a connected
+    socket. The challenge goes by the reader's thread, which has to know it, too."""
+    port = free_port()
+    with Nameserver(tmp_path, listen=[f"0.0.0.0:{port}", f"[::]:{port}"]) as server:
+        server.port = port
+        db = server.store()
+        for host in ("127.0.0.1", "127.0.0.5", "127.1.2.3", "::1"):
+            for name, kind, want in ((f"10-0-0-1.{ID}{D}", "A", "NOERROR"),
+                                     (f"_acme-challenge.{ID}{D}", "TXT", "NOERROR")):
+                assert rcode_of(server.raw(wire(name, kind), host=host)) == want, (host, name)
+            assert server.ask(f"10-0-0-1.{ID}{D}", host=host, tcp=True).answer
+        db.close()
