@@ -187,6 +187,11 @@ static const struct row STATIC[] = {
     { "DS is the parent's", "acme" D, RR_DS,
       "NOERROR aa | acme.direct.example. 60 DS 1 13 2 "
       "0000000000000000000000000000000000000000000000000000000000000000" },
+    { "DS below a delegation is not ours", "x.acme" D, RR_DS,
+      "NOERROR | | acme.direct.example. 60 NS ns1.acme.direct.example."
+      " | acme.direct.example. 60 NS ns1.direct.example."
+      " || | ns1.acme.direct.example. 60 A 192.88.99.7"
+      " | ns1.direct.example. 900 A 192.88.99.1 | ns1.direct.example. 900 AAAA 3ffe::1" },
     { "DS of a zone that is ours as well", "sub" D, RR_DS, "NOERROR aa |" SOA " 300" },
     { "DS of the apex, whose parent is not ours", "direct.example", RR_DS,
       "NOERROR aa |" SOA " 300" },
