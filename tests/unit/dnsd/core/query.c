@@ -480,6 +480,25 @@ static void a_challenge_is_deferred_and_ended(void **state)
     assert_false(fx->ctx.deferred);
 }
 
+/* The OPT record counts as well: no reply is larger than the client takes, and what fits is sent.
+ */
+static void the_limit_is_kept_to_the_byte(void **state)
+{
+    struct fixture *fx = *state;
+    struct span values[8];
+    const size_t whole = 12 + 16 + 33 + 16 + 4 + 8 * (12 + 44) + EDNS_REPLY_LEN;
+    for (size_t i = 0; i < 8; i++)
+        values[i] = span_str("evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA");
+    for (unsigned udp_len = 512; udp_len < 600; udp_len++) {
+        assert_int_equal(ask(fx, "_acme-challenge." ID D, RR_TXT, udp_len), 0);
+        size_t n = query_end_challenge(&fx->ctx.challenge, values, 8, fx->reply, sizeof fx->reply);
+        bool tc = (fx->reply[2] & 2) != 0;
+        assert_int_equal(tc, udp_len < whole);
+        if (!tc)
+            assert_int_equal(n, whole);
+    }
+}
+
 static void a_small_buffer_is_refused(void **state)
 {
     struct fixture *fx = *state;
@@ -574,6 +593,7 @@ int main(void)
         T(packets_of_every_kind),
         T(every_byte_changed),
         T(a_challenge_is_deferred_and_ended),
+        T(the_limit_is_kept_to_the_byte),
         T(a_small_buffer_is_refused),
         T(nothing_is_allocated),
     };
