@@ -1,6 +1,7 @@
 /* lanyard-dnsd - the authoritative DNS server: see dnsd/README.md and lanyard-dnsd(8). */
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -77,6 +78,16 @@ static void fill_standard_fds(void)
         close(fd);
 }
 
+/* A log that nobody reads any more is no reason to die, and a reload asked for this early waits. */
+static void hold_signals(void)
+{
+    sigset_t hup;
+    (void)signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&hup);
+    sigaddset(&hup, SIGHUP);
+    (void)sigprocmask(SIG_BLOCK, &hup, NULL);
+}
+
 /* As many descriptors as the system lets us have: TCP connections need them. */
 static void raise_fd_limit(void)
 {
@@ -94,6 +105,7 @@ int main(int argc, char **argv)
     struct config *config = NULL;
     struct server *server = NULL;
     fill_standard_fds();
+    hold_signals();
     secret_harden_process();
     int status = parse_options(&o, argc, argv);
     if (status >= 0)

@@ -212,6 +212,10 @@ enum err server_run(struct server *s, struct err_info *info)
     if (e == ERR_OK)
         e = start_threads(s, info);
     if (e == ERR_OK) {
+        sigset_t hup; /* held since the start of the program */
+        sigemptyset(&hup);
+        sigaddset(&hup, SIGHUP);
+        (void)pthread_sigmask(SIG_UNBLOCK, &hup, NULL);
         for (size_t i = 0; i < s->n_tcp; i++)
             log_info("listening on %s, UDP and TCP", s->config->listen[i].text);
         log_zones(s->view);

@@ -14,7 +14,8 @@ struct server; /* opaque */
 NODISCARD enum err server_new(struct server **out, struct config *config, const char *path,
                               struct err_info *info);
 
-/* Starts the threads, and returns after SIGTERM or SIGINT, when they have ended. SIGHUP reloads. */
+/* Starts the threads, and returns after SIGTERM or SIGINT, when they have ended. SIGHUP reloads; it
+ * may be blocked until here, and is unblocked. */
 NODISCARD enum err server_run(struct server *s, struct err_info *info);
 
 void server_free(struct server *s);

@@ -6,6 +6,7 @@ foreach(name synth zone view query)
     unit_test(dnsd/core/${name} DEPS dnsd_core PkgConfig::LDNS)
     target_include_directories(unit_dnsd_core_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
 endforeach()
+unit_test(dnsd/conn DEPS dnsd_shell)
 # the query test counts allocations
 target_link_options(unit_dnsd_core_query PRIVATE
     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc)

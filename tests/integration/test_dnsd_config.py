@@ -269,3 +269,38 @@ def test_without_standard_descriptors(tmp_path):
     finally:
         child.terminate()
         assert child.wait(20) == 0
+
+
+def test_a_reload_at_the_first_moment(tmp_path):
+    """SIGHUP while it starts waits until it can be obeyed; the mask of who starts it does not stick."""
+    server = Nameserver(tmp_path)
+    server.log_path.touch()
+    with open(server.log_path, "wb") as log:
+        child = subprocess.Popen(
+            [program("lanyard-dnsd"), "-c", server.config], env=environment(), stderr=log, cwd=tmp_path,
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP}))
+    try:
+        child.send_signal(signal.SIGHUP)
+        until(lambda: "configuration reloaded" in server.log() or child.poll() is not None, 20,
+              server.tail)
+        assert child.poll() is None, server.tail()
+    finally:
+        child.terminate()
+        assert child.wait(20) == 0
+
+
+def test_a_log_that_nobody_reads(tmp_path):
+    server = Nameserver(tmp_path)
+    child = subprocess.Popen([program("lanyard-dnsd"), "-c", server.config], env=environment(),
+                             stderr=subprocess.PIPE, cwd=tmp_path)
+    try:
+        while b"ready" not in child.stderr.readline():
+            pass
+        child.stderr.close()
+        for n in range(3):  # each writes a line
+            child.send_signal(signal.SIGHUP)
+            assert server.ask(f"10-0-0-{n}.{ID}.direct.example").answer
+        assert server.ask("www.direct.example", tcp=True).answer
+    finally:
+        child.terminate()
+        assert child.wait(20) == 0
