@@ -12,23 +12,30 @@ static unsigned hex_value(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10u : 16;
 }
 
-/* Whether the label is IPv4: 7 to 15 characters, three '-' between numbers below 256. */
+/* The decimal octet at *p, before `end`; 256 or more when there is none. Moves *p behind it. */
+static unsigned octet(const uint8_t **p, const uint8_t *end)
+{
+    const uint8_t *c = *p;
+    unsigned v = c < end ? (unsigned)*c - '0' : 256;
+    if (v > 9)
+        return 256;
+    unsigned digits_max = v == 0 ? 1 : 3; /* no leading zeros */
+    while (++c < end && (unsigned)*c - '0' <= 9 && c - *p < digits_max)
+        v = v * 10 + ((unsigned)*c - '0');
+    *p = c;
+    return v;
+}
+
 static bool decode4(uint8_t out[4], struct span label)
 {
-    size_t pos = 0;
+    const uint8_t *p = label.p, *end = label.p + label.len;
     for (unsigned i = 0; i < 4; i++) {
-        size_t from = pos;
-        unsigned v = 0;
-        for (; pos < label.len && pos - from < 3 && (uint8_t)(label.p[pos] - '0') < 10; pos++)
-            v = v * 10 + (unsigned)(label.p[pos] - '0');
-        bool leading_zero = pos - from > 1 && label.p[from] == '0';
-        bool ended = i == 3 ? pos == label.len : pos < label.len && label.p[pos] == '-';
-        if (pos == from || leading_zero || v > 255 || !ended)
+        unsigned v = octet(&p, end);
+        if (v > 255 || (i < 3 && (p == end || *p++ != '-')))
             return false;
         out[i] = (uint8_t)v;
-        pos++;
     }
-    return true;
+    return p == end;
 }
 
 static bool decode6(uint8_t out[16], struct span label)
