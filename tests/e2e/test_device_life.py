@@ -1,6 +1,7 @@
 """The agent's life with the real service: tokens, renewal under open connections, crashes, suspension,
 forgetting."""
 
+import signal
 import socket
 import ssl
 
@@ -93,8 +94,8 @@ def test_a_wrong_token_then_a_right_one(service, tmp_path):
         status = house.agent.status()
         assert status["next_at"] > status["now"], "it says when it tries again"
         (house.agent.folder / "token").write_text(new_token(service) + "\n", encoding="ascii")
-        house.agent.stop()
-        house.agent.start()  # the configuration and its files are read at start
+        house.agent.signal(signal.SIGHUP)
+        until(lambda: "configuration read again" in house.agent.log(), 20, house.agent.tail)
         house.agent.tool("renew")
         house.agent.wait_for_certificate()
         assert house.serial()
