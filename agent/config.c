@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "common/base/file.h"
 #include "common/conf/conf.h"
@@ -282,14 +283,29 @@ static enum err read_key_type(const struct reader *r, struct config *c)
     return ERR_OK;
 }
 
+/* Absolute, since the reload command is told of it, and may go anywhere. */
+static enum err read_state_dir(const struct reader *r, struct config *c)
+{
+    char *path = conf_path(r->conf, cfg_getstr(r->root, "state_dir"));
+    if (path == NULL || path[0] == '/') {
+        c->state_dir = path;
+        return path != NULL ? ERR_OK : ERR_NOMEM;
+    }
+    char *cwd = getcwd(NULL, 0);
+    if (cwd != NULL && asprintf(&c->state_dir, "%s/%s", cwd, path) < 0)
+        c->state_dir = NULL;
+    free(cwd);
+    free(path);
+    return c->state_dir != NULL ? ERR_OK : ERR_NOMEM;
+}
+
 static enum err read_rest(const struct reader *r, struct config *c)
 {
     int64_t timeout_s = 0;
     const char *command = cfg_getstr(r->root, "reload_command");
     const char *user = cfg_getstr(r->root, "user");
     const char *level = cfg_getstr(r->root, "log_level");
-    c->state_dir = conf_path(r->conf, cfg_getstr(r->root, "state_dir"));
-    enum err e = c->state_dir != NULL ? ERR_OK : ERR_NOMEM;
+    enum err e = read_state_dir(r, c);
     if (e == ERR_OK && command != NULL && command[0] != 0)
         e = copy_text(&c->reload_command, command);
     if (e == ERR_OK && user != NULL && user[0] != 0)

@@ -140,15 +140,17 @@ static enum step read_backend(struct tunnel *t, uint8_t *p, size_t cap, size_t *
 {
     if (!t->backend.readable)
         return STEP_BLOCKED;
-    ssize_t got = recv(t->backend.fd, p, cap, 0);
+    ssize_t got;
+    do
+        got = recv(t->backend.fd, p, cap, 0);
+    while (got < 0 && errno == EINTR);
     if (got >= 0) {
         *n = (size_t)got;
         return STEP_MOVED;
     }
-    if (errno != EAGAIN && errno != EINTR)
+    if (errno != EAGAIN)
         return STEP_BROKEN;
-    if (errno == EAGAIN)
-        t->backend.readable = false;
+    t->backend.readable = false;
     return STEP_BLOCKED;
 }
 
@@ -156,15 +158,17 @@ static enum step write_backend(struct tunnel *t, const uint8_t *p, size_t len, s
 {
     if (!t->backend.writable)
         return STEP_BLOCKED;
-    ssize_t put = send(t->backend.fd, p, len, MSG_NOSIGNAL);
+    ssize_t put;
+    do
+        put = send(t->backend.fd, p, len, MSG_NOSIGNAL);
+    while (put < 0 && errno == EINTR);
     if (put >= 0) {
         *n = (size_t)put;
         return STEP_MOVED;
     }
-    if (errno != EAGAIN && errno != EINTR)
+    if (errno != EAGAIN)
         return STEP_BROKEN;
-    if (errno == EAGAIN)
-        t->backend.writable = false;
+    t->backend.writable = false;
     return STEP_BLOCKED;
 }
 

@@ -13,6 +13,7 @@ import pytest
 
 from daemon import environment, program
 from fakeservice import FakeService, problem
+from netns import need_root
 from ports import free_port
 from stack import Agent
 from wait import until
@@ -184,6 +185,35 @@ def test_hook_environment(tmp_path, service):
                        "LANYARD_CERT_DIR": f"{state}/current",
                        "LANYARD_FULLCHAIN": f"{state}/current/fullchain.pem",
                        "LANYARD_PRIVKEY": f"{state}/current/privkey.pem"}
+
+
+def test_relative_paths_become_absolute(tmp_path, service):
+    """The configuration named from its own folder: the command may go elsewhere all the same."""
+    out = tmp_path / "dir"
+    agent = Agent(tmp_path, service,
+                  extra=f'reload_command = "cd / && ls $LANYARD_CERT_DIR/fullchain.pem > {out}"')
+    agent.argv = [program("lanyard-agent"), "-c", "agent.conf", "run"]
+    with agent:
+        assert hook_of(agent)["ok"]
+    assert out.read_text() == f"{agent.current('fullchain.pem')}\n"
+
+
+def test_root_is_given_up(tmp_path, service):
+    need_root()
+    for folder in [tmp_path, *tmp_path.parents][:3]:
+        folder.chmod(0o755)
+    out = tmp_path / "shared"
+    out.mkdir()
+    out.chmod(0o777)
+    with Agent(tmp_path, service, token="some-token", extra=f'user = "nobody"\n'
+               f'reload_command = "id -un > {out}/who"') as agent:
+        assert hook_of(agent)["ok"]
+        assert (out / "who").read_text() == "nobody\n"
+        assert agent.state.owner() == "nobody"
+        assert agent.current("privkey.pem").owner() == "nobody"
+        with open(f"/proc/{agent.pid}/status", encoding="ascii") as f:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+        assert "0" not in status["Uid"].split() and status["CapEff"].strip("0") == ""
 
 
 HOOKS = {
