@@ -1,5 +1,6 @@
 """The agent as its user sees it: configuration, commands, reload command, and what a restart does."""
 
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ import subprocess
 import threading
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
 from daemon import environment, program
 from fakeservice import FakeService, problem
@@ -463,3 +466,67 @@ def test_control_socket_takes_rubbish(tmp_path, service):
         for s in held:
             s.close()
         at_rest(agent)
+
+
+# --- kill -9 -------------------------------------------------------------------------------------------
+
+FILE_CALLS = "openat,write,fsync,rename,mkdir,symlink,unlink,unlinkat,rmdir,flock,link,socket,sendto"
+
+
+def current_set(agent):
+    """The public numbers of the key in use; every file must belong to it. None while there is none."""
+    if not agent.current("privkey.pem").exists():
+        assert not (agent.state / "current").is_symlink()
+        return None
+    key = load_pem_private_key(agent.current("privkey.pem").read_bytes(), None).public_key()
+    for name in ("cert.pem", "fullchain.pem", "combined.pem"):
+        pem = agent.current(name).read_bytes()
+        leaf = x509.load_pem_x509_certificate(pem[pem.index(b"-----BEGIN CERTIFICATE"):])
+        assert leaf.public_key().public_numbers() == key.public_numbers(), name
+    _, p12, _ = pkcs12.load_key_and_certificates(agent.current("bundle.p12").read_bytes(), b"")
+    assert p12.public_key().public_numbers() == key.public_numbers()
+    return key.public_numbers()
+
+
+def first_issuance_killed(folder, service, k):
+    """Kills a new agent at the `k`th of its FILE_CALLS. None when it was at rest before that."""
+    folder.mkdir()
+    agent = Agent(folder, service)
+    service.state_dir, service.csr = agent.state, None
+    plain = agent.argv
+    agent.argv = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={FILE_CALLS}",
+                  "-e", f"inject={FILE_CALLS}:signal=KILL:when={k}", *plain]
+    agent.spawn()
+
+    def at_rest_or_dead():
+        if not agent.is_running():
+            return True
+        run = agent.tool("status", "--json")
+        return run.returncode == 0 and json.loads(run.stdout)["state"] == "serve"
+
+    until(at_rest_or_dead, 30, agent.tail)
+    agent.argv = plain
+    if not agent.is_running():
+        agent.process = None
+        return agent
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(agent.status()["pid"], signal.SIGTERM)
+    agent.wait()
+    return None
+
+
+def test_kill_between_any_two_file_operations(tmp_path, service):
+    """A whole first issuance, killed at call after call that touches files or the network: what is
+    left is whole, and the next start finishes it with the key that was made first."""
+    for k in range(5, 1000, 6):
+        agent = first_issuance_killed(tmp_path / str(k), service, k)
+        if agent is None:
+            break
+        left, sent = current_set(agent), service.csr
+        with agent:
+            at_rest(agent)
+        final = current_set(agent)
+        assert left in (None, final), k
+        if sent is not None:
+            assert sent.public_key().public_numbers() == final, "the key that was handed in first"
+    assert k > 60, f"it came through after {k} calls"
