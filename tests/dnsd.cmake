@@ -1,5 +1,5 @@
 # Tests of dnsd/ and common/dns/.
-foreach(name name iplabel wire)
+foreach(name name iplabel tag wire)
     unit_test(common/dns/${name} DEPS dns)
 endforeach()
 foreach(name synth zone view query)

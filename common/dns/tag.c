@@ -1,0 +1,124 @@
+#include "common/dns/tag.h"
+
+#include <string.h>
+
+#include "common/base/base32.h"
+#include "common/base/secret.h"
+
+#define TAG_BYTES 5
+
+/* Value of a hexadecimal digit, 16 for anything else. */
+static unsigned hex_value(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10u : 16;
+}
+
+static bool parse_key(uint8_t out[SIPHASH_KEY_LEN], struct span text)
+{
+    if (text.len != 2 * SIPHASH_KEY_LEN)
+        return false;
+    for (unsigned i = 0; i < SIPHASH_KEY_LEN; i++) {
+        unsigned high = hex_value(text.p[2 * i]), low = hex_value(text.p[2 * i + 1]);
+        if (high > 15 || low > 15)
+            return false;
+        out[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}
+
+/* The next line of *text without blanks at its ends, which is taken off *text. */
+static struct span next_line(struct span *text)
+{
+    const uint8_t *end = memchr(text->p, '\n', text->len);
+    struct span line = { text->p, end == NULL ? text->len : (size_t)(end - text->p) };
+    size_t taken = line.len + (end != NULL);
+    text->p += taken;
+    text->len -= taken;
+    while (line.len > 0 && memchr(" \t\r", line.p[line.len - 1], 3) != NULL)
+        line.len--;
+    while (line.len > 0 && memchr(" \t\r", line.p[0], 3) != NULL) {
+        line.p++;
+        line.len--;
+    }
+    return line;
+}
+
+enum err tag_keys_parse(struct tag_keys *out, struct span text, unsigned *line,
+                        struct err_info *info)
+{
+    struct tag_keys keys = { .n = 0 };
+    enum err e = ERR_OK;
+    *line = 0;
+    while (e == ERR_OK && text.len > 0) {
+        struct span key = next_line(&text);
+        ++*line;
+        if (key.len == 0 || key.p[0] == '#')
+            continue;
+        if (keys.n == TAG_KEYS_MAX)
+            e = err_set(info, ERR_CONFIG,
+                        "more than %d keys: the first makes tags, the second is "
+                        "still accepted; remove the oldest",
+                        TAG_KEYS_MAX);
+        else if (!parse_key(keys.keys[keys.n], key))
+            e = err_set(info, ERR_CONFIG,
+                        "not a key: write %d hexadecimal digits (openssl rand "
+                        "-hex %d makes one)",
+                        2 * SIPHASH_KEY_LEN, SIPHASH_KEY_LEN);
+        else
+            keys.n++;
+    }
+    if (e == ERR_OK && keys.n == 0) {
+        *line = *line > 0 ? *line : 1;
+        e = err_set(info, ERR_CONFIG,
+                    "no key in it: write %d hexadecimal digits (openssl rand "
+                    "-hex %d makes one)",
+                    2 * SIPHASH_KEY_LEN, SIPHASH_KEY_LEN);
+    }
+    if (e == ERR_OK)
+        *out = keys;
+    explicit_bzero(&keys, sizeof keys);
+    return e;
+}
+
+void tag_make(char out[TAG_LEN + 1], const uint8_t key[SIPHASH_KEY_LEN], struct span id,
+              const struct ip *ip)
+{
+    uint8_t input[TAG_ID_LEN + 1 + 16], hash[SIPHASH_LEN];
+    size_t len = ip->family == 4 ? 4 : 16;
+    memcpy(input, id.p, TAG_ID_LEN);
+    input[TAG_ID_LEN] = ip->family;
+    memcpy(input + TAG_ID_LEN + 1, ip->bytes, len);
+    siphash_bytes(hash, key, input, TAG_ID_LEN + 1 + len);
+    base32_encode((struct span){ hash, TAG_BYTES }, out);
+}
+
+void tag_label(char out[TAG_LABEL_MAX], const struct tag_keys *keys, struct span id,
+               const struct ip *ip)
+{
+    out[0] = 'p';
+    tag_make(out + 1, keys->keys[0], id, ip);
+    out[TAG_PREFIX_LEN - 1] = '-';
+    iplabel_encode(ip, out + TAG_PREFIX_LEN);
+}
+
+bool tag_split(struct span label, struct span *rest)
+{
+    if (label.len <= TAG_PREFIX_LEN || label.p[0] != 'p' || label.p[TAG_PREFIX_LEN - 1] != '-')
+        return false;
+    *rest = (struct span){ label.p + TAG_PREFIX_LEN, label.len - TAG_PREFIX_LEN };
+    return true;
+}
+
+bool tag_check(const struct tag_keys *keys, struct span label, struct span id, const struct ip *ip)
+{
+    bool valid = false;
+    for (unsigned i = 0; i < keys->n; i++) {
+        char want[TAG_LEN + 1];
+        tag_make(want, keys->keys[i], id, ip);
+        valid |= secret_equal(want, label.p + 1, TAG_LEN);
+    }
+    return valid;
+}
