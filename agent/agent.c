@@ -339,8 +339,9 @@ enum err agent_new(struct agent **out, struct loop *l, struct config *config,
 void agent_start(struct agent *a)
 {
     const struct certset *set = issuance_current(a->issuance);
-    log_info("device %s, %zu %s", a->identity.id.text, a->config->n_proxies,
+    log_info("starting with %zu %s", a->config->n_proxies,
              a->config->n_proxies == 1 ? "proxy" : "proxies");
+    log_debug("device %s", a->identity.id.text);
     use_certificate(a);
     /* a crash between the new certificate and its reload command */
     if (set != NULL && issuance_journal(a->issuance)->hook.generation != set->generation)

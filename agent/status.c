@@ -1,5 +1,6 @@
 #include "agent/status.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -167,8 +168,9 @@ static void print_hook(FILE *out, const json_t *h)
                   date, int_of(h, "exit_status"));
     const char *output = text_of(h, "output");
     int len = (int)strcspn(output, "\n");
+    bool more = output[len] != 0 && output[len + 1] != 0;
     if (len > 0)
-        (void)fprintf(out, "  output     %.*s%s\n", len, output, output[len] != 0 ? " ..." : "");
+        (void)fprintf(out, "  output     %.*s%s\n", len, output, more ? " ..." : "");
 }
 
 static void print_proxies(FILE *out, const json_t *list)
