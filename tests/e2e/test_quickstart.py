@@ -2,6 +2,7 @@
 when it cannot work."""
 
 import os
+import pty
 import re
 import shutil
 import signal
@@ -152,6 +153,27 @@ def test_a_signal_stops_everything(tmp_path, number, status):
     assert quickstart.process.wait(30) == status, quickstart.told()
     assert quickstart.left_behind() == []
     assert "stopped: dnsd provisiond demo agent" in quickstart.told()
+
+
+@pytest.mark.parametrize("gesture", ["Ctrl-C", "the terminal is closed"])
+def test_in_a_terminal(tmp_path, gesture):
+    quickstart = Quickstart(tmp_path)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(quickstart.argv[0], quickstart.argv, environment())
+    seen = b""
+    while b"Ctrl-C stops everything" not in seen:
+        seen += os.read(terminal, 4096)
+    assert len(quickstart.left_behind()) >= 4
+    if gesture == "Ctrl-C":
+        os.write(terminal, b"\x03")
+        while b"stopped: " not in seen:
+            seen += os.read(terminal, 4096)
+    else:
+        os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == (0 if gesture == "Ctrl-C" else 129)
+    assert quickstart.left_behind() == []
 
 
 def test_kill_9_leaves_nothing_behind(tmp_path):
