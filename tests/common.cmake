@@ -8,7 +8,7 @@ unit_test(common/net/resolve DEPS resolve)
 fuzz_target(httpmsg DEPS httpd)
 py_test(integration/test_httpd.py TIMEOUT 180)
 
-foreach(noun err log buf span clock secret base32 b64url siphash file)
+foreach(noun err log logbudget metric buf span clock secret base32 b64url siphash file)
     unit_test(common/base/${noun} DEPS base)
 endforeach()
 unit_test(common/store/challenge DEPS store)
