@@ -76,45 +76,101 @@ static enum err read_number(struct conf *c, const char *key, long min, long max,
     return ERR_OK;
 }
 
-static enum err read_listen(struct config *out, struct conf *c, struct err_info *info)
+/* One address of option `key`. */
+static enum err read_address(struct config_listen *out, const struct conf *c, cfg_t *root,
+                             const char *key, const char *text, struct err_info *info)
+{
+    struct err_info why;
+    if (addr_parse(&out->addr, text, &why) != ERR_OK)
+        return conf_fail(c, root, key, info, "%s", why.text);
+    addr_format(&out->addr, out->text);
+    /* the port is at the same place in both families */
+    if (((const struct sockaddr_in *)&out->addr.ss)->sin_port == 0)
+        return conf_fail(c, root, key, info, "%s: port 0 is not a port: give one", out->text);
+    return ERR_OK;
+}
+
+static bool has_address(const struct config_listens *l, const char *text)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        if (strcmp(l->at[i].text, text) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The addresses of option `key`, a list or one, none of which is in `taken`. */
+static enum err read_listen(struct config_listens *out, struct conf *c, const char *key,
+                            const struct config_listens *taken, struct err_info *info)
 {
     cfg_t *root = conf_root(c);
-    unsigned n = cfg_size(root, "listen");
-    if (n == 0 || n > LISTEN_MAX)
-        return conf_fail(c, root, "listen", info,
-                         "give 1 to %d addresses, such as listen = {\"127.0.0.1:5300\"}",
-                         LISTEN_MAX);
-    out->listen = calloc(n, sizeof *out->listen);
-    out->listen_where = conf_where(c, root, "listen");
-    if (out->listen == NULL || out->listen_where == NULL)
+    unsigned n = cfg_size(root, key);
+    if (n > LISTEN_MAX)
+        return conf_fail(c, root, key, info, "more than %d addresses", LISTEN_MAX);
+    out->at = calloc(n + 1, sizeof *out->at);
+    out->where = conf_where(c, root, key);
+    if (out->at == NULL || out->where == NULL)
         return no_memory(info);
     for (unsigned i = 0; i < n; i++) {
-        struct config_listen *l = &out->listen[i];
-        struct err_info why;
-        if (addr_parse(&l->addr, cfg_getnstr(root, "listen", i), &why) != ERR_OK)
-            return conf_fail(c, root, "listen", info, "%s", why.text);
-        addr_format(&l->addr, l->text);
-        /* the port is at the same place in both families */
-        if (((const struct sockaddr_in *)&l->addr.ss)->sin_port == 0)
-            return conf_fail(c, root, "listen", info, "%s: port 0 is not a port: give one",
-                             l->text);
-        for (unsigned k = 0; k < i; k++) {
-            if (strcmp(l->text, out->listen[k].text) == 0)
-                return conf_fail(c, root, "listen", info, "%s is there twice", l->text);
-        }
-        out->n_listen++;
+        struct config_listen *l = &out->at[out->n];
+        const char *text = cfg_getnstr(root, key, i);
+        if (text == NULL)
+            continue; /* an option that is not a list, and not set */
+        enum err e = read_address(l, c, root, key, text, info);
+        if (e != ERR_OK)
+            return e;
+        if (has_address(out, l->text) || (taken != NULL && has_address(taken, l->text)))
+            return conf_fail(c, root, key, info, "%s is there twice", l->text);
+        out->n++;
     }
     return ERR_OK;
 }
 
+static enum err read_listens(struct config *out, struct conf *c, struct err_info *info)
+{
+    enum err e = read_listen(&out->listen, c, "listen", NULL, info);
+    if (e == ERR_OK && out->listen.n == 0)
+        e = conf_fail(c, conf_root(c), "listen", info,
+                      "give 1 to %d addresses, such as listen = {\"127.0.0.1:5300\"}", LISTEN_MAX);
+    if (e == ERR_OK)
+        e = read_listen(&out->listen_tls, c, "listen_tls", &out->listen, info);
+    if (e == ERR_OK)
+        e = read_listen(&out->metrics, c, "metrics", &out->listen, info);
+    if (e == ERR_OK)
+        e = read_listen(&out->public_, c, "listen_public", &out->listen, info);
+    return e;
+}
+
+static enum err read_cert(struct config *out, struct conf *c, struct err_info *info)
+{
+    cfg_t *root = conf_root(c);
+    const char *cert = cfg_getstr(root, "tls_cert"), *key = cfg_getstr(root, "tls_key");
+    if (out->listen_tls.n == 0)
+        return ERR_OK;
+    if (cert == NULL || key == NULL)
+        return conf_fail(c, root, "listen_tls", info,
+                         "DNS over TLS needs a certificate: set tls_cert and tls_key");
+    struct err_info why = { .text = "out of memory" };
+    char *cert_path = conf_path(c, cert), *key_path = conf_path(c, key);
+    enum err e = ERR_NOMEM;
+    if (cert_path != NULL && key_path != NULL)
+        e = servercert_new(&out->cert, cert_path, key_path);
+    if (e == ERR_OK)
+        e = servercert_load(out->cert, &out->tls, &why);
+    free(cert_path);
+    free(key_path);
+    return e == ERR_OK ? e : conf_fail(c, root, "tls_cert", info, "%s", why.text);
+}
+
 static enum err read_root(struct config *out, struct conf *c, struct err_info *info)
 {
-    static const char *const LATER[] = { "listen_tls",    "tls_cert", "tls_key",
-                                         "listen_public", "metrics",  NULL };
+    static const char *const LATER[] = { "listen_public", "metrics", NULL };
     cfg_t *root = conf_root(c);
     enum err e = refuse_later(c, root, LATER, info);
     if (e == ERR_OK)
-        e = read_listen(out, c, info);
+        e = read_listens(out, c, info);
+    if (e == ERR_OK)
+        e = read_cert(out, c, info);
     if (e == ERR_OK)
         e = read_number(c, "workers", 1, WORKERS_MAX, &out->n_workers, info);
     if (e == ERR_OK)
@@ -324,24 +380,41 @@ out:
     return e;
 }
 
+static void listens_clear(struct config_listens *l)
+{
+    free(l->at);
+    free(l->where);
+}
+
 void config_free(struct config *c)
 {
     if (c == NULL)
         return;
     view_free(c->view);
-    free(c->listen);
-    free(c->listen_where);
+    listens_clear(&c->listen);
+    listens_clear(&c->listen_tls);
+    listens_clear(&c->metrics);
+    listens_clear(&c->public_);
+    servercert_free(c->cert);
+    SSL_CTX_free(c->tls);
     free(c->user);
     free(c);
 }
 
+static bool listens_differ(const struct config_listens *a, const struct config_listens *b)
+{
+    bool differ = a->n != b->n;
+    for (size_t i = 0; !differ && i < a->n; i++)
+        differ = strcmp(a->at[i].text, b->at[i].text) != 0;
+    return differ;
+}
+
 bool config_needs_restart(const struct config *a, const struct config *b)
 {
-    bool differ = a->n_listen != b->n_listen || a->n_workers != b->n_workers ||
-                  a->tcp_max != b->tcp_max || a->tcp_client_max != b->tcp_client_max ||
-                  a->tcp_idle_s != b->tcp_idle_s ||
-                  strcmp(a->user != NULL ? a->user : "", b->user != NULL ? b->user : "") != 0;
-    for (size_t i = 0; !differ && i < a->n_listen; i++)
-        differ = strcmp(a->listen[i].text, b->listen[i].text) != 0;
-    return differ;
+    return listens_differ(&a->listen, &b->listen) ||
+           listens_differ(&a->listen_tls, &b->listen_tls) ||
+           listens_differ(&a->metrics, &b->metrics) || listens_differ(&a->public_, &b->public_) ||
+           a->n_workers != b->n_workers || a->tcp_max != b->tcp_max ||
+           a->tcp_client_max != b->tcp_client_max || a->tcp_idle_s != b->tcp_idle_s ||
+           strcmp(a->user != NULL ? a->user : "", b->user != NULL ? b->user : "") != 0;
 }

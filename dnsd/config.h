@@ -11,17 +11,28 @@
 #include "common/base/log.h"
 #include "common/net/addr.h"
 #include "dnsd/core/view.h"
+#include "dnsd/servercert.h"
 
 struct config_listen {
     struct addr addr;
     char text[ADDR_TEXT_MAX];
 };
 
+/* The addresses of one option. */
+struct config_listens {
+    struct config_listen *at;
+    size_t n;
+    char *where; /* "FILE:LINE", for a port in use */
+};
+
 struct config {
-    struct config_listen *listen; /* UDP and TCP */
-    size_t n_listen;              /* at least 1 */
-    char *listen_where;           /* "FILE:LINE", for a port in use */
-    char *user;                   /* to become after binding; NULL keeps the present one */
+    struct config_listens listen;     /* UDP and TCP: at least 1 */
+    struct config_listens listen_tls; /* any number */
+    struct config_listens metrics;    /* at most 1 */
+    struct config_listens public_;    /* at most 1 */
+    struct servercert *cert;          /* NULL without listen_tls, and once taken */
+    SSL_CTX *tls;                     /* of `cert` as it is now */
+    char *user;                       /* to become after binding; NULL keeps the present one */
     enum log_level log_level;
     unsigned n_workers;      /* 1..64 */
     unsigned tcp_max;        /* connections */

@@ -3,33 +3,29 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/secret.h"
 
-#define LINK(c, same_client) ((same_client) ? &(c)->same : &(c)->all)
-
-static void list_add(struct conn_list *l, struct conn *c, bool same)
+static void list_add(struct conn_list *l, struct conn *c, enum conn_kind kind)
 {
-    struct conn_link *link = LINK(c, same);
-    *link = (struct conn_link){ .prev = l->newest };
+    c->links[kind] = (struct conn_link){ .prev = l->newest };
     if (l->newest != NULL)
-        LINK(l->newest, same)->next = c;
+        l->newest->links[kind].next = c;
     else
         l->oldest = c;
     l->newest = c;
     l->n++;
 }
 
-static void list_remove(struct conn_list *l, struct conn *c, bool same)
+static void list_remove(struct conn_list *l, struct conn *c, enum conn_kind kind)
 {
-    struct conn_link *link = LINK(c, same);
+    const struct conn_link *link = &c->links[kind];
     if (link->prev != NULL)
-        LINK(link->prev, same)->next = link->next;
+        link->prev->links[kind].next = link->next;
     else
         l->oldest = link->next;
     if (link->next != NULL)
-        LINK(link->next, same)->prev = link->prev;
+        link->next->links[kind].prev = link->prev;
     else
         l->newest = link->prev;
     l->n--;
@@ -45,7 +41,8 @@ enum err conn_table_init(struct conn_table *t, unsigned max, unsigned client_max
     if (t->slots == NULL)
         return ERR_NOMEM;
     for (unsigned i = max; i-- > 0;) {
-        t->slots[i] = (struct conn){ .fd = -1, .slot = i, .all = { .next = t->free } };
+        t->slots[i] = (struct conn){ .channel.fd = -1, .slot = i };
+        t->slots[i].links[CONN_ALL].next = t->free;
         t->free = &t->slots[i];
     }
     return ERR_OK;
@@ -85,45 +82,57 @@ struct conn *conn_victim(const struct conn_table *t, const struct sockaddr *peer
     return t->free == NULL ? t->all.oldest : NULL;
 }
 
-struct conn *conn_add(struct conn_table *t, int fd, const struct sockaddr *peer, int64_t now_ms)
+struct conn *conn_add(struct conn_table *t, const struct channel *channel,
+                      const struct sockaddr *peer, int64_t now_ms)
 {
     struct conn *c = t->free;
-    t->free = c->all.next;
-    *c = (struct conn){ .fd = fd,
+    t->free = c->links[CONN_ALL].next;
+    *c = (struct conn){ .channel = *channel,
                         .slot = c->slot,
                         .generation = c->generation + 1,
                         .client = client_of(t, peer),
                         .active_ms = now_ms };
-    list_add(&t->all, c, false);
-    list_add(&t->clients[c->client], c, true);
+    list_add(&t->all, c, CONN_ALL);
+    list_add(&t->clients[c->client], c, CONN_CLIENT);
+    if (!channel->ready) {
+        list_add(&t->greeting, c, CONN_GREETING);
+        c->greeting = true;
+    }
     return c;
+}
+
+void conn_greeted(struct conn_table *t, struct conn *c)
+{
+    if (c->greeting)
+        list_remove(&t->greeting, c, CONN_GREETING);
+    c->greeting = false;
 }
 
 void conn_close(struct conn_table *t, struct conn *c)
 {
-    list_remove(&t->all, c, false);
-    list_remove(&t->clients[c->client], c, true);
-    close(c->fd);
+    conn_greeted(t, c);
+    list_remove(&t->all, c, CONN_ALL);
+    list_remove(&t->clients[c->client], c, CONN_CLIENT);
+    channel_close(&c->channel);
     free(c->in);
     free(c->out);
-    c->fd = -1;
     c->in = c->out = NULL;
     c->generation++;
-    c->all.next = t->free;
+    c->links[CONN_ALL].next = t->free;
     t->free = c;
 }
 
 void conn_touch(struct conn_table *t, struct conn *c, int64_t now_ms)
 {
     c->active_ms = now_ms;
-    list_remove(&t->all, c, false);
-    list_add(&t->all, c, false);
-    list_remove(&t->clients[c->client], c, true);
-    list_add(&t->clients[c->client], c, true);
+    list_remove(&t->all, c, CONN_ALL);
+    list_add(&t->all, c, CONN_ALL);
+    list_remove(&t->clients[c->client], c, CONN_CLIENT);
+    list_add(&t->clients[c->client], c, CONN_CLIENT);
 }
 
 struct conn *conn_find(const struct conn_table *t, uint32_t slot, uint32_t generation)
 {
     struct conn *c = &t->slots[slot];
-    return c->fd >= 0 && c->generation == generation ? c : NULL;
+    return c->channel.fd >= 0 && c->generation == generation ? c : NULL;
 }

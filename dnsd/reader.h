@@ -11,12 +11,14 @@
 #include "common/base/err.h"
 #include "dnsd/core/query.h"
 #include "dnsd/mailbox.h"
+#include "dnsd/tally.h"
 
 #define READER_CONTROL_LEN 64 /* control data of a datagram: the address it was sent to */
 
 /* Where a reply goes. send() is called on the reader's thread. */
 struct reader_return {
     void (*send)(const struct reader_return *ret, struct span reply);
+    enum tally_transport transport;
     void *owner; /* of a stream */
     uint64_t connection;
     int fd; /* of a datagram; stays open for the life of the reader */

@@ -4,47 +4,32 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/log.h"
-#include "common/net/listen.h"
 #include "common/net/loop.h"
+#include "dnsd/sockets.h"
 #include "dnsd/stream.h"
-#include "dnsd/udp.h"
 #include "dnsd/worker.h"
+
+#define CERT_CHECK_MS 2000
 
 struct server {
     struct config *config; /* of the start: what sockets and threads are like */
     const char *path;
-    int *udp_fds; /* n_listen for each worker */
-    int *tcp_fds; /* n_listen */
-    size_t n_udp, n_tcp;
-    struct view *view; /* the present one */
+    struct sockets sockets;
+    struct servercert *cert; /* NULL without listen_tls */
+    struct view *view;       /* the present one */
     struct loop *loop;
     struct loop_signal *on_hup, *on_term, *on_int;
+    struct loop_timer *cert_timer;
     struct reader *reader;
-    struct stream *stream;
+    struct stream *tcp, *tls; /* tls NULL without listen_tls */
     struct worker **workers;
     size_t n_workers;
     struct view_change change; /* one at a time */
     atomic_bool changing;
     bool reload_again; /* asked for while a change was under way */
 };
-
-static enum err bind_all(struct server *s, struct err_info *info)
-{
-    const struct config *c = s->config;
-    struct err_info why;
-    enum err e = ERR_OK;
-    /* TCP first: its sockets are not shared, so that another dnsd on the port is noticed */
-    for (; e == ERR_OK && s->n_tcp < c->n_listen; s->n_tcp += e == ERR_OK)
-        e = listen_tcp(&s->tcp_fds[s->n_tcp], &c->listen[s->n_tcp].addr, false, &why);
-    for (; e == ERR_OK && s->n_udp < c->n_listen * c->n_workers; s->n_udp += e == ERR_OK)
-        e = udp_open(&s->udp_fds[s->n_udp], &c->listen[s->n_udp % c->n_listen].addr, &why);
-    if (e == ERR_OK)
-        return ERR_OK;
-    return err_set(info, ERR_CONFIG, "%s: listen: %s", c->listen_where, why.text);
-}
 
 enum err server_new(struct server **out, struct config *config, const char *path,
                     struct err_info *info)
@@ -54,20 +39,20 @@ enum err server_new(struct server **out, struct config *config, const char *path
         return err_set(info, ERR_NOMEM, "out of memory");
     s->config = config;
     s->path = path;
-    s->udp_fds = calloc(config->n_listen * config->n_workers, sizeof *s->udp_fds);
-    s->tcp_fds = calloc(config->n_listen, sizeof *s->tcp_fds);
     s->workers = calloc(config->n_workers, sizeof *s->workers);
     enum err e = ERR_NOMEM;
-    if (s->udp_fds == NULL || s->tcp_fds == NULL || s->workers == NULL)
+    if (s->workers == NULL)
         (void)err_set(info, e, "out of memory");
     else
-        e = bind_all(s, info);
+        e = sockets_open(&s->sockets, config, info);
     if (e != ERR_OK) {
         server_free(s);
         return e;
     }
     s->view = config->view;
     config->view = NULL;
+    s->cert = config->cert;
+    config->cert = NULL;
     *out = s;
     return ERR_OK;
 }
@@ -76,13 +61,9 @@ void server_free(struct server *s)
 {
     if (s == NULL)
         return;
-    for (size_t i = 0; i < s->n_udp; i++)
-        close(s->udp_fds[i]);
-    for (size_t i = 0; i < s->n_tcp; i++)
-        close(s->tcp_fds[i]);
+    sockets_close(&s->sockets);
+    servercert_free(s->cert);
     view_free(s->view);
-    free(s->udp_fds);
-    free(s->tcp_fds);
     free(s->workers);
     free(s);
 }
@@ -94,6 +75,14 @@ static void log_zones(const struct view *v)
         log_info("zone %s: %zu static names, challenges from %s", z->text, z->n_nodes,
                  z->challenges != NULL ? z->challenges : "nowhere");
     }
+}
+
+static void log_listens(const struct config *c)
+{
+    for (size_t i = 0; i < c->listen.n; i++)
+        log_info("listening on %s, UDP and TCP", c->listen.at[i].text);
+    for (size_t i = 0; i < c->listen_tls.n; i++)
+        log_info("listening on %s, TLS", c->listen_tls.at[i].text);
 }
 
 static void reload(struct server *s);
@@ -119,21 +108,53 @@ static void on_acknowledged(struct view_change *change)
     reader_release(s->reader, change, on_released);
 }
 
+/* The certificate of `c` for the connections to come. */
+static void apply_cert(struct server *s, struct config *c)
+{
+    if (s->tls == NULL || c->tls == NULL)
+        return;
+    stream_set_tls(s->tls, c->tls);
+    servercert_free(s->cert);
+    s->cert = c->cert;
+    c->cert = NULL;
+}
+
+/* Looks for a new certificate, such as an ACME client puts there. */
+static void on_cert_timer(void *arg)
+{
+    struct server *s = arg;
+    SSL_CTX *tls = NULL;
+    struct err_info info = { .text = "" };
+    loop_timer_set(s->cert_timer, CERT_CHECK_MS);
+    if (!servercert_has_changed(s->cert))
+        return;
+    if (servercert_load(s->cert, &tls, &info) != ERR_OK) {
+        log_warn("the certificate of DNS over TLS changed, but the old one stays: %s", info.text);
+        return;
+    }
+    stream_set_tls(s->tls, tls);
+    SSL_CTX_free(tls);
+    log_info("the certificate of DNS over TLS changed: the new one is used");
+}
+
 static void apply(struct server *s, struct config *c)
 {
     if (config_needs_restart(s->config, c))
-        log_warn("listen, workers, user and tcp_* take effect at the next start only");
+        log_warn("listen*, metrics, workers, user and tcp_* take effect at the next start only");
     log_init("dnsd", c->log_level);
+    apply_cert(s, c);
     log_zones(c->view);
     atomic_store(&s->changing, true);
     s->change =
         (struct view_change){ .view = c->view, .old = s->view, .done = on_acknowledged, .arg = s };
-    atomic_init(&s->change.n_waiting, (unsigned)s->n_workers + 1);
+    atomic_init(&s->change.n_waiting, (unsigned)s->n_workers + (s->tls != NULL ? 2 : 1));
     s->view = c->view;
     c->view = NULL;
     for (size_t i = 0; i < s->n_workers; i++)
         mailbox_post(worker_mailbox(s->workers[i]), &s->change);
-    mailbox_post(stream_mailbox(s->stream), &s->change);
+    mailbox_post(stream_mailbox(s->tcp), &s->change);
+    if (s->tls != NULL)
+        mailbox_post(stream_mailbox(s->tls), &s->change);
     log_info("configuration reloaded");
 }
 
@@ -174,6 +195,10 @@ static enum err start_loop(struct server *s, struct err_info *info)
         e = loop_signal_new(&s->on_term, s->loop, SIGTERM, on_stop, s);
     if (e == ERR_OK)
         e = loop_signal_new(&s->on_int, s->loop, SIGINT, on_stop, s);
+    if (e == ERR_OK && s->cert != NULL)
+        e = loop_timer_new(&s->cert_timer, s->loop, on_cert_timer, s);
+    if (e == ERR_OK && s->cert != NULL)
+        loop_timer_set(s->cert_timer, CERT_CHECK_MS);
     return e == ERR_OK ? e : err_set(info, e, "cannot start the event loop");
 }
 
@@ -187,10 +212,14 @@ static enum err start_threads(struct server *s, struct err_info *info)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     enum err e = reader_new(&s->reader, info);
     if (e == ERR_OK)
-        e = stream_new(&s->stream, s->tcp_fds, s->n_tcp, &limits, s->view, s->reader, info);
+        e = stream_new(&s->tcp, s->sockets.tcp, s->sockets.n_tcp, NULL, &limits, s->view, s->reader,
+                       info);
+    if (e == ERR_OK && s->cert != NULL)
+        e = stream_new(&s->tls, s->sockets.tls, s->sockets.n_tls, c->tls, &limits, s->view,
+                       s->reader, info);
     for (; e == ERR_OK && s->n_workers < c->n_workers; s->n_workers += e == ERR_OK)
-        e = worker_new(&s->workers[s->n_workers], s->udp_fds + s->n_workers * c->n_listen,
-                       c->n_listen, s->view, s->reader, info);
+        e = worker_new(&s->workers[s->n_workers], s->sockets.udp + s->n_workers * c->listen.n,
+                       c->listen.n, s->view, s->reader, info);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return e;
 }
@@ -199,11 +228,13 @@ static void stop_threads(struct server *s)
 {
     for (size_t i = 0; i < s->n_workers; i++)
         worker_free(s->workers[i]);
-    stream_stop(s->stream);
+    stream_stop(s->tcp);
+    stream_stop(s->tls);
     reader_free(s->reader);
     if (atomic_load(&s->changing)) /* stopped before the last thread took the new view over */
         view_free(s->change.old);
-    stream_free(s->stream);
+    stream_free(s->tcp);
+    stream_free(s->tls);
 }
 
 enum err server_run(struct server *s, struct err_info *info)
@@ -216,14 +247,14 @@ enum err server_run(struct server *s, struct err_info *info)
         sigemptyset(&hup);
         sigaddset(&hup, SIGHUP);
         (void)pthread_sigmask(SIG_UNBLOCK, &hup, NULL);
-        for (size_t i = 0; i < s->n_tcp; i++)
-            log_info("listening on %s, UDP and TCP", s->config->listen[i].text);
+        log_listens(s->config);
         log_zones(s->view);
         log_info("ready");
         loop_run(s->loop);
         log_info("stopping");
     }
     stop_threads(s);
+    loop_timer_free(s->cert_timer);
     loop_signal_free(s->on_hup);
     loop_signal_free(s->on_term);
     loop_signal_free(s->on_int);

@@ -11,6 +11,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/logbudget.h"
 #include "common/dns/wire.h"
 #include "dnsd/conn.h"
 
@@ -20,6 +21,9 @@
     (32u << 20)             /* bytes kept for all connections: unfinished questions and replies    \
                              */
 #define DEFERRED_MAX 16     /* questions of one connection with the reader */
+#define GREETINGS_MAX 256   /* handshakes under way; the oldest makes room */
+#define GREETING_MS 10000   /* for a handshake */
+#define IDLE_MIN_MS 250     /* of a connection, however many there are */
 #define ACCEPTS_MAX 64      /* from one listener before the connections get their turn */
 #define ACCEPT_PAUSE_MS 100 /* when the system has no descriptor left */
 #define EVENTS_MAX 64
@@ -43,10 +47,14 @@ struct stream {
     struct reader *reader;
     struct query_ctx ctx;
     struct conn_table conns;
+    SSL_CTX *tls;                /* for the next connection; NULL: plain TCP */
+    _Atomic(SSL_CTX *) next_tls; /* to take the place of `tls`; NULL: no change */
     int64_t idle_ms;
     int epoll;
     size_t kept_len;      /* of all connections' `in` and `out` */
     int64_t accept_at_ms; /* accepting again then; 0 while it goes on */
+    struct logbudget budget;
+    struct stream_counts counts;
 
     pthread_mutex_t lock; /* of `late` */
     struct late_reply *late, **late_end;
@@ -61,7 +69,10 @@ struct stream {
 static void drop(struct stream *s, struct conn *c)
 {
     s->kept_len -= c->in_len + c->out_len;
+    if (c->greeting)
+        metric_add(&s->counts.handshake_failed, 1);
     conn_close(&s->conns, c);
+    metric_set(&s->counts.open, s->conns.all.n);
 }
 
 /* Replaces the kept bytes *p of `*len` by `n` from `from`. False when there is no memory. */
@@ -83,10 +94,10 @@ static bool keep(struct stream *s, uint8_t **p, size_t *len, const uint8_t *from
 /* Sends `len` bytes; what the peer does not take is kept. False when the connection is gone. */
 static bool send_or_keep(struct stream *s, struct conn *c, const uint8_t *p, size_t len)
 {
-    ssize_t n = send(c->fd, p, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+    size_t sent = 0;
+    enum channel_result r = channel_write(&c->channel, p, len, &sent);
+    if (r != CHANNEL_OK && r != CHANNEL_WAIT)
         return false;
-    size_t sent = n < 0 ? 0 : (size_t)n;
     c->out_pos = 0;
     return sent == len || keep(s, &c->out, &c->out_len, p + sent, len - sent);
 }
@@ -121,21 +132,28 @@ static void send_later(const struct reader_return *ret, struct span reply)
 static void answer(struct stream *s, struct conn *c, struct span request)
 {
     static const struct peer PEER = { .stream = true };
+    struct tally *tally = &s->counts.tally;
     uint8_t *out = s->out + s->out_len;
     size_t len = query_answer(&s->ctx, out + 2, DNS_TCP_LEN, request, &PEER);
     if (len == 0 && s->ctx.deferred) {
         struct reader_return ret = { .send = send_later,
+                                     .transport = s->tls != NULL ? TALLY_TLS : TALLY_TCP,
                                      .owner = s,
                                      .connection = (uint64_t)c->slot << 32 | c->generation };
-        if (reader_submit(s->reader, &s->ctx.challenge, &ret))
+        if (reader_submit(s->reader, &s->ctx.challenge, &ret)) {
             c->n_deferred++;
-        else
-            len = query_end_challenge(&s->ctx.challenge, NULL, 0, out + 2, DNS_TCP_LEN);
+            return;
+        }
+        metric_add(&tally->queue_full, 1);
+        len = query_end_challenge(&s->ctx.challenge, NULL, 0, out + 2, DNS_TCP_LEN);
     }
-    if (len > 0) {
-        wire_store16(out, (unsigned)len);
-        s->out_len += 2 + len;
+    if (len == 0) {
+        metric_add(&tally->unanswered, 1);
+        return;
     }
+    tally_reply(tally, &s->ctx.question, out + 2);
+    wire_store16(out, (unsigned)len);
+    s->out_len += 2 + len;
 }
 
 /* Whether questions of `c` may be answered now: the peer takes its replies. */
@@ -181,16 +199,18 @@ static void settle(struct stream *s, struct conn *c, bool alive)
         drop(s, c);
         return;
     }
+    bool reads = may_answer(c) && !c->ended && !(c->greeting && c->channel.wants_out);
     uint32_t events = 0;
-    if (c->out != NULL)
+    /* what TLS holds already does not make the socket readable: writable, it is at once */
+    if (c->out != NULL || c->channel.wants_out || (reads && channel_has_pending(&c->channel)))
         events |= EPOLLOUT;
-    if (may_answer(c) && !c->ended)
+    if (reads)
         events |= EPOLLIN;
     if (events == c->events)
         return;
     c->events = events;
     struct epoll_event ev = { .events = events, .data.u64 = c->slot };
-    (void)epoll_ctl(s->epoll, EPOLL_CTL_MOD, c->fd, &ev);
+    (void)epoll_ctl(s->epoll, EPOLL_CTL_MOD, c->channel.fd, &ev);
 }
 
 /* The bytes kept of `c` back into s->in. */
@@ -205,23 +225,29 @@ static bool read_more(struct stream *s, struct conn *c)
 {
     /* a kept question is incomplete, so it is shorter than one message and leaves room */
     size_t len = load_kept(s, c);
-    ssize_t n = recv(c->fd, s->in + len, sizeof s->in - len, MSG_DONTWAIT);
-    if (n < 0)
-        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
-    if (n == 0) {
+    size_t n = 0;
+    switch (channel_read(&c->channel, s->in + len, sizeof s->in - len, &n)) {
+    case CHANNEL_OK:
+        return consume(s, c, len + n);
+    case CHANNEL_WAIT:
+        return true;
+    case CHANNEL_END:
         c->ended = true;
         return true;
+    case CHANNEL_GONE:
+        break;
     }
-    return consume(s, c, len + (size_t)n);
+    return false;
 }
 
 static bool write_more(struct stream *s, struct conn *c)
 {
-    ssize_t n =
-        send(c->fd, c->out + c->out_pos, c->out_len - c->out_pos, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0)
-        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
-    c->out_pos += (size_t)n;
+    size_t sent = 0;
+    enum channel_result r =
+        channel_write(&c->channel, c->out + c->out_pos, c->out_len - c->out_pos, &sent);
+    if (r != CHANNEL_OK)
+        return r == CHANNEL_WAIT;
+    c->out_pos += sent;
     if (c->out_pos < c->out_len)
         return true;
     if (!keep(s, &c->out, &c->out_len, NULL, 0))
@@ -230,16 +256,34 @@ static bool write_more(struct stream *s, struct conn *c)
     return consume(s, c, load_kept(s, c)); /* questions that waited for this */
 }
 
+/* Goes on with the handshake. False when the connection has to go. */
+static bool greet(struct stream *s, struct conn *c)
+{
+    enum channel_result r = channel_greet(&c->channel);
+    if (r != CHANNEL_OK)
+        return r == CHANNEL_WAIT;
+    metric_add(SSL_session_reused(c->channel.ssl) ? &s->counts.resumed : &s->counts.handshakes, 1);
+    conn_greeted(&s->conns, c);
+    conn_touch(&s->conns, c, clock_mono_ms());
+    return true;
+}
+
 static void conn_on_event(struct stream *s, struct conn *c, uint32_t events)
 {
     bool alive = (events & EPOLLERR) == 0;
     /* a peer that is gone altogether, and from whom nothing is read at present */
     if ((events & EPOLLHUP) != 0 && (c->events & EPOLLIN) == 0)
         alive = false;
-    if (alive && (events & EPOLLOUT) != 0)
-        alive = write_more(s, c);
-    if (alive && (events & (EPOLLIN | EPOLLHUP)) != 0 && may_answer(c) && !c->ended)
-        alive = read_more(s, c);
+    if (alive && c->greeting)
+        alive = greet(s, c);
+    if (alive && !c->greeting) {
+        if (c->out != NULL && (events & EPOLLOUT) != 0)
+            alive = write_more(s, c);
+        /* under TLS any event may mean that there is something to read */
+        bool readable = (events & (EPOLLIN | EPOLLHUP)) != 0 || c->channel.ssl != NULL;
+        if (alive && readable && may_answer(c) && !c->ended)
+            alive = read_more(s, c);
+    }
     settle(s, c, alive);
 }
 
@@ -290,12 +334,26 @@ static void watch_listeners(struct stream *s, bool on)
     }
 }
 
+/* Closes the connection to make room for another. */
+static void evict(struct stream *s, struct conn *c)
+{
+    metric_add(&s->counts.evicted, 1);
+    drop(s, c);
+}
+
 static void add_connection(struct stream *s, int fd, const struct sockaddr *peer, int64_t now_ms)
 {
+    struct channel channel;
+    if (channel_open(&channel, fd, s->tls) != ERR_OK)
+        return;
     struct conn *victim = conn_victim(&s->conns, peer);
+    if (victim == NULL && !channel.ready && s->conns.greeting.n >= GREETINGS_MAX)
+        victim = s->conns.greeting.oldest;
     if (victim != NULL)
-        drop(s, victim);
-    struct conn *c = conn_add(&s->conns, fd, peer, now_ms);
+        evict(s, victim);
+    struct conn *c = conn_add(&s->conns, &channel, peer, now_ms);
+    metric_add(&s->counts.accepted, 1);
+    metric_set(&s->counts.open, s->conns.all.n);
     int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     c->events = EPOLLIN;
@@ -308,11 +366,16 @@ static void add_connection(struct stream *s, int fd, const struct sockaddr *peer
  * accepting pauses, so that the thread does not spin. */
 static void make_room(struct stream *s, int64_t now_ms)
 {
+    unsigned left_out;
+    metric_add(&s->counts.no_descriptor, 1);
+    if (logbudget_spend(&s->budget, now_ms, &left_out))
+        log_warn("no file descriptor is left to accept a TCP connection: raise the limit "
+                 "(ulimit -n, LimitNOFILE=); %u such lines were left out before",
+                 left_out);
     if (s->conns.all.oldest != NULL) {
-        drop(s, s->conns.all.oldest);
+        evict(s, s->conns.all.oldest);
         return;
     }
-    log_warn("no file descriptor is left to accept TCP connections: raise the limit (ulimit -n)");
     s->accept_at_ms = now_ms + ACCEPT_PAUSE_MS;
     watch_listeners(s, false);
 }
@@ -335,21 +398,58 @@ static void accept_some(struct stream *s, int listener)
     }
 }
 
+/* How long a connection may be idle: less when most of them are in use [RFC 9210 s4.2.1]. */
+static int64_t present_idle_ms(const struct stream *s)
+{
+    unsigned used = s->conns.all.n * 100 / s->conns.max; /* per cent */
+    int64_t idle_ms = s->idle_ms;
+    if (used > 90)
+        idle_ms /= 10;
+    else if (used > 50)
+        idle_ms -= idle_ms * 9 / 10 * (used - 50) / 40;
+    return idle_ms < IDLE_MIN_MS ? IDLE_MIN_MS : idle_ms;
+}
+
+/* Closes what of `list` is older than `age_ms`; returns when the next one will be, at most
+ * `until_ms`. */
+static int64_t expire_list(struct stream *s, const struct conn_list *list, int64_t age_ms,
+                           int64_t now_ms, int64_t until_ms)
+{
+    while (list->oldest != NULL && list->oldest->active_ms + age_ms <= now_ms) {
+        metric_add(&s->counts.expired, 1);
+        drop(s, list->oldest);
+    }
+    if (list->oldest == NULL || list->oldest->active_ms + age_ms > until_ms)
+        return until_ms;
+    return list->oldest->active_ms + age_ms;
+}
+
 /* Closes what is over its time; returns how long epoll may wait, in milliseconds. */
 static int expire(struct stream *s)
 {
-    int64_t now_ms = clock_mono_ms(), wait_ms = -1;
-    while (s->conns.all.oldest != NULL && s->conns.all.oldest->active_ms + s->idle_ms <= now_ms)
-        drop(s, s->conns.all.oldest);
-    if (s->conns.all.oldest != NULL)
-        wait_ms = s->conns.all.oldest->active_ms + s->idle_ms - now_ms;
+    int64_t now_ms = clock_mono_ms(), until_ms = INT64_MAX;
+    until_ms = expire_list(s, &s->conns.greeting, GREETING_MS, now_ms, until_ms);
+    until_ms = expire_list(s, &s->conns.all, present_idle_ms(s), now_ms, until_ms);
     if (s->accept_at_ms != 0 && s->accept_at_ms <= now_ms) {
         s->accept_at_ms = 0;
         watch_listeners(s, true);
     }
-    if (s->accept_at_ms != 0 && (wait_ms < 0 || wait_ms > s->accept_at_ms - now_ms))
-        wait_ms = s->accept_at_ms - now_ms;
-    return (int)wait_ms;
+    if (s->accept_at_ms != 0 && s->accept_at_ms < until_ms)
+        until_ms = s->accept_at_ms;
+    unsigned left_out = logbudget_take_left_out(&s->budget, now_ms);
+    if (left_out > 0)
+        log_warn("%u more TCP connections found no file descriptor", left_out);
+    return until_ms == INT64_MAX ? -1 : (int)(until_ms - now_ms);
+}
+
+/* Takes a new certificate over. */
+static void take_tls(struct stream *s)
+{
+    SSL_CTX *tls = atomic_exchange(&s->next_tls, NULL);
+    if (tls == NULL)
+        return;
+    SSL_CTX_free(s->tls);
+    s->tls = tls;
 }
 
 static bool dispatch(struct stream *s, const struct epoll_event *ev)
@@ -358,6 +458,7 @@ static bool dispatch(struct stream *s, const struct epoll_event *ev)
     if (tag == TAG_MAILBOX) {
         bool go_on = mailbox_read(&s->mailbox, &s->ctx.view);
         take_late(s);
+        take_tls(s);
         return go_on;
     }
     if ((tag & TAG_LISTENER) != 0) {
@@ -366,7 +467,7 @@ static bool dispatch(struct stream *s, const struct epoll_event *ev)
     }
     /* closed earlier in this round: a new connection in the slot finds nothing to read, no more */
     struct conn *c = &s->conns.slots[tag];
-    if (c->fd >= 0)
+    if (c->channel.fd >= 0)
         conn_on_event(s, c, ev->events);
     return true;
 }
@@ -412,7 +513,7 @@ static enum err start(struct stream *s, struct err_info *info)
     return rc == 0 ? ERR_OK : err_set(info, ERR_IO, "cannot start a thread: %s", strerror(rc));
 }
 
-enum err stream_new(struct stream **out, const int *fds, size_t n,
+enum err stream_new(struct stream **out, const int *fds, size_t n, SSL_CTX *tls,
                     const struct stream_limits *limits, const struct view *view,
                     struct reader *reader, struct err_info *info)
 {
@@ -423,6 +524,8 @@ enum err stream_new(struct stream **out, const int *fds, size_t n,
     s->late_end = &s->late;
     s->epoll = s->mailbox.fd = -1;
     s->reader = reader;
+    if (tls != NULL && SSL_CTX_up_ref(tls) == 1)
+        s->tls = tls;
     s->ctx.view = view;
     s->idle_ms = limits->idle_ms;
     s->n_fds = n;
@@ -458,6 +561,8 @@ void stream_free(struct stream *s)
         free(l);
     }
     conn_table_clear(&s->conns);
+    SSL_CTX_free(atomic_load(&s->next_tls));
+    SSL_CTX_free(s->tls);
     mailbox_clear(&s->mailbox);
     if (s->epoll >= 0)
         close(s->epoll);
@@ -468,4 +573,17 @@ void stream_free(struct stream *s)
 struct mailbox *stream_mailbox(struct stream *s)
 {
     return &s->mailbox;
+}
+
+void stream_set_tls(struct stream *s, SSL_CTX *tls)
+{
+    if (SSL_CTX_up_ref(tls) != 1)
+        return;
+    SSL_CTX_free(atomic_exchange(&s->next_tls, tls));
+    mailbox_wake(&s->mailbox);
+}
+
+const struct stream_counts *stream_counts(const struct stream *s)
+{
+    return &s->counts;
 }

@@ -68,24 +68,29 @@ static int want_destination(int fd, const struct addr *a)
                : setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
 }
 
+enum err udp_adopt(int fd, const struct addr *a, struct err_info *info)
+{
+    /* replies are small enough for any path: forged "too big" messages are not believed */
+    int omit = a->ss.ss_family == AF_INET6 ? IPV6_PMTUDISC_OMIT : IP_PMTUDISC_OMIT;
+    int rc = a->ss.ss_family == AF_INET6
+                 ? setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &omit, sizeof omit)
+                 : setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &omit, sizeof omit);
+    if (rc == 0 && want_destination(fd, a) == 0)
+        return ERR_OK;
+    enum err e = err_set(info, ERR_IO, "cannot set up a UDP socket: %s", strerror(errno));
+    close(fd);
+    return e;
+}
+
 enum err udp_open(int *fd, const struct addr *a, struct err_info *info)
 {
     int s = -1;
     enum err e = listen_udp(&s, a, true, RECEIVE_BUFFER_LEN, info);
-    if (e != ERR_OK)
-        return e;
-    /* replies are small enough for any path: forged "too big" messages are not believed */
-    int omit = a->ss.ss_family == AF_INET6 ? IPV6_PMTUDISC_OMIT : IP_PMTUDISC_OMIT;
-    int rc = a->ss.ss_family == AF_INET6
-                 ? setsockopt(s, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &omit, sizeof omit)
-                 : setsockopt(s, IPPROTO_IP, IP_MTU_DISCOVER, &omit, sizeof omit);
-    if (rc != 0 || want_destination(s, a) != 0) {
-        e = err_set(info, ERR_IO, "cannot set up a UDP socket: %s", strerror(errno));
-        close(s);
-        return e;
-    }
-    *fd = s;
-    return ERR_OK;
+    if (e == ERR_OK)
+        e = udp_adopt(s, a, info);
+    if (e == ERR_OK)
+        *fd = s;
+    return e;
 }
 
 /* Turns the control data of a question into that of its reply: from the address that was asked, by

@@ -22,6 +22,9 @@ void udp_batch_free(struct udp_batch *b);
  */
 NODISCARD enum err udp_open(int *fd, const struct addr *a, struct err_info *info);
 
+/* Sets up a socket that somebody else bound to `a` as udp_open() does. Closes it on an error. */
+NODISCARD enum err udp_adopt(int fd, const struct addr *a, struct err_info *info);
+
 /* Answers what waits at `fd`, up to one batch; questions for challenges go to `reader`. Returns how
  * many datagrams there were. Never blocks. */
 unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct reader *reader);

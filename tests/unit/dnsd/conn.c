@@ -22,7 +22,8 @@ static struct conn *add(struct conn_table *t, unsigned client, int64_t now_ms)
     struct conn *victim = conn_victim(t, (const struct sockaddr *)&peer);
     if (victim != NULL)
         conn_close(t, victim);
-    return conn_add(t, eventfd(0, EFD_CLOEXEC), (const struct sockaddr *)&peer, now_ms);
+    struct channel channel = { .fd = eventfd(0, EFD_CLOEXEC), .ready = true };
+    return conn_add(t, &channel, (const struct sockaddr *)&peer, now_ms);
 }
 
 static int setup(void **state)
@@ -51,7 +52,8 @@ static void a_client_makes_room_for_itself(void **state)
     uint32_t generation = mine[1]->generation;
     struct conn *next = add(t, 1, 11);
     assert_null(conn_find(t, mine[1]->slot, generation));
-    assert_true(mine[0]->fd >= 0 && mine[2]->fd >= 0 && other->fd >= 0 && next->fd >= 0);
+    assert_true(mine[0]->channel.fd >= 0 && mine[2]->channel.fd >= 0 && other->channel.fd >= 0 &&
+                next->channel.fd >= 0);
     assert_int_equal(t->all.n, 4);
 }
 
@@ -92,12 +94,34 @@ static void an_ipv6_network_is_one_client(void **state)
     for (uint8_t i = 0; i < 3; i++) {
         peer.sin6_addr.s6_addr[15] = i;
         assert_null(conn_victim(t, (const struct sockaddr *)&peer));
-        (void)conn_add(t, eventfd(0, EFD_CLOEXEC), (const struct sockaddr *)&peer, i);
+        struct channel channel = { .fd = eventfd(0, EFD_CLOEXEC), .ready = true };
+        (void)conn_add(t, &channel, (const struct sockaddr *)&peer, i);
     }
     peer.sin6_addr.s6_addr[8] = 1;
     assert_ptr_equal(conn_victim(t, (const struct sockaddr *)&peer), t->all.oldest);
     peer.sin6_addr.s6_addr[7] = 1; /* another network */
     assert_null(conn_victim(t, (const struct sockaddr *)&peer));
+}
+
+static void a_handshake_leaves_its_list_once(void **state)
+{
+    struct conn_table *t = *state;
+    struct sockaddr_in peer = client4(1);
+    struct conn *c[3];
+    for (int i = 0; i < 3; i++) {
+        struct channel channel = { .fd = eventfd(0, EFD_CLOEXEC) };
+        c[i] = conn_add(t, &channel, (const struct sockaddr *)&peer, i);
+    }
+    assert_int_equal(t->greeting.n, 3);
+    assert_ptr_equal(t->greeting.oldest, c[0]);
+    conn_greeted(t, c[0]);
+    conn_greeted(t, c[0]);
+    assert_int_equal(t->greeting.n, 2);
+    conn_close(t, c[0]);
+    conn_close(t, c[2]); /* before it was done */
+    assert_int_equal(t->greeting.n, 1);
+    assert_ptr_equal(t->greeting.oldest, c[1]);
+    assert_ptr_equal(t->greeting.newest, c[1]);
 }
 
 int main(void)
@@ -107,6 +131,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_oldest_of_all_makes_room, setup, teardown),
         cmocka_unit_test_setup_teardown(a_slot_is_never_mistaken_for_its_next_use, setup, teardown),
         cmocka_unit_test_setup_teardown(an_ipv6_network_is_one_client, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_handshake_leaves_its_list_once, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

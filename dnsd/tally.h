@@ -1,0 +1,59 @@
+/* tally.h - what one thread has answered, counted for the operator: replies by type and outcome,
+ * what got none, and how long batches took. Each thread writes its own; any thread reads. */
+#ifndef LANYARD_DNSD_TALLY_H
+#define LANYARD_DNSD_TALLY_H
+
+#include "common/base/metric.h"
+#include "dnsd/core/question.h"
+
+enum tally_transport { TALLY_UDP, TALLY_TCP, TALLY_TLS, TALLY_TRANSPORTS };
+
+enum tally_type {
+    TALLY_TYPE_OTHER,
+    TALLY_TYPE_NONE, /* no question that could be read */
+    TALLY_TYPE_A,
+    TALLY_TYPE_AAAA,
+    TALLY_TYPE_TXT,
+    TALLY_TYPE_NS,
+    TALLY_TYPE_SOA,
+    TALLY_TYPE_CAA,
+    TALLY_TYPE_DS,
+    TALLY_TYPE_DNSKEY,
+    TALLY_TYPE_HTTPS,
+    TALLY_TYPE_ANY,
+    TALLY_TYPES
+};
+
+enum tally_outcome {
+    TALLY_OTHER,
+    TALLY_ANSWER,
+    TALLY_NODATA,
+    TALLY_REFERRAL,
+    TALLY_TRUNCATED,
+    TALLY_NXDOMAIN,
+    TALLY_FORMERR,
+    TALLY_SERVFAIL,
+    TALLY_NOTIMP,
+    TALLY_REFUSED,
+    TALLY_OUTCOMES
+};
+
+struct tally {
+    struct metric replies[TALLY_TYPES][TALLY_OUTCOMES];
+    struct metric unanswered;      /* requests that deserve no reply */
+    struct metric queue_full;      /* challenge questions that the reader had no room for */
+    struct metric unsent;          /* replies that the system refused to send */
+    struct metric_histogram batch; /* from reading a batch to having replied, of every so many */
+};
+
+extern const char *const TALLY_TRANSPORT_NAMES[TALLY_TRANSPORTS];
+extern const char *const TALLY_TYPE_NAMES[TALLY_TYPES];
+extern const char *const TALLY_OUTCOME_NAMES[TALLY_OUTCOMES];
+
+/* Counts a `reply` to the question `q` as the answer path left it; both of the caller's thread. */
+void tally_reply(struct tally *t, const struct question *q, const uint8_t *reply);
+
+/* Counts the reply to a deferred TXT question. */
+void tally_challenge_reply(struct tally *t, const uint8_t *reply);
+
+#endif

@@ -1,0 +1,306 @@
+"""DNS over TLS: what a client gets, what a hostile one can do, and a certificate that changes."""
+
+import os
+import random
+import re
+import socket
+import ssl
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from dot import HOST, DotServer, make_cert, write_private
+from nameserver import ID, framed, read_message, summary, wire
+from wait import until
+
+NAME = f"10-0-0-1.{ID}.direct.example"
+ANSWER = "NOERROR AA | 86400 A 10.0.0.1 | "
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with DotServer(tmp_path_factory.mktemp("dot")) as s:
+        yield s
+
+
+def answers(s):
+    s.sendall(framed(wire(NAME)))
+    return summary(read_message(s)) == ANSWER
+
+
+@pytest.mark.parametrize("version, name", [(ssl.TLSVersion.TLSv1_2, "TLSv1.2"),
+                                           (ssl.TLSVersion.TLSv1_3, "TLSv1.3")])
+def test_questions_are_answered(server, version, name):
+    with server.connect_tls(server.context(version=version)) as s:
+        assert s.version() == name and s.selected_alpn_protocol() == "dot"
+        for _ in range(3):
+            assert answers(s)
+
+
+def test_kdig_is_answered(server):
+    run = subprocess.run(["kdig", "+tls", "+short", "-p", str(server.tls_port), "@127.0.0.1", NAME],
+                         capture_output=True, text=True, check=False, timeout=20)
+    assert run.stdout.strip() == "10.0.0.1", run.stdout + run.stderr
+    run = subprocess.run(["kdig", f"+tls-ca={server.folder}/server.pem", f"+tls-hostname={HOST}",
+                          "+short", "-p", str(server.tls_port), "@127.0.0.1", NAME],
+                         capture_output=True, text=True, check=False, timeout=20)
+    assert run.stdout.strip() == "10.0.0.1", run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("alpn, wanted, why", [
+    ((), None, "a client need not offer any"),
+    (("dot",), "dot", "the one there is"),
+    (("h2", "dot"), "dot", "among others"),
+    (("http/1.1",), ssl.SSLError, "another protocol is a mistake, or an attack across protocols"),
+])
+def test_alpn(server, alpn, wanted, why):
+    if wanted is ssl.SSLError:
+        with pytest.raises(ssl.SSLError):
+            server.connect_tls(server.context(alpn=alpn))
+        return
+    with server.connect_tls(server.context(alpn=alpn)) as s:
+        assert s.selected_alpn_protocol() == wanted, why
+        assert answers(s)
+
+
+@pytest.mark.parametrize("option, works", [("-tls1", False), ("-tls1_1", False), ("-tls1_2", True),
+                                           ("-tls1_3", True)])
+def test_versions(server, option, works):
+    run = subprocess.run(["openssl", "s_client", option, "-cipher", "ALL:@SECLEVEL=0", "-connect",
+                          f"127.0.0.1:{server.tls_port}"], stdin=subprocess.DEVNULL,
+                         capture_output=True, text=True, check=False, timeout=20)
+    assert (re.search(r"Cipher is [A-Z]+", run.stdout) is not None
+            and "Cipher is (NONE)" not in run.stdout) == works, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_resumes(server, version):
+    """A resumed handshake costs no signature."""
+    context = server.context(version=version)
+    with server.connect_tls(context) as s:
+        assert answers(s) and not s.session_reused
+        session = s.session
+    with server.connect_tls(context, session=session) as s:
+        assert answers(s) and s.session_reused
+
+
+def test_many_questions_at_once(server):
+    """Pipelined in one record, in many, and cut anywhere: answered in order."""
+    names = [f"10-0-{n // 256}-{n % 256}.{ID}.direct.example" for n in range(2000)]
+    data = b"".join(framed(wire(n)) for n in names)
+    rng = random.Random(1)
+    for step in (len(data), 16384, 100, 0):
+        with server.connect_tls(timeout_s=20) as s:
+            at = 0
+            while at < len(data):
+                n = step or rng.randint(1, 700)
+                s.sendall(data[at:at + n])
+                at += n
+            for n in range(2000):
+                want = f"NOERROR AA | 86400 A 10.0.{n // 256}.{n % 256} | "
+                assert summary(read_message(s)) == want
+
+
+def test_large_answers_to_a_client_that_does_not_read(server):
+    """Reading from it stops; others are served; everything comes once it reads."""
+    query = framed(wire("big.direct.example", "TXT"))
+    with server.connect_tls(timeout_s=20) as s:
+        s.setblocking(False)
+        sent, quiet_since = 0, time.monotonic()
+        whole = query * 100
+        while time.monotonic() - quiet_since < 0.5:
+            try:
+                s.sendall(whole)  # whole records, or nothing of one
+                sent += 100
+                quiet_since = time.monotonic()
+            except ssl.SSLWantWriteError:
+                break
+            assert sent < 1000000, "the server reads without end"
+        assert summary(server.ask(NAME, tcp=True)) == ANSWER
+        with server.connect_tls() as other:
+            assert answers(other)
+        s.settimeout(20)
+        for _ in range(min(sent, 3000)):
+            assert len(read_message(s).answer) == 1
+
+
+def test_half_closed(server):
+    """The client's close_notify ends its questions, not our answers."""
+    with server.connect_tls() as s:
+        s.sendall(framed(wire(NAME)) * 5)
+        for _ in range(5):
+            assert summary(read_message(s)) == ANSWER
+        s.unwrap()
+
+
+class Recorder:
+    """A client's side of a handshake and one question, flight by flight."""
+
+    def __init__(self, server):
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = server.context().wrap_bio(self.incoming, self.outgoing, server_hostname=HOST)
+        self.asked = False
+
+    def next(self):
+        """Bytes to send now; None when the answer is here."""
+        try:
+            if not self.asked:
+                self.tls.do_handshake()
+                self.tls.write(framed(wire(NAME)))
+                self.asked = True
+            elif self.tls.read(65535):
+                return None
+        except ssl.SSLWantReadError:
+            pass
+        return self.outgoing.read()
+
+
+def flights(server):
+    """What a whole exchange sends, flight by flight."""
+    sent = []
+    recorder = Recorder(server)
+    with server.connect_plain() as s:
+        while (data := recorder.next()) is not None:
+            if data:
+                s.sendall(data)
+                sent.append(len(data))
+            recorder.incoming.write(s.recv(65535))
+    return sent
+
+
+def abort_after(server, n_bytes, reset):
+    """Plays the client for `n_bytes` bytes, then vanishes."""
+    recorder = Recorder(server)
+    with server.connect_plain() as s:
+        while n_bytes > 0 and (data := recorder.next()) is not None:
+            s.sendall(data[:n_bytes])
+            n_bytes -= len(data)
+            if n_bytes > 0:
+                recorder.incoming.write(s.recv(65535))
+        if reset:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def n_fds(server):
+    return len(os.listdir(f"/proc/{server.pid}/fd"))
+
+
+@pytest.fixture
+def before(server):
+    """How many descriptors there are when nobody is connected."""
+    until(lambda: not re.search(rf":{server.tls_port:04X} \S+ 01 ",
+                                Path("/proc/net/tcp").read_text(encoding="ascii")),
+          15, "earlier connections to be closed")
+    return n_fds(server)
+
+
+def test_case_9_clients_that_vanish_at_every_step(server, before):
+    """After each byte of the handshake and of the question, closed and reset: nothing stays behind."""
+    total = sum(flights(server))
+    assert total > 300
+    steps = 0
+    for n in list(range(0, total + 1, 5)) + [total]:
+        for reset in (False, True):
+            abort_after(server, n, reset)
+            steps += 1
+    with server.connect_tls() as s:
+        assert answers(s)
+    until(lambda: n_fds(server) <= before, 15, "the connections to be closed")
+    print(f"case 9: {steps} aborted exchanges, no descriptor left behind")
+
+
+def junk():
+    """What is no TLS, or not for long."""
+    rng = random.Random(9)
+    hello = bytes.fromhex("160301") + struct.pack("!H", 200) + b"\x01\x00\x00\xc4\x03\x03" + b"r" * 190
+    yield "a question in plain", framed(wire(NAME))
+    yield "HTTP", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    yield "zeros", bytes(1000)
+    yield "an alert", bytes.fromhex("15030300020228")
+    yield "application data first", bytes.fromhex("1703030020") + bytes(32)
+    yield "a record that is too long", bytes.fromhex("160301ffff") + bytes(70000)
+    yield "SSLv2", bytes.fromhex("802e0100020015000000100100800200800600400400800700c0") + bytes(24)
+    yield "a broken hello", hello
+    for n in range(40):
+        broken = bytearray(hello)
+        for _ in range(4):
+            broken[rng.randrange(len(broken))] = rng.randrange(256)
+        yield f"a mutated hello, {n}", bytes(broken)
+
+
+def test_case_9_junk_instead_of_tls(server, before):
+    for why, data in junk():
+        with server.connect_plain() as s:
+            try:
+                s.sendall(data)
+                s.shutdown(socket.SHUT_WR)
+                while s.recv(65535):
+                    pass
+            except OSError:  # reset, or closed before we were done
+                pass
+        with server.connect_tls() as s:
+            assert answers(s), why
+    until(lambda: n_fds(server) <= before, 15, "the connections to be closed")
+
+
+def test_case_9_slow_handshakes_end_in_ten_seconds(server, before):
+    """300 that say nothing or little: at most 256 are kept, a fresh client is served, all are gone."""
+    held = []
+    try:
+        began = time.monotonic()
+        for n in range(300):
+            s = server.connect_plain()
+            s.sendall(b"\x16\x03\x01\x02\x00"[:n % 6])
+            held.append(s)
+        with server.connect_tls() as s:
+            assert answers(s)
+        assert n_fds(server) <= before + 256
+        for s in held[-3:]:  # dripping buys no time
+            s.sendall(b"\x01")
+        until(lambda: n_fds(server) <= before, 20, "the handshakes to be given up")
+        print(f"case 9: the last of 300 slow handshakes was given up after {time.monotonic() - began:.1f} s")
+    finally:
+        for s in held:
+            s.close()
+
+
+def served_cert(server):
+    return ssl.get_server_certificate(("127.0.0.1", server.tls_port))
+
+
+def test_a_new_certificate(tmp_path):
+    """Used by itself when the files change, and at once on SIGHUP; connections go on; a bad one is not."""
+    with DotServer(tmp_path) as server:
+        with server.connect_tls() as old:
+            assert answers(old)
+            pem = make_cert(tmp_path)
+            until(lambda: served_cert(server) == pem, 15, "the new certificate")
+            assert answers(old)
+        (tmp_path / "server.pem").write_text("no certificate", encoding="ascii")
+        until(lambda: "the old one stays" in server.log(), 15, "the log to say so")
+        assert served_cert(server) == pem
+        before = server.log().count("configuration reloaded")
+        pem = make_cert(tmp_path)
+        server.signal(1)
+        until(lambda: server.log().count("configuration reloaded") > before, 10, "the reload")
+        until(lambda: served_cert(server) == pem, 10, "the new certificate")
+
+
+@pytest.mark.parametrize("spoil, want", [
+    (lambda d: (d / "server.key").chmod(0o640), "server.key"),
+    (lambda d: (d / "server.key").unlink(), "server.key"),
+    (lambda d: (d / "server.pem").unlink(), "server.pem"),
+    (lambda d: (d / "server.pem").write_text("x", encoding="ascii"), "server.pem"),
+    (lambda d: write_private(d / "server.key", (d / "server.pem").read_bytes()), "server.key"),
+    (lambda d: write_private(d / "server.pem", make_cert(d / "other").encode("ascii")), "key"),
+], ids=["key open to others", "no key", "no certificate", "junk", "not a key", "of another key"])
+def test_what_is_refused(tmp_path, spoil, want):
+    (tmp_path / "other").mkdir()
+    server = DotServer(tmp_path)
+    spoil(tmp_path)
+    run = subprocess.run([*server.argv, "--check-config"], capture_output=True, text=True, check=False,
+                         timeout=20)
+    assert run.returncode == 2 and re.search(r"dnsd.conf:\d+: tls_cert: .*" + want, run.stderr), run.stderr
