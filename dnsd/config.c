@@ -212,7 +212,7 @@ static enum err read_challenges(struct zone *z, const struct conf *c, cfg_t *sec
 
 static enum err read_policy(struct zone *z, const struct conf *c, cfg_t *sec, struct err_info *info)
 {
-    static const char *const LATER[] = { "tag_keys", "suspended", "dnssec", "dnssec_keys", NULL };
+    static const char *const LATER[] = { "dnssec", "dnssec_keys", NULL };
     static const char *const NAMES[] = {
         [SYNTH_PUBLIC_TAGGED] = "tagged", [SYNTH_PUBLIC_ALL] = "all", [SYNTH_PUBLIC_NONE] = "none"
     };
@@ -359,6 +359,43 @@ static enum err read_zones(struct config *out, struct conf *c, struct err_info *
     return e;
 }
 
+/* Reads the file that `key` of the zone's section names, if it does. */
+static enum err read_guard(struct config *out, const struct conf *c, cfg_t *sec, const char *key,
+                           enum guardfile_kind kind, uint32_t zone, struct err_info *info)
+{
+    const char *value = cfg_getstr(sec, key);
+    if (value == NULL || value[0] == 0)
+        return ERR_OK;
+    char *path = conf_path(c, value);
+    if (path == NULL)
+        return no_memory(info);
+    struct err_info why;
+    enum err e = guardfiles_add(out->guardfiles, out->view, zone, kind, path, &why);
+    if (e == ERR_CONFIG) /* has file and line */
+        e = err_set(info, e, "%s", why.text);
+    else if (e != ERR_OK)
+        e = conf_fail(c, sec, key, info, "%s", why.text);
+    free(path);
+    return e;
+}
+
+static enum err read_guards(struct config *out, struct conf *c, struct err_info *info)
+{
+    cfg_t *root = conf_root(c);
+    enum err e = guardfiles_new(&out->guardfiles, out->user) == ERR_OK ? ERR_OK : no_memory(info);
+    for (unsigned i = 0; e == ERR_OK && i < out->view->n_zones; i++) {
+        cfg_t *sec = cfg_getnsec(root, "zone", i);
+        struct name apex;
+        if (name_parse(&apex, cfg_title(sec)) != ERR_OK)
+            return conf_fail(c, sec, NULL, info, "not a domain name");
+        uint32_t zone = view_find(out->view, &apex, NAME_LABELS_MAX)->number;
+        e = read_guard(out, c, sec, "tag_keys", GUARDFILE_TAG_KEYS, zone, info);
+        if (e == ERR_OK)
+            e = read_guard(out, c, sec, "suspended", GUARDFILE_SUSPENDED, zone, info);
+    }
+    return e;
+}
+
 enum err config_load(struct config **out, const char *path, struct err_info *info)
 {
     struct conf *c = NULL;
@@ -370,6 +407,8 @@ enum err config_load(struct config **out, const char *path, struct err_info *inf
         e = read_root(config, c, info);
     if (e == ERR_OK)
         e = read_zones(config, c, info);
+    if (e == ERR_OK)
+        e = read_guards(config, c, info);
     if (e != ERR_OK)
         goto out;
     *out = config;
@@ -391,6 +430,7 @@ void config_free(struct config *c)
     if (c == NULL)
         return;
     view_free(c->view);
+    guardfiles_free(c->guardfiles);
     listens_clear(&c->listen);
     listens_clear(&c->listen_tls);
     listens_clear(&c->metrics);

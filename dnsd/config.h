@@ -12,6 +12,7 @@
 #include "common/net/addr.h"
 #include "dnsd/core/view.h"
 #include "dnsd/servercert.h"
+#include "dnsd/guardfiles.h"
 
 struct config_listen {
     struct addr addr;
@@ -34,15 +35,17 @@ struct config {
     SSL_CTX *tls;                     /* of `cert` as it is now */
     char *user;                       /* to become after binding; NULL keeps the present one */
     enum log_level log_level;
-    unsigned n_workers;      /* 1..64 */
-    unsigned tcp_max;        /* connections */
-    unsigned tcp_client_max; /* connections of one address */
-    unsigned tcp_idle_s;     /* a connection without a whole query for this long is closed */
-    struct view *view;       /* NULL once taken */
+    unsigned n_workers;            /* 1..64 */
+    unsigned tcp_max;              /* connections */
+    unsigned tcp_client_max;       /* connections of one address */
+    unsigned tcp_idle_s;           /* a connection without a whole query for this long is closed */
+    struct view *view;             /* NULL once taken */
+    struct guardfiles *guardfiles; /* of the view; NULL once taken */
 };
 
-/* Reads the file at `path` and every zone file. The caller owns *out and calls config_free().
- * Errors: ERR_CONFIG with a line "FILE:LINE: what is wrong and what to do", ERR_NOMEM. */
+/* Reads the file at `path` and every file that it names. The caller owns *out and calls
+ * config_free(). Errors: ERR_CONFIG with a line "FILE:LINE: what is wrong and what to do",
+ * ERR_NOMEM. */
 NODISCARD enum err config_load(struct config **out, const char *path, struct err_info *info);
 
 void config_free(struct config *c);

@@ -128,7 +128,7 @@ static void release(struct reader *r, struct view_change *change,
             source_free(s);
         }
     }
-    view_free(change->old);
+    view_retire(change->old, change->view);
     released(change);
 }
 

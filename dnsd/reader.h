@@ -41,7 +41,7 @@ void reader_free(struct reader *r);
 NODISCARD bool reader_submit(struct reader *r, const struct query_challenge *challenge,
                              const struct reader_return *ret);
 
-/* Once every question that was queued so far has been answered, frees change->old, forgets stores
+/* Once every question that was queued so far has been answered, retires change->old, forgets stores
  * that change->view does not name, and calls released(change) on the reader's thread. One at a
  * time. Any thread. */
 void reader_release(struct reader *r, struct view_change *change,

@@ -19,6 +19,8 @@ struct server {
     struct sockets sockets;
     struct servercert *cert; /* NULL without listen_tls */
     struct view *view;       /* the present one */
+    struct guardfiles *guardfiles;
+    struct loop_timer *on_poll;
     struct loop *loop;
     struct loop_signal *on_hup, *on_term, *on_int;
     struct loop_timer *cert_timer;
@@ -53,6 +55,8 @@ enum err server_new(struct server **out, struct config *config, const char *path
     config->view = NULL;
     s->cert = config->cert;
     config->cert = NULL;
+    s->guardfiles = config->guardfiles;
+    config->guardfiles = NULL;
     *out = s;
     return ERR_OK;
 }
@@ -64,6 +68,7 @@ void server_free(struct server *s)
     sockets_close(&s->sockets);
     servercert_free(s->cert);
     view_free(s->view);
+    guardfiles_free(s->guardfiles);
     free(s->workers);
     free(s);
 }
@@ -74,6 +79,10 @@ static void log_zones(const struct view *v)
         const struct zone *z = v->zones[i];
         log_info("zone %s: %zu static names, challenges from %s", z->text, z->n_nodes,
                  z->challenges != NULL ? z->challenges : "nowhere");
+        const struct suspended *list = v->guards[i].suspended;
+        if (list != NULL)
+            log_info("zone %s: %zu ids and %zu ranges of addresses are suspended", z->text,
+                     list->n_ids, list->n_ranges4 + list->n_ranges6);
     }
 }
 
@@ -137,6 +146,21 @@ static void on_cert_timer(void *arg)
     log_info("the certificate of DNS over TLS changed: the new one is used");
 }
 
+/* Hands `view` to every thread in the place of the present one. No change is under way. */
+static void publish(struct server *s, struct view *view)
+{
+    atomic_store(&s->changing, true);
+    s->change =
+        (struct view_change){ .view = view, .old = s->view, .done = on_acknowledged, .arg = s };
+    atomic_init(&s->change.n_waiting, (unsigned)s->n_workers + (s->tls != NULL ? 2 : 1));
+    s->view = view;
+    for (size_t i = 0; i < s->n_workers; i++)
+        mailbox_post(worker_mailbox(s->workers[i]), &s->change);
+    mailbox_post(stream_mailbox(s->tcp), &s->change);
+    if (s->tls != NULL)
+        mailbox_post(stream_mailbox(s->tls), &s->change);
+}
+
 static void apply(struct server *s, struct config *c)
 {
     if (config_needs_restart(s->config, c))
@@ -144,17 +168,11 @@ static void apply(struct server *s, struct config *c)
     log_init("dnsd", c->log_level);
     apply_cert(s, c);
     log_zones(c->view);
-    atomic_store(&s->changing, true);
-    s->change =
-        (struct view_change){ .view = c->view, .old = s->view, .done = on_acknowledged, .arg = s };
-    atomic_init(&s->change.n_waiting, (unsigned)s->n_workers + (s->tls != NULL ? 2 : 1));
-    s->view = c->view;
+    guardfiles_free(s->guardfiles);
+    s->guardfiles = c->guardfiles;
+    c->guardfiles = NULL;
+    publish(s, c->view);
     c->view = NULL;
-    for (size_t i = 0; i < s->n_workers; i++)
-        mailbox_post(worker_mailbox(s->workers[i]), &s->change);
-    mailbox_post(stream_mailbox(s->tcp), &s->change);
-    if (s->tls != NULL)
-        mailbox_post(stream_mailbox(s->tls), &s->change);
     log_info("configuration reloaded");
 }
 
@@ -180,6 +198,18 @@ static void on_hup(void *arg)
     reload(s);
 }
 
+/* The files of tag keys and suspended ids, once a second. */
+static void on_poll(void *arg)
+{
+    struct server *s = arg;
+    struct view *view = NULL;
+    if (!atomic_load(&s->changing))
+        guardfiles_poll(s->guardfiles, s->view, &view);
+    if (view != NULL)
+        publish(s, view);
+    loop_timer_set(s->on_poll, GUARDFILES_POLL_MS);
+}
+
 static void on_stop(void *arg)
 {
     struct server *s = arg;
@@ -199,6 +229,10 @@ static enum err start_loop(struct server *s, struct err_info *info)
         e = loop_timer_new(&s->cert_timer, s->loop, on_cert_timer, s);
     if (e == ERR_OK && s->cert != NULL)
         loop_timer_set(s->cert_timer, CERT_CHECK_MS);
+    if (e == ERR_OK)
+        e = loop_timer_new(&s->on_poll, s->loop, on_poll, s);
+    if (e == ERR_OK)
+        loop_timer_set(s->on_poll, GUARDFILES_POLL_MS);
     return e == ERR_OK ? e : err_set(info, e, "cannot start the event loop");
 }
 
@@ -232,7 +266,7 @@ static void stop_threads(struct server *s)
     stream_stop(s->tls);
     reader_free(s->reader);
     if (atomic_load(&s->changing)) /* stopped before the last thread took the new view over */
-        view_free(s->change.old);
+        view_retire(s->change.old, s->view);
     stream_free(s->tcp);
     stream_free(s->tls);
 }
@@ -255,6 +289,7 @@ enum err server_run(struct server *s, struct err_info *info)
     }
     stop_threads(s);
     loop_timer_free(s->cert_timer);
+    loop_timer_free(s->on_poll);
     loop_signal_free(s->on_hup);
     loop_signal_free(s->on_term);
     loop_signal_free(s->on_int);

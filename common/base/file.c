@@ -16,7 +16,7 @@ static enum err fail(struct err_info *info, const char *what, const char *path)
     return err_set(info, err_from_errno(errnum), "cannot %s %s: %s", what, path, strerror(errnum));
 }
 
-static enum err check_secret(int fd, const char *path, struct err_info *info)
+static enum err check_secret(int fd, const char *path, uid_t owner, struct err_info *info)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
@@ -25,18 +25,20 @@ static enum err check_secret(int fd, const char *path, struct err_info *info)
         return err_set(info, ERR_DENIED,
                        "%s holds a secret but is open to others (mode %04o): chmod 600 %s", path,
                        (unsigned)(st.st_mode & 07777), path);
-    if (st.st_uid != geteuid() && st.st_uid != 0)
+    if (st.st_uid != geteuid() && st.st_uid != 0 && st.st_uid != owner)
         return err_set(info, ERR_DENIED, "%s holds a secret but belongs to another user (uid %u)",
                        path, (unsigned)st.st_uid);
     return ERR_OK;
 }
 
-static enum err read_into(const char *path, struct buf *out, bool secret, struct err_info *info)
+/* `owner` of a secret, besides root and this user; NULL when the file is none. */
+static enum err read_into(const char *path, struct buf *out, const uid_t *owner,
+                          struct err_info *info)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return fail(info, "open", path);
-    enum err e = secret ? check_secret(fd, path, info) : ERR_OK;
+    enum err e = owner != NULL ? check_secret(fd, path, *owner, info) : ERR_OK;
     uint8_t piece[4096];
     while (e == ERR_OK) {
         ssize_t n = read(fd, piece, sizeof piece);
@@ -58,12 +60,17 @@ static enum err read_into(const char *path, struct buf *out, bool secret, struct
 
 enum err file_read(const char *path, struct buf *out, struct err_info *info)
 {
-    return read_into(path, out, false, info);
+    return read_into(path, out, NULL, info);
 }
 
 enum err file_read_secret(const char *path, struct buf *out, struct err_info *info)
 {
-    return read_into(path, out, true, info);
+    return file_read_secret_of(path, geteuid(), out, info);
+}
+
+enum err file_read_secret_of(const char *path, uid_t owner, struct buf *out, struct err_info *info)
+{
+    return read_into(path, out, &owner, info);
 }
 
 enum err file_sync_dir(const char *path, struct err_info *info)

@@ -20,6 +20,11 @@ NODISCARD enum err file_read(const char *path, struct buf *out, struct err_info 
  * read or write it, or when it belongs to neither this user nor root. */
 NODISCARD enum err file_read_secret(const char *path, struct buf *out, struct err_info *info);
 
+/* As file_read_secret(), but the file may belong to user `owner` as well: whom a process that was
+ * started by root is going to become. */
+NODISCARD enum err file_read_secret_of(const char *path, uid_t owner, struct buf *out,
+                                       struct err_info *info);
+
 /* Replaces `path` by `content`: temporary file in the same folder made with `mode` from the start,
  * write, fsync, rename, fsync of the folder. On an error the old file stays as it was.
  * Errors: ERR_NOTFOUND (no folder), ERR_DENIED, ERR_IO. */

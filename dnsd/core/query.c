@@ -201,7 +201,7 @@ static bool answer_name(struct query_ctx *ctx, struct reply *r, const struct zon
                         struct place *at, unsigned type)
 {
     struct synth s;
-    synth_match(&s, &z->policy, at->name, z->apex.n_labels);
+    synth_match(&s, &z->policy, view_guard(ctx->view, z), at->name, z->apex.n_labels);
     switch (s.kind) {
     case SYNTH_ADDRESS:
         answer_address(r, z, at, &s, type);

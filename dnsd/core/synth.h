@@ -8,15 +8,16 @@
 
 #include "common/dns/iplabel.h"
 #include "common/dns/name.h"
+#include "dnsd/core/guard.h"
 
 #define SYNTH_ID_LEN 32 /* characters of a device id: base32 of 20 bytes */
 #define SYNTH_TTL_PRIVATE_S 86400
 #define SYNTH_TTL_PUBLIC_S 3600
 
 enum synth_public {
-    SYNTH_PUBLIC_TAGGED, /* only with a valid tag; this version reads no tag keys: never */
-    SYNTH_PUBLIC_ALL,
-    SYNTH_PUBLIC_NONE
+    SYNTH_PUBLIC_TAGGED, /* p<tag>-<ip> with a valid tag */
+    SYNTH_PUBLIC_ALL,    /* <ip> as well */
+    SYNTH_PUBLIC_NONE    /* neither */
 };
 
 /* What a zone answers. */
@@ -27,10 +28,10 @@ struct synth_policy {
 
 enum synth_kind {
     SYNTH_OTHER,     /* not below a device id: for the zone's static names to decide */
-    SYNTH_MISSING,   /* below a device id, but there is no such name */
+    SYNTH_MISSING,   /* a suspended id, or below an id, where there is no such name */
     SYNTH_DEVICE,    /* <id>: an empty non-terminal */
     SYNTH_CHALLENGE, /* _acme-challenge.<id> */
-    SYNTH_ADDRESS    /* <ip>.<id>, and the policy answers it */
+    SYNTH_ADDRESS    /* <ip>.<id> or p<tag>-<ip>.<id>, and policy and guard answer it */
 };
 
 struct synth {
@@ -43,7 +44,7 @@ struct synth {
 bool synth_is_id(struct span label);
 
 /* Tells what `name` is in a zone whose apex has `n_apex` labels; `name` is within it. */
-void synth_match(struct synth *out, const struct synth_policy *policy, const struct name *name,
-                 unsigned n_apex);
+void synth_match(struct synth *out, const struct synth_policy *policy, const struct guard *guard,
+                 const struct name *name, unsigned n_apex);
 
 #endif

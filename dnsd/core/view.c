@@ -1,6 +1,7 @@
 #include "dnsd/core/view.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static int by_labels(const void *a, const void *b)
 {
@@ -20,15 +21,20 @@ enum err view_new(struct view **out, struct zone **zones, size_t n_zones)
     while (n_index < 2 * n_zones)
         n_index *= 2;
     uint32_t *index = calloc(n_index, sizeof *index);
-    if (v == NULL || index == NULL) {
+    struct guard *guards = calloc(n_zones, sizeof *guards);
+    if (v == NULL || index == NULL || guards == NULL) {
         free(v);
         free(index);
+        free(guards);
         return ERR_NOMEM;
     }
-    *v = (struct view){ .zones = zones, .n_zones = n_zones, .index = index, .n_index = n_index };
+    *v = (struct view){
+        .zones = zones, .n_zones = n_zones, .guards = guards, .index = index, .n_index = n_index
+    };
     qsort(zones, n_zones, sizeof(struct zone *), by_labels);
     for (size_t i = 0; i < n_zones; i++) {
         uint8_t depth = zones[i]->apex.n_labels;
+        zones[i]->number = (uint32_t)i;
         if (v->n_depths == 0 || v->depths[v->n_depths - 1] != depth)
             v->depths[v->n_depths++] = depth;
         size_t slot = name_hash(apex_of(zones[i])) & (n_index - 1);
@@ -40,15 +46,55 @@ enum err view_new(struct view **out, struct zone **zones, size_t n_zones)
     return ERR_OK;
 }
 
+enum err view_renew(struct view **out, const struct view *v)
+{
+    struct view *copy = malloc(sizeof *copy);
+    struct guard *guards = malloc(v->n_zones * sizeof *guards);
+    uint32_t *index = malloc(v->n_index * sizeof *index);
+    if (copy == NULL || guards == NULL || index == NULL) {
+        free(copy);
+        free(guards);
+        free(index);
+        return ERR_NOMEM;
+    }
+    *copy = *v;
+    copy->guards = memcpy(guards, v->guards, v->n_zones * sizeof *guards);
+    copy->index = memcpy(index, v->index, v->n_index * sizeof *index);
+    *out = copy;
+    return ERR_OK;
+}
+
+static void free_keys(struct tag_keys *keys)
+{
+    if (keys != NULL)
+        explicit_bzero(keys, sizeof *keys);
+    free(keys);
+}
+
+void view_retire(struct view *old, const struct view *next)
+{
+    if (old == NULL)
+        return;
+    bool shared = next != NULL && next->zones == old->zones;
+    for (size_t i = 0; i < old->n_zones; i++) {
+        const struct guard *g = &old->guards[i];
+        if (!shared || next->guards[i].tag_keys != g->tag_keys)
+            free_keys(g->tag_keys);
+        if (!shared || next->guards[i].suspended != g->suspended)
+            suspended_free(g->suspended);
+        if (!shared)
+            zone_free(old->zones[i]);
+    }
+    if (!shared)
+        free(old->zones);
+    free(old->guards);
+    free(old->index);
+    free(old);
+}
+
 void view_free(struct view *v)
 {
-    if (v == NULL)
-        return;
-    for (size_t i = 0; i < v->n_zones; i++)
-        zone_free(v->zones[i]);
-    free(v->zones);
-    free(v->index);
-    free(v);
+    view_retire(v, NULL);
 }
 
 /* The zone with exactly this apex. */

@@ -1,5 +1,6 @@
 /* view.h - the zones of one generation of the configuration. Immutable once made: workers read it
- * without a lock; a reload makes another. */
+ * without a lock; a reload makes another, and a file of tag keys or suspended ids that changed
+ * makes one with the same zones. */
 #ifndef LANYARD_DNSD_CORE_VIEW_H
 #define LANYARD_DNSD_CORE_VIEW_H
 
@@ -7,11 +8,13 @@
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
+#include "dnsd/core/guard.h"
 #include "dnsd/core/zone.h"
 
 struct view {
     struct zone **zones;
     size_t n_zones;
+    struct guard *guards;                /* of the zone of the same number */
     uint8_t depths[NAME_LABELS_MAX + 1]; /* the numbers of labels that apexes have, falling */
     size_t n_depths;
     uint32_t *index; /* hash table of number of zone + 1 by apex; 0 is free */
@@ -22,8 +25,21 @@ struct view {
  * On an error the caller still owns them. Errors: ERR_NOMEM. */
 NODISCARD enum err view_new(struct view **out, struct zone **zones, size_t n_zones);
 
-/* Frees the zones too. */
+/* A copy of `v` with the same zones and guards. Guards of the copy may be replaced until it is
+ * published; from then on it stands in the place of `v`, which goes by view_retire(). Errors:
+ * ERR_NOMEM. */
+NODISCARD enum err view_renew(struct view **out, const struct view *v);
+
+/* Frees `old`, except for the zones and guards that it shares with `next`. */
+void view_retire(struct view *old, const struct view *next);
+
+/* Frees the zones and guards too. */
 void view_free(struct view *v);
+
+static inline const struct guard *view_guard(const struct view *v, const struct zone *z)
+{
+    return &v->guards[z->number];
+}
 
 /* The zone that `name` belongs to: the one with the longest apex of at most `n_max` labels. NULL
  * when there is none. */

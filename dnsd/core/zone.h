@@ -40,6 +40,7 @@ struct zone_node {
 
 struct zone {
     struct name apex;
+    uint32_t number;          /* its place in the view */
     char text[NAME_TEXT_MAX]; /* of the apex, without the final dot */
     struct synth_policy policy;
     char *challenges;        /* URL of the challenge store, NULL for none */

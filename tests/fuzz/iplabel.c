@@ -42,6 +42,7 @@ static int never_answered(const struct ip *ip)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct synth_policy EVERYTHING = { SYNTH_PUBLIC_ALL, true };
+    static const struct guard NOTHING = { NULL, NULL };
     struct ip ip, again;
     struct span label = { data, size };
     if (iplabel_decode(&ip, label) != ERR_OK)
@@ -63,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(wire + 1 + size, "\40abcdefghijklmnopqrstuvwxyz234567\1z", 36);
     if (name_read(&name, (struct span){ wire, size + 37 }) != ERR_OK)
         abort();
-    synth_match(&s, &EVERYTHING, &name, 1);
+    synth_match(&s, &EVERYTHING, &NOTHING, &name, 1);
     if ((s.kind == SYNTH_ADDRESS) == never_answered(&ip))
         abort();
     return 0;

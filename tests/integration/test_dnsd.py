@@ -36,7 +36,7 @@ TABLE = [
     (f"192-168-1-5.{ID}{D}", "ANY", 'NOERROR AA | 3600 HINFO "RFC8482" "" | ', "no amplifier"),
     (f"192-168-1-5.{ID}{D}", "RRSIG", NODATA, "nor this"),
     (f"8-8-8-8.{ID}{D}", "A", MISSING, "tagged, and no tag"),
-    (f"pksjz766e-8-8-8-8.{ID}{D}", "A", MISSING, "tags are not read yet"),
+    (f"pksjz766e-8-8-8-8.{ID}{D}", "A", MISSING, "a tag, and no key"),
     (f"8-8-8-8.{ID}.open.example", "A", "NOERROR AA | 3600 A 8.8.8.8 | ", "public_answers = all"),
     (f"2a00--0.{ID}.open.example", "AAAA", "NOERROR AA | 3600 AAAA 2a00:: | ", "the same for IPv6"),
     (f"8-8-8-8.{ID}.none.example", "A", MISSING, "public_answers = none"),

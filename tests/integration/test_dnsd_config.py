@@ -61,8 +61,6 @@ MISTAKES = [
     ("no certificate", LISTEN + 'listen_tls = {"127.0.0.1:8853"}\ntls_cert = "x"\ntls_key = "y"\n' + GOOD_ZONE,
      None, r"dnsd.conf:3: tls_cert: cannot open .*x: No such file"),
     ("metrics", LISTEN + 'metrics = "127.0.0.1:9153"\n' + GOOD_ZONE, None, r"metrics: not supported"),
-    ("tag keys", LISTEN + 'zone "z.test" {\ntag_keys = "tag.keys"\n}', None, r":3: .*tag_keys: not supported"),
-    ("suspended", LISTEN + 'zone "z.test" {\nsuspended = "s"\n}', None, r":3: .*suspended: not supported"),
     ("DNSSEC", LISTEN + 'zone "z.test" {\ndnssec = true\n}', None, r":3: .*dnssec: not supported"),
     ("no zone file", LISTEN + 'zone "z.test" {\nfile = "z.zone"\n}', None,
      r"dnsd.conf:3: .*file: cannot read .*z.zone: No such file"),

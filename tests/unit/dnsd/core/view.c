@@ -81,11 +81,50 @@ static void a_thousand_zones(void **state)
     view_free(v);
 }
 
+static struct suspended *list_of(const char *text)
+{
+    struct suspended *s = NULL;
+    unsigned line;
+    assert_int_equal(suspended_parse(&s, span_str(text), 1, &line, NULL), ERR_OK);
+    return s;
+}
+
+/* A view that was renewed shares zones and guards; what is replaced goes with the old one, and the
+ * rest with the last. The leak checkers watch. */
+static void a_renewed_view_shares(void **state)
+{
+    static const char *const TWO[] = { "direct.example", "other.test" };
+    struct view *old = view_of(TWO, 2), *next = NULL, *dropped = NULL;
+    struct name name;
+    (void)state;
+    assert_int_equal(name_parse(&name, "other.test"), ERR_OK);
+    const struct zone *other = view_find(old, &name, 127);
+    old->guards[other->number].suspended = list_of("10.0.0.0/8");
+    old->guards[other->number].tag_keys = calloc(1, sizeof(struct tag_keys));
+    old->guards[1 - other->number].suspended = list_of("");
+
+    assert_int_equal(view_renew(&dropped, old), ERR_OK);
+    dropped->guards[other->number].suspended = list_of("");
+    view_retire(dropped, old); /* never published */
+
+    assert_int_equal(view_renew(&next, old), ERR_OK);
+    assert_ptr_equal(view_find(next, &name, 127), other);
+    assert_ptr_equal(view_guard(next, other)->suspended, view_guard(old, other)->suspended);
+    next->guards[other->number].suspended = list_of("172.16.0.0/12");
+    view_retire(old, next);
+    assert_int_equal(next->guards[other->number].suspended->n_ranges4, 1);
+    assert_int_equal(next->guards[1 - other->number].suspended->n_ids, 0);
+    assert_int_equal(view_guard(next, other)->tag_keys->n, 0);
+    assert_ptr_equal(view_find(next, &name, 127), other);
+    view_free(next);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_longest_apex_wins),
         cmocka_unit_test(a_thousand_zones),
+        cmocka_unit_test(a_renewed_view_shares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
