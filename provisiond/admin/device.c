@@ -88,7 +88,7 @@ static int show(const struct admin *a, const char *id)
         (void)printf("admitted     %s\n", at);
     clock_format(d.seen_at, at, sizeof at);
     (void)printf("seen         %s\n", at);
-    e = order_latest(a->db, id, &o, &info);
+    e = order_latest(a->db, id, d.zone, &o, &info);
     if (e == ERR_OK)
         print_order(&o);
     else if (e != ERR_NOTFOUND)

@@ -65,8 +65,6 @@ static enum err run_submit(struct job *j, void *ctx)
     if (e == ERR_OK)
         e = order_submit(ctx, &c->order, c->api->parts.config->orders_per_day, now, &c->submit,
                          &j->info);
-    if (e == ERR_OK && c->submit != ORDER_SUBMIT_REUSED && c->submit != ORDER_SUBMIT_TOO_MANY)
-        e = order_latest(ctx, c->id.text, &c->order, &j->info);
     if (e == ERR_OK && c->submit == ORDER_SUBMIT_DONE)
         e = certificate_get(ctx, c->order.id, &c->cert, &c->chain, &j->info);
     return e;
@@ -155,6 +153,8 @@ static void done_check_post(struct job *j, enum err e)
     if (c->zone == NULL)
         call_problem(c, 409, "unknown-zone", "the zone of this device is not served any more",
                      86400);
+    else if (c->req == NULL) /* nobody waits for it: the device will send it again */
+        call_respond(c, 0, NULL, (struct span){ NULL, 0 });
     else if (check_csr(c))
         call_store(c, run_submit, done_submit);
 }
@@ -183,7 +183,7 @@ static enum err run_get(struct job *j, void *ctx)
     enum err e = call_check_device(c, ctx, clock_now_s());
     if (e != ERR_OK)
         return e;
-    e = order_latest(ctx, c->id.text, &c->order, &j->info);
+    e = order_latest(ctx, c->id.text, c->device.zone, &c->order, &j->info);
     if (e == ERR_NOTFOUND) {
         c->order.state = ORDER_ILLEGAL; /* none */
         return ERR_OK;
@@ -212,10 +212,17 @@ static void on_wait_over(void *arg)
     look_again(c);
 }
 
+void api_stop(struct api *a)
+{
+    a->stopping = true;
+    while (a->waiters != NULL)
+        on_wait_over(a->waiters);
+}
+
 static bool wait_more(struct call *c)
 {
     int64_t left_ms = c->wait_until_ms - clock_mono_ms();
-    if (c->wait_until_ms == 0 || left_ms <= 0 || c->req == NULL)
+    if (c->wait_until_ms == 0 || left_ms <= 0 || c->req == NULL || c->api->stopping)
         return false;
     if (c->timer == NULL &&
         loop_timer_new(&c->timer, c->api->parts.loop, on_wait_over, c) != ERR_OK)

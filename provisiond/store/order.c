@@ -110,14 +110,14 @@ static enum err claim_key(struct sql *db, const struct order_row *row, int64_t n
     return sql_end(&q, NULL, info);
 }
 
-/* What an earlier order for the very same CSR says; *found false when there was none. */
-static enum err same_csr(struct sql *db, const struct order_row *row, int64_t now_s, bool *found,
+/* What an earlier order for the very same CSR says; *found is its number, 0 when there was none. */
+static enum err same_csr(struct sql *db, const struct order_row *row, int64_t now_s, int64_t *found,
                          enum order_submit *out, struct err_info *info)
 {
     struct sql_query q;
-    *found = false;
+    *found = 0;
     sql_begin(&q, db,
-              "SELECT o.state, coalesce(c.not_after, 0) FROM cert_order o"
+              "SELECT o.state, coalesce(c.not_after, 0), o.id FROM cert_order o"
               " LEFT JOIN certificate c ON c.order_id=o.id"
               " WHERE o.device_id=$1 AND o.zone=$2 AND o.csr_sha256=$3 AND o.state<>'canceled'"
               " ORDER BY o.id DESC LIMIT 1");
@@ -130,7 +130,7 @@ static enum err same_csr(struct sql *db, const struct order_row *row, int64_t no
             continue;
         if (s == ORDER_VALID && sql_int(&q, 1) <= now_s)
             continue; /* it had a certificate once; a new one is a new order */
-        *found = true;
+        *found = sql_int(&q, 2);
         *out = s == ORDER_VALID     ? ORDER_SUBMIT_DONE
                : s == ORDER_INVALID ? ORDER_SUBMIT_INVALID
                                     : ORDER_SUBMIT_QUEUED;
@@ -163,7 +163,7 @@ static enum err cancel_open(struct sql *db, const struct order_row *row, int64_t
     return sql_end(&q, NULL, info);
 }
 
-static enum err insert(struct sql *db, const struct order_row *row, int64_t now_s,
+static enum err insert(struct sql *db, const struct order_row *row, int64_t now_s, int64_t *id,
                        struct err_info *info)
 {
     struct sql_query q;
@@ -171,7 +171,7 @@ static enum err insert(struct sql *db, const struct order_row *row, int64_t now_
         &q, db,
         "INSERT INTO cert_order (device_id, zone, issuer, state, csr, csr_sha256, spki_sha256,"
         " bare_name, due_at, begun_at, created_at, updated_at)"
-        " VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $8, $8, $8)");
+        " VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $8, $8, $8) RETURNING id");
     sql_bind_text(&q, 1, row->device_id);
     sql_bind_text(&q, 2, row->zone);
     sql_bind_text(&q, 3, row->issuer);
@@ -180,45 +180,51 @@ static enum err insert(struct sql *db, const struct order_row *row, int64_t now_
     sql_bind_blob(&q, 6, (struct span){ row->spki_sha256, ORDER_HASH_LEN });
     sql_bind_int(&q, 7, row->bare_name);
     sql_bind_int(&q, 8, now_s);
+    while (sql_row(&q))
+        *id = sql_int(&q, 0);
     return sql_end(&q, NULL, info);
 }
 
-enum err order_submit(struct sql *db, const struct order_row *row, int64_t max_per_day,
-                      int64_t now_s, enum order_submit *out, struct err_info *info)
+enum err order_submit(struct sql *db, struct order_row *row, int64_t max_per_day, int64_t now_s,
+                      enum order_submit *out, struct err_info *info)
 {
-    bool found, reused;
-    int64_t today = 0;
-    enum err e = same_csr(db, row, now_s, &found, out, info);
-    if (e != ERR_OK || found)
-        return e;
-    e = claim_key(db, row, now_s, &reused, info);
+    bool reused;
+    int64_t today = 0, id;
+    enum err e = same_csr(db, row, now_s, &id, out, info);
+    if (e == ERR_OK && id != 0)
+        return order_get(db, id, row, info);
+    if (e == ERR_OK)
+        e = count_today(db, row->device_id, now_s, &today, info);
+    if (e == ERR_OK && today >= max_per_day) { /* before anything is kept of the request */
+        *out = ORDER_SUBMIT_TOO_MANY;
+        return ERR_OK;
+    }
+    if (e == ERR_OK)
+        e = claim_key(db, row, now_s, &reused, info);
     if (e == ERR_OK && reused) {
         *out = ORDER_SUBMIT_REUSED;
         return ERR_OK;
     }
     if (e == ERR_OK)
-        e = count_today(db, row->device_id, now_s, &today, info);
-    if (e == ERR_OK && today >= max_per_day) {
-        *out = ORDER_SUBMIT_TOO_MANY;
-        return ERR_OK;
-    }
-    if (e == ERR_OK)
         e = cancel_open(db, row, now_s, info);
     if (e == ERR_OK)
-        e = insert(db, row, now_s, info);
+        e = insert(db, row, now_s, &id, info);
+    if (e == ERR_OK)
+        e = order_get(db, id, row, info);
     if (e == ERR_OK)
         *out = ORDER_SUBMIT_QUEUED;
     return e;
 }
 
-enum err order_latest(struct sql *db, const char *device_id, struct order_row *out,
-                      struct err_info *info)
+enum err order_latest(struct sql *db, const char *device_id, const char *zone,
+                      struct order_row *out, struct err_info *info)
 {
     struct sql_query q;
     sql_begin(&q, db,
-              "SELECT " COLUMNS " FROM cert_order WHERE device_id=$1 AND state<>'canceled'"
-              " ORDER BY id DESC LIMIT 1");
+              "SELECT " COLUMNS " FROM cert_order WHERE device_id=$1 AND zone=$2"
+              " AND state<>'canceled' ORDER BY id DESC LIMIT 1");
     sql_bind_text(&q, 1, device_id);
+    sql_bind_text(&q, 2, zone);
     return fetch_row(&q, out, info);
 }
 
@@ -230,13 +236,13 @@ enum err order_get(struct sql *db, int64_t id, struct order_row *out, struct err
     return fetch_row(&q, out, info);
 }
 
-static enum err next_due(struct sql *db, int64_t *next_due_at, struct err_info *info)
+static enum err next_due(struct sql *db, int64_t now_s, int64_t *next_due_at, struct err_info *info)
 {
     struct sql_query q;
     *next_due_at = 0;
     sql_begin(&q, db,
-              "SELECT CASE WHEN lease_until>due_at THEN lease_until ELSE due_at END AS at"
-              " FROM cert_order WHERE " OPEN " ORDER BY at LIMIT 1");
+              "SELECT due_at FROM cert_order WHERE " OPEN " AND due_at>$1 ORDER BY due_at LIMIT 1");
+    sql_bind_int(&q, 1, now_s);
     while (sql_row(&q))
         *next_due_at = sql_int(&q, 0);
     return sql_end(&q, NULL, info);
@@ -255,7 +261,7 @@ enum err order_claim(struct sql *db, int64_t now_s, int64_t lease_until, struct 
     enum err e = fetch_row(&q, out, info);
     if (e != ERR_NOTFOUND)
         return e;
-    enum err e2 = next_due(db, next_due_at, info);
+    enum err e2 = next_due(db, now_s, next_due_at, info);
     return e2 != ERR_OK ? e2 : ERR_NOTFOUND;
 }
 
@@ -290,5 +296,17 @@ enum err order_release_all(struct sql *db, struct err_info *info)
 {
     struct sql_query q;
     sql_begin(&q, db, "UPDATE cert_order SET lease_until=0 WHERE lease_until<>0 AND " OPEN);
+    return sql_end(&q, NULL, info);
+}
+
+enum err order_clock_back(struct sql *db, int64_t now_s, int64_t lease_max, struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db,
+              "UPDATE cert_order SET due_at=$1, updated_at=$1, lease_until="
+              "CASE WHEN lease_until>$2 THEN $2 ELSE lease_until END"
+              " WHERE updated_at>$1 AND " OPEN);
+    sql_bind_int(&q, 1, now_s);
+    sql_bind_int(&q, 2, lease_max);
     return sql_end(&q, NULL, info);
 }

@@ -45,14 +45,14 @@ enum order_submit {
 };
 
 /* Records a checked CSR of an active device: `row` gives device, zone, issuer, CSR, hashes,
- * bare_name. A waiting order for another CSR is canceled. `max_per_day` bounds new orders of a
- * device. */
-NODISCARD enum err order_submit(struct sql *db, const struct order_row *row, int64_t max_per_day,
+ * bare_name; unless REUSED or TOO_MANY it becomes the whole order. A waiting order for another CSR
+ * is canceled. `max_per_day` bounds new orders of a device. */
+NODISCARD enum err order_submit(struct sql *db, struct order_row *row, int64_t max_per_day,
                                 int64_t now_s, enum order_submit *out, struct err_info *info);
 
-/* The newest order of the device that was not canceled. Errors: ERR_NOTFOUND. */
-NODISCARD enum err order_latest(struct sql *db, const char *device_id, struct order_row *out,
-                                struct err_info *info);
+/* The newest order of the device in `zone` that was not canceled. Errors: ERR_NOTFOUND. */
+NODISCARD enum err order_latest(struct sql *db, const char *device_id, const char *zone,
+                                struct order_row *out, struct err_info *info);
 
 /* Errors: ERR_NOTFOUND. */
 NODISCARD enum err order_get(struct sql *db, int64_t id, struct order_row *out,
@@ -60,7 +60,7 @@ NODISCARD enum err order_get(struct sql *db, int64_t id, struct order_row *out,
 
 /* Claims the order that is due first (state not final, due, no lease alive) until `lease_until`,
  * and raises its fence. Errors: ERR_NOTFOUND when none is due; *next_due_at is then the moment of
- * the next one, or 0. */
+ * the next one, or 0; the end of a lease is not foreseen. */
 NODISCARD enum err order_claim(struct sql *db, int64_t now_s, int64_t lease_until,
                                struct order_row *out, int64_t *next_due_at, struct err_info *info);
 
@@ -69,6 +69,11 @@ NODISCARD enum err order_claim(struct sql *db, int64_t now_s, int64_t lease_unti
  * canceled. */
 NODISCARD enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_until,
                               int64_t now_s, struct err_info *info);
+
+/* Makes open orders due that were written at a later time than it is now: the clock was set back,
+ * and what they wait for may be far away. Leases end at `lease_max` at the latest. */
+NODISCARD enum err order_clock_back(struct sql *db, int64_t now_s, int64_t lease_max,
+                                    struct err_info *info);
 
 /* Forgets the leases of a process that is certainly dead: one process, one SQLite file. */
 NODISCARD enum err order_release_all(struct sql *db, struct err_info *info);

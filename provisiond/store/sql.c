@@ -100,6 +100,9 @@ void sql_rollback(struct sql *db)
 
 enum err sql_savepoint(struct sql *db, struct err_info *info)
 {
+    /* outside of a transaction SQLite would begin one, whose end nobody waits for */
+    if (sqlite3_get_autocommit(db->db) != 0)
+        return err_set(info, ERR_UNAVAILABLE, "database %s: the transaction was undone", db->path);
     return sql_script(db, "SAVEPOINT job", info);
 }
 

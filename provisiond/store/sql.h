@@ -41,7 +41,8 @@ void sql_close(struct sql *db);
 NODISCARD enum err sql_begin_tx(struct sql *db, struct err_info *info);
 NODISCARD enum err sql_commit(struct sql *db, struct err_info *info);
 void sql_rollback(struct sql *db);
-/* A part of a transaction that can be undone alone. */
+/* A part of a transaction that can be undone alone. ERR_UNAVAILABLE when the database has undone
+ * the whole transaction by itself, after a full disk for one. */
 NODISCARD enum err sql_savepoint(struct sql *db, struct err_info *info);
 void sql_savepoint_end(struct sql *db, bool keep);
 

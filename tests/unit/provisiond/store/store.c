@@ -237,15 +237,15 @@ static void same_csr_is_the_same_order(void **state)
     struct order_row a, b;
     admit(fx, DEV_A);
     assert_int_equal(submit(fx, DEV_A, 1, 1), ORDER_SUBMIT_QUEUED);
-    assert_int_equal(order_latest(fx->db, DEV_A, &a, NULL), ERR_OK);
+    assert_int_equal(order_latest(fx->db, DEV_A, ZONE, &a, NULL), ERR_OK);
     assert_int_equal(submit(fx, DEV_A, 1, 1), ORDER_SUBMIT_QUEUED);
-    assert_int_equal(order_latest(fx->db, DEV_A, &b, NULL), ERR_OK);
+    assert_int_equal(order_latest(fx->db, DEV_A, ZONE, &b, NULL), ERR_OK);
     assert_int_equal(a.id, b.id);
     /* another CSR takes its place */
     assert_int_equal(submit(fx, DEV_A, 2, 2), ORDER_SUBMIT_QUEUED);
     assert_int_equal(order_get(fx->db, a.id, &b, NULL), ERR_OK);
     assert_int_equal(b.state, ORDER_CANCELED);
-    assert_int_equal(order_latest(fx->db, DEV_A, &b, NULL), ERR_OK);
+    assert_int_equal(order_latest(fx->db, DEV_A, ZONE, &b, NULL), ERR_OK);
     assert_int_not_equal(a.id, b.id);
     assert_memory_equal(b.csr, "\2\2\2", 3);
 }
@@ -259,7 +259,7 @@ static void a_shared_key_flags_both(void **state)
     admit(fx, DEV_B);
     assert_int_equal(submit(fx, DEV_A, 1, 7), ORDER_SUBMIT_QUEUED);
     assert_int_equal(submit(fx, DEV_B, 2, 7), ORDER_SUBMIT_REUSED);
-    assert_int_equal(order_latest(fx->db, DEV_B, &o, NULL), ERR_NOTFOUND);
+    assert_int_equal(order_latest(fx->db, DEV_B, ZONE, &o, NULL), ERR_NOTFOUND);
     assert_int_equal(device_get(fx->db, DEV_A, &d, NULL), ERR_OK);
     assert_string_not_equal(d.flag, "");
     assert_int_equal(device_get(fx->db, DEV_B, &d, NULL), ERR_OK);
@@ -290,7 +290,7 @@ static void a_lease_keeps_others_away_and_a_fence_the_late(void **state)
     (void)submit(fx, DEV_A, 1, 1);
     assert_int_equal(order_claim(fx->db, NOW, NOW + 100, &mine, &next, NULL), ERR_OK);
     assert_int_equal(order_claim(fx->db, NOW, NOW + 100, &theirs, &next, NULL), ERR_NOTFOUND);
-    assert_int_equal(next, NOW + 100);
+    assert_int_equal(next, 0);
     /* the lease ends, another node takes over */
     assert_int_equal(order_claim(fx->db, NOW + 100, NOW + 200, &theirs, &next, NULL), ERR_OK);
     mine.state = ORDER_ORDERING;
@@ -350,6 +350,94 @@ static void an_order_has_one_certificate(void **state)
     assert_int_equal(out, ORDER_SUBMIT_QUEUED);
 }
 
+static void issue(struct fixture *fx, uint8_t csr, const char *chain)
+{
+    struct order_row row;
+    struct certificate_row cert = { .serial = "01", .not_after = NOW + 1000 };
+    int64_t next;
+    assert_int_equal(submit(fx, DEV_A, csr, csr), ORDER_SUBMIT_QUEUED);
+    assert_int_equal(order_claim(fx->db, NOW, NOW + 900, &row, &next, NULL), ERR_OK);
+    assert_int_equal(certificate_insert(fx->db, &row, &cert, chain, NULL), ERR_OK);
+    row.state = ORDER_VALID;
+    assert_int_equal(order_save(fx->db, &row, 0, NOW, NULL), ERR_OK);
+}
+
+static void an_older_csr_is_answered_by_its_own_order(void **state)
+{
+    struct fixture *fx = *state;
+    struct certificate_row got;
+    struct buf chain;
+    admit(fx, DEV_A);
+    issue(fx, 1, "FIRST");
+    issue(fx, 2, "SECOND");
+    struct order_row r = request(DEV_A, 1, 1);
+    enum order_submit out;
+    assert_int_equal(order_submit(fx->db, &r, 5, NOW, &out, NULL), ERR_OK);
+    assert_int_equal(out, ORDER_SUBMIT_DONE);
+    buf_init(&chain, 100);
+    assert_int_equal(certificate_get(fx->db, r.id, &got, &chain, NULL), ERR_OK);
+    assert_string_equal(buf_str(&chain), "FIRST");
+    buf_clear(&chain);
+}
+
+static void the_orders_of_another_zone_are_not_shown(void **state)
+{
+    struct fixture *fx = *state;
+    struct order_row row;
+    admit(fx, DEV_A);
+    issue(fx, 1, "FIRST");
+    assert_int_equal(order_latest(fx->db, DEV_A, ZONE, &row, NULL), ERR_OK);
+    assert_int_equal(order_latest(fx->db, DEV_A, "other.example", &row, NULL), ERR_NOTFOUND);
+}
+
+static void a_request_too_many_leaves_no_key_behind(void **state)
+{
+    struct fixture *fx = *state;
+    admit(fx, DEV_A);
+    admit(fx, DEV_B);
+    for (uint8_t i = 1; i <= 5; i++)
+        assert_int_equal(submit(fx, DEV_A, i, i), ORDER_SUBMIT_QUEUED);
+    assert_int_equal(submit(fx, DEV_A, 6, 6), ORDER_SUBMIT_TOO_MANY);
+    assert_int_equal(submit(fx, DEV_B, 7, 6), ORDER_SUBMIT_QUEUED);
+}
+
+static void a_clock_set_back_makes_orders_due(void **state)
+{
+    enum { DAY = 86400 };
+    struct fixture *fx = *state;
+    struct order_row row;
+    int64_t next;
+    admit(fx, DEV_A);
+    admit(fx, DEV_B);
+    (void)submit(fx, DEV_A, 1, 1);
+    (void)submit(fx, DEV_B, 2, 2);
+    /* one waits since a moment that is tomorrow now, the other since a moment ago */
+    assert_int_equal(order_claim(fx->db, NOW, NOW + 900, &row, &next, NULL), ERR_OK);
+    row.due_at = NOW + DAY + 600;
+    assert_int_equal(order_save(fx->db, &row, NOW + 9 * DAY, NOW + DAY, NULL), ERR_OK);
+    assert_int_equal(order_claim(fx->db, NOW, NOW + 900, &row, &next, NULL), ERR_OK);
+    row.due_at = NOW + 600;
+    assert_int_equal(order_save(fx->db, &row, 0, NOW, NULL), ERR_OK);
+    assert_int_equal(order_clock_back(fx->db, NOW, NOW + 300, NULL), ERR_OK);
+    assert_int_equal(order_claim(fx->db, NOW, NOW + 900, &row, &next, NULL), ERR_NOTFOUND);
+    assert_int_equal(next, NOW + 600);
+    assert_int_equal(order_claim(fx->db, NOW + 300, NOW + 900, &row, &next, NULL), ERR_OK);
+    assert_string_equal(row.device_id, DEV_A);
+}
+
+static void a_job_after_a_lost_transaction_does_not_run(void **state)
+{
+    struct fixture *fx = *state;
+    assert_int_equal(sql_begin_tx(fx->db, NULL), ERR_OK);
+    assert_int_equal(sql_savepoint(fx->db, NULL), ERR_OK);
+    sql_savepoint_end(fx->db, true);
+    sql_rollback(fx->db); /* as SQLite does by itself when the disk is full */
+    assert_int_equal(sql_savepoint(fx->db, NULL), ERR_UNAVAILABLE);
+    assert_int_equal(sql_commit(fx->db, NULL), ERR_UNAVAILABLE);
+    assert_int_equal(sql_begin_tx(fx->db, NULL), ERR_OK);
+    assert_int_equal(sql_commit(fx->db, NULL), ERR_OK);
+}
+
 static void suspension_cancels_what_is_open(void **state)
 {
     struct fixture *fx = *state;
@@ -381,6 +469,11 @@ int main(void)
         TEST(a_lease_keeps_others_away_and_a_fence_the_late),
         TEST(a_restart_takes_up_what_was_held),
         TEST(an_order_has_one_certificate),
+        TEST(an_older_csr_is_answered_by_its_own_order),
+        TEST(the_orders_of_another_zone_are_not_shown),
+        TEST(a_request_too_many_leaves_no_key_behind),
+        TEST(a_clock_set_back_makes_orders_due),
+        TEST(a_job_after_a_lost_transaction_does_not_run),
         TEST(suspension_cancels_what_is_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
