@@ -132,6 +132,15 @@ static void dispatch(struct api *a, struct httpd_req *r, const struct route *rou
     route->fn(c);
 }
 
+static void refuse_method(struct httpd_req *r)
+{
+    for (size_t i = 0; i < ARRAY_LEN(ROUTES); i++) {
+        if (strcmp(ROUTES[i].path, httpd_path(r)) == 0)
+            httpd_add_header(r, "Allow", ROUTES[i].method); /* a list [RFC 9110 s15.5.6] */
+    }
+    httpd_problem(r, 405, "method", "this resource does not know that method", 0);
+}
+
 void api_on_device_request(void *api, struct httpd_req *r)
 {
     bool path_known;
@@ -139,7 +148,7 @@ void api_on_device_request(void *api, struct httpd_req *r)
     if (route != NULL)
         dispatch(api, r, route);
     else if (path_known)
-        httpd_problem(r, 405, "method", "this resource does not know that method", 0);
+        refuse_method(r);
     else
         httpd_problem(r, 404, "no-such-resource", "there is nothing at this path", 0);
 }
@@ -163,6 +172,7 @@ static void on_health(struct job *j, enum err e)
 void api_on_public_request(void *api, struct httpd_req *r)
 {
     if (strcmp(httpd_method(r), "GET") != 0 && strcmp(httpd_method(r), "HEAD") != 0) {
+        httpd_add_header(r, "Allow", "GET, HEAD");
         httpd_problem(r, 405, "method", "only GET is known here", 0);
     } else if (strcmp(httpd_path(r), "/healthz") == 0) {
         httpd_respond(r, 200, "text/plain", span_str("alive\n"));

@@ -23,6 +23,9 @@ struct api_parts {
  * Errors: ERR_NOMEM, ERR_ILLEGAL. */
 NODISCARD enum err api_new(struct api **out, const struct api_parts *parts, struct err_info *info);
 
+/* Long polls are answered now, and from now on at once. */
+void api_stop(struct api *a);
+
 /* The listener must be closed before, and the store's jobs done. */
 void api_free(struct api *a);
 

@@ -40,6 +40,7 @@ struct api {
     struct gcra_table *enroll_limit;  /* new devices by source prefix */
     struct gcra_table *request_limit; /* requests by identity */
     struct call *waiters;
+    bool stopping; /* nobody waits any more */
 };
 
 /* The routes; each owns the call and ends it. */

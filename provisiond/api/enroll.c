@@ -137,9 +137,9 @@ void post_enroll(struct call *c)
         else
             memset(c->token_hash, 0, sizeof c->token_hash); /* matches nothing: a known device
                                                                needs no token again */
-        explicit_bzero(rq.token, sizeof rq.token);
         if (e != ERR_OK)
             memset(c->token_hash, 0, sizeof c->token_hash);
     }
+    explicit_bzero(rq.token, sizeof rq.token);
     call_store(c, run, done);
 }
