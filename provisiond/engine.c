@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "provisiond/core/backoff.h"
+#include "provisiond/sweep.h"
 #include "provisiond/task.h"
 
 #define TASKS_MAX 512     /* orders under way at once */
@@ -16,10 +17,12 @@
 #define STORE_RETRY_S 2   /* when the database is away */
 #define VALUE_LIFE_S 7200 /* of a challenge value, if everything that removes it fails */
 #define KEEP_LIMIT_S 600  /* longer waits give the order back */
+#define CLOCK_BACK_S 60   /* a wall clock set back by more makes every order look again */
 
 struct zone_store {
     struct challenge_store *store; /* shared by zones with the same URL; owned by the first */
     bool owned;
+    struct sweep *sweep; /* where owned */
 };
 
 struct engine {
@@ -30,7 +33,8 @@ struct engine {
     struct task *tasks;
     size_t n_tasks;
     bool claiming, again, stopping;
-    const char *stop_at; /* state after whose write a test wants a kill -9; NULL otherwise */
+    int64_t clock_ahead_s; /* of the wall clock over the monotonic one, at the last claim */
+    const char *stop_at;   /* state after whose write a test wants a kill -9; NULL otherwise */
     void (*on_stopped)(void *arg);
     void *on_stopped_arg;
     struct job store_last, challenge_last; /* the last jobs of each thread */
@@ -52,6 +56,14 @@ static void task_free(struct task *t)
     loop_timer_free(t->timer);
     free(t->chain);
     free(t);
+}
+
+/* The order is nobody's in this process any more: another may be due. */
+static void task_end(struct task *t)
+{
+    struct engine *en = t->engine;
+    task_free(t);
+    engine_kick(en);
 }
 
 static void on_task_timer(void *arg)
@@ -96,11 +108,6 @@ static struct task *task_new(struct engine *en, const struct order_row *row)
 struct loop *task_loop(const struct task *t)
 {
     return t->engine->parts.loop;
-}
-
-void task_progress(struct task *t)
-{
-    t->row.failures = 0;
 }
 
 void task_sleep(struct task *t, int64_t delay_s, void (*resume)(struct task *t))
@@ -185,7 +192,8 @@ static void on_values_put(struct job *j, enum err e)
         task_move(t, ORDER_EV_LOST, "too-many-challenges", j->info.text);
     } else {
         log_error("%s", j->info.text);
-        task_retry(t, STORE_RETRY_S, task_enter, "challenge-store", j->info.text);
+        task_retry(t, STORE_RETRY_S + backoff_step_s((unsigned)t->row.failures + 1, t->seed),
+                   task_enter, "challenge-store", j->info.text);
     }
 }
 
@@ -243,13 +251,11 @@ static void leave_challenge(struct task *t)
 /* The row is written and the values are right: go on, or let go. */
 static void settle(struct task *t)
 {
-    struct engine *en = t->engine;
     enum order_state s = t->row.state;
     if (t->gone || order_is_final(s) || s == ORDER_QUEUED) {
         if (!t->gone)
             changed(t);
-        task_free(t);
-        engine_kick(en);
+        task_end(t);
     } else {
         task_enter(t);
     }
@@ -262,31 +268,39 @@ static void kill_for_test(struct task *t)
         (void)raise(SIGKILL);
 }
 
-static void on_moved(struct job *j, enum err e)
+/* Whether the row was written. If not it is tried again later, or the order was lost to a cancel or
+ * to another holder: all done here. */
+static bool was_saved(struct task *t, struct job *j, enum err e)
 {
-    struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
     if (t->engine->stopping)
-        return;
+        return false;
     if (e == ERR_UNAVAILABLE || e == ERR_NOMEM) {
         /* nothing is done at the CA that was not written down first */
         log_error("%s", j->info.text);
         task_sleep(t, STORE_RETRY_S, submit_save);
+        return false;
+    }
+    if (e == ERR_OK)
+        return true;
+    log_info("order %lld is no longer ours: %s", (long long)t->row.id, j->info.text);
+    if (t->gone)
+        leave_challenge(t);
+    else
+        task_end(t);
+    return false;
+}
+
+static void on_moved(struct job *j, enum err e)
+{
+    struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
+    if (!was_saved(t, j, e))
         return;
-    }
-    if (e != ERR_OK) {
-        log_info("order %lld is no longer ours: %s", (long long)t->row.id, j->info.text);
-        if (!t->gone) {
-            task_free(t);
-            return;
-        }
-    } else {
-        kill_for_test(t);
-        log_debug("order %lld of %s is %s", (long long)t->row.id, t->row.device_id,
-                  order_state_name(t->row.state));
-        if (t->row.state == ORDER_VALID)
-            log_info("order %lld: %s issued certificate %s", (long long)t->row.id, t->row.issuer,
-                     t->cert.serial);
-    }
+    kill_for_test(t);
+    log_debug("order %lld of %s is %s", (long long)t->row.id, t->row.device_id,
+              order_state_name(t->row.state));
+    if (t->row.state == ORDER_VALID)
+        log_info("order %lld: %s issued certificate %s", (long long)t->row.id, t->row.issuer,
+                 t->cert.serial);
     leave_challenge(t);
 }
 
@@ -326,37 +340,41 @@ void task_move(struct task *t, enum order_event ev, const char *problem, const c
     write_row(t, !order_is_final(to) && to != ORDER_QUEUED, on_moved);
 }
 
+static void on_still_ours(struct job *j, enum err e)
+{
+    struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
+    if (was_saved(t, j, e))
+        t->again(t);
+}
+
+/* After the wait: the order may have been canceled meanwhile, and the lease starts anew. */
+static void after_wait(struct task *t)
+{
+    t->old_state = t->row.state;
+    write_row(t, true, on_still_ours);
+}
+
 static void on_noted(struct job *j, enum err e)
 {
     struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
-    if (t->engine->stopping)
+    if (!was_saved(t, j, e))
         return;
-    if (e == ERR_ILLEGAL) {
-        t->old_state = t->row.state;
-        if (t->gone)
-            leave_challenge(t);
-        else
-            task_free(t);
-        return;
-    }
-    if (e != ERR_OK)
-        log_error("%s", j->info.text); /* the wait itself does not depend on the note */
     changed(t);
-    int64_t wait = t->row.due_at - clock_now_s();
-    task_sleep(t, wait > 0 ? wait : 0, t->resume);
+    task_sleep(t, t->wait_s, after_wait);
 }
 
 void task_retry(struct task *t, int64_t delay_s, void (*resume)(struct task *t),
                 const char *problem, const char *detail)
 {
+    t->row.failures++;
     if (delay_s > KEEP_LIMIT_S) {
-        t->row.failures++;
         task_park(t, delay_s, problem, detail);
         return;
     }
-    t->row.failures++;
     t->row.due_at = clock_now_s() + delay_s;
-    t->resume = resume;
+    t->old_state = t->row.state;
+    t->again = resume;
+    t->wait_s = delay_s;
     note(t, problem, detail);
     log_info("order %lld at %s: %s: %s; again in %lld s", (long long)t->row.id, t->row.issuer,
              t->row.problem, t->row.detail, (long long)delay_s);
@@ -366,27 +384,16 @@ void task_retry(struct task *t, int64_t delay_s, void (*resume)(struct task *t),
 static void on_parked(struct job *j, enum err e)
 {
     struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
-    struct engine *en = t->engine;
-    if (en->stopping)
+    if (!was_saved(t, j, e))
         return;
-    if (e == ERR_UNAVAILABLE || e == ERR_NOMEM) {
-        log_error("%s", j->info.text);
-        task_sleep(t, STORE_RETRY_S, submit_save);
-        return;
-    }
-    if (e == ERR_ILLEGAL && t->gone) {
-        t->old_state = t->row.state;
-        leave_challenge(t);
-        return;
-    }
     changed(t);
-    task_free(t);
-    engine_kick(en);
+    task_end(t);
 }
 
 void task_park(struct task *t, int64_t delay_s, const char *problem, const char *detail)
 {
     t->row.due_at = clock_now_s() + delay_s;
+    t->old_state = t->row.state;
     note(t, problem, detail);
     log_warn("order %lld at %s waits %lld s (%s): %s", (long long)t->row.id, t->row.issuer,
              (long long)delay_s, t->row.problem, t->row.detail);
@@ -399,14 +406,23 @@ struct claim {
     struct job job;
     struct engine *engine;
     struct order_row row;
-    int64_t next_due_at;
+    bool found;
+    int64_t next_due_at; /* where none was */
+    int64_t clock_ahead_s;
+    bool clock_went_back;
 };
 
 static enum err run_claim(struct job *j, void *ctx)
 {
     struct claim *c = (struct claim *)j;
     int64_t now = clock_now_s();
-    return order_claim(ctx, now, now + LEASE_S, &c->row, &c->next_due_at, &j->info);
+    enum err e = ERR_OK;
+    if (c->clock_went_back)
+        e = order_clock_back(ctx, now, now + LEASE_S, &j->info);
+    if (e == ERR_OK)
+        e = order_claim(ctx, now, now + LEASE_S, &c->row, &c->next_due_at, &j->info);
+    c->found = e == ERR_OK;
+    return e == ERR_NOTFOUND ? ERR_OK : e; /* an error would undo the first statement */
 }
 
 static void begin(struct engine *en, const struct order_row *row)
@@ -431,14 +447,16 @@ static void on_claimed(struct job *j, enum err e)
     struct claim *c = (struct claim *)j;
     struct engine *en = c->engine;
     en->claiming = false;
-    if (!en->stopping && e == ERR_OK) {
+    if (e == ERR_OK)
+        en->clock_ahead_s = c->clock_ahead_s;
+    if (!en->stopping && e == ERR_OK && c->found) {
         begin(en, &c->row);
         en->again = true;
     } else if (!en->stopping) {
         int64_t wait = IDLE_S;
-        if (e == ERR_NOTFOUND && c->next_due_at > 0)
+        if (e == ERR_OK && c->next_due_at > 0)
             wait = c->next_due_at - clock_now_s();
-        if (e != ERR_NOTFOUND) {
+        if (e != ERR_OK) {
             log_error("%s", j->info.text);
             wait = STORE_RETRY_S;
         }
@@ -461,6 +479,8 @@ void engine_kick(struct engine *en)
         loop_timer_set(en->timer, STORE_RETRY_S * 1000);
         return;
     }
+    c->clock_ahead_s = clock_now_s() - clock_mono_ms() / 1000;
+    c->clock_went_back = c->clock_ahead_s < en->clock_ahead_s - CLOCK_BACK_S;
     c->engine = en;
     c->job.run = run_claim;
     c->job.done = on_claimed;
@@ -474,36 +494,6 @@ static void on_timer(void *arg)
 }
 
 /* --- start and end --- */
-
-struct orphans {
-    struct sql *db;
-    size_t n;
-    int64_t ids[1024];
-};
-
-static void collect_orphan(void *arg, int64_t order_id)
-{
-    struct orphans *o = arg;
-    struct order_row row;
-    enum err e = order_get(o->db, order_id, &row, NULL);
-    bool owned = e == ERR_OK && order_has_challenge(row.state);
-    bool unknown = e != ERR_OK && e != ERR_NOTFOUND; /* rather a value too many */
-    if (!owned && !unknown && o->n < ARRAY_LEN(o->ids))
-        o->ids[o->n++] = order_id;
-}
-
-/* Values whose order ended between its last write and the removal. */
-static enum err remove_orphans(struct engine *en, struct challenge_store *store,
-                               struct err_info *info)
-{
-    struct orphans o = { .db = en->parts.db };
-    enum err e = challenge_orders(store, collect_orphan, &o, info);
-    for (size_t i = 0; i < o.n && e == ERR_OK; i++)
-        e = challenge_remove(store, o.ids[i], clock_now_s(), info);
-    if (o.n > 0)
-        log_info("removed the challenge values of %zu orders that have ended", o.n);
-    return e;
-}
 
 static enum err open_stores(struct engine *en, struct err_info *info)
 {
@@ -522,11 +512,19 @@ static enum err open_stores(struct engine *en, struct err_info *info)
         if (e != ERR_OK)
             return e;
         en->zones[i].owned = true;
-        e = remove_orphans(en, en->zones[i].store, info);
-        if (e != ERR_OK)
-            return e;
     }
     return ERR_OK;
+}
+
+static enum err start_sweeps(struct engine *en)
+{
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < en->parts.config->n_zones && e == ERR_OK; i++) {
+        if (en->zones[i].owned)
+            e = sweep_new(&en->zones[i].sweep, en->parts.loop, en->parts.store, en->challenge_jobs,
+                          en->zones[i].store);
+    }
+    return e;
 }
 
 enum err engine_new(struct engine **out, const struct engine_parts *parts, struct err_info *info)
@@ -536,11 +534,14 @@ enum err engine_new(struct engine **out, const struct engine_parts *parts, struc
         return err_set(info, ERR_NOMEM, "out of memory");
     en->parts = *parts;
     en->stop_at = getenv("LANYARD_TEST_STOP_AT");
+    en->clock_ahead_s = INT64_MAX; /* the clock may have been set back while no process ran */
     enum err e = open_stores(en, info);
     if (e == ERR_OK)
         e = loop_timer_new(&en->timer, parts->loop, on_timer, en);
     if (e == ERR_OK)
         e = jobs_new(&en->challenge_jobs, parts->loop, NULL, NULL);
+    if (e == ERR_OK)
+        e = start_sweeps(en);
     if (e != ERR_OK) {
         engine_free(en);
         return e;
@@ -579,6 +580,8 @@ void engine_stop(struct engine *en, void (*fn)(void *arg), void *arg)
     loop_timer_cancel(en->timer);
     for (struct task *t = en->tasks; t != NULL; t = t->next)
         loop_timer_cancel(t->timer);
+    for (size_t i = 0; i < CONFIG_LIST_MAX; i++)
+        sweep_stop(en->zones[i].sweep);
     en->store_last = (struct job){ .run = run_nothing, .done = on_store_last };
     en->challenge_last = (struct job){ .run = run_nothing, .done = on_challenge_last };
     jobs_submit(en->parts.store, &en->store_last);
@@ -588,10 +591,11 @@ void engine_free(struct engine *en)
 {
     if (en == NULL)
         return;
+    jobs_free(en->challenge_jobs); /* first: its jobs are parts of the tasks */
     while (en->tasks != NULL)
         task_free(en->tasks);
-    jobs_free(en->challenge_jobs);
     for (size_t i = 0; i < CONFIG_LIST_MAX; i++) {
+        sweep_free(en->zones[i].sweep);
         if (en->zones[i].owned)
             challenge_store_free(en->zones[i].store);
     }

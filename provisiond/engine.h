@@ -17,15 +17,14 @@ struct engine_parts {
     struct loop *loop;
     const struct config *config;
     struct issuer *const *issuers; /* one for each of config->issuers; owned by the caller */
-    struct sql *db;                /* the main database, used during engine_new() only */
-    struct jobs *store;            /* its thread, with no work yet */
+    struct jobs *store;            /* the thread of the main database */
     /* Called when the orders of a device have changed in a way it may wait for. */
     void (*on_change)(void *arg, const char *device_id);
     void *arg;
 };
 
-/* Everything in `parts` is borrowed until engine_free(). Opens the challenge store of each zone,
- * removes values that no open order owns, and starts to work. Errors: ERR_NOMEM, ERR_IO. */
+/* Everything in `parts` is borrowed until engine_free(). Opens the challenge store of each zone and
+ * starts to work. Errors: ERR_NOMEM, ERR_IO. */
 NODISCARD enum err engine_new(struct engine **out, const struct engine_parts *parts,
                               struct err_info *info);
 

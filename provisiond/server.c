@@ -272,6 +272,7 @@ static void stop(void *arg)
         return;
     s->stopping = true;
     log_info("stopping; orders under way go on at the next start");
+    api_stop(s->api);
     s->draining = s->public_ != NULL ? 2 : 1;
     if (s->public_ != NULL)
         httpd_drain(s->public_, DRAIN_MS, on_drained, s);
@@ -326,7 +327,7 @@ static enum err prepare(struct server *s, struct err_info *info)
         e = api_new(&s->api, &api, info);
     if (e == ERR_OK)
         e = open_listeners(s, info);
-    struct engine_parts parts = { s->loop, c, s->issuers, s->db, s->store, on_change, s };
+    struct engine_parts parts = { s->loop, c, s->issuers, s->store, on_change, s };
     if (e == ERR_OK) /* begins to work, so after all that the configuration can get wrong */
         e = engine_new(&s->engine, &parts, info);
     if (e == ERR_OK)

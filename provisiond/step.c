@@ -18,6 +18,7 @@
 #define HUMAN_WAIT_S 3600
 #define PERMANENT_WAIT_S 86400
 #define RETRY_AFTER_MAX_S 86400
+#define POLL_MAX_S 30 /* between two looks at a pending object: some CAs say 86400 [ZeroSSL] */
 
 static void look_at_order(struct task *t);
 static void next_authz(struct task *t);
@@ -40,24 +41,22 @@ static bool failed(struct task *t, const struct issuer_reply *r, void (*again)(s
         after = RETRY_AFTER_MAX_S;
     switch (r->verdict) {
     case ISSUER_OK:
-        task_progress(t);
         return false;
     case ISSUER_RETRY:
+    case ISSUER_RESUME:
+        /* failures count until the order moves: a look that succeeds between two refusals of the
+         * same request would otherwise make a loop of them */
         if (t->row.state != ORDER_ORDERING && now - t->row.begun_at > ORDER_LIFE_S)
             task_move(t, ORDER_EV_LOST, type, r->info.text);
         else
             task_retry(t, at_least(after, backoff_step_s((unsigned)t->row.failures + 1, t->seed)),
-                       again, type, r->info.text);
+                       r->verdict == ISSUER_RETRY ? again : look, type, r->info.text);
         return true;
     case ISSUER_HOLD:
         task_park(t, after > 0 ? after : HOLD_DEFAULT_S, type, r->info.text);
         return true;
     case ISSUER_HUMAN:
         task_park(t, at_least(after, HUMAN_WAIT_S), type, r->info.text);
-        return true;
-    case ISSUER_RESUME:
-        task_retry(t, at_least(after, backoff_step_s((unsigned)t->row.failures + 1, t->seed)), look,
-                   type, r->info.text);
         return true;
     case ISSUER_PERMANENT: /* no other request would help: only a change of the CA's mind */
         task_park(t, at_least(after, PERMANENT_WAIT_S), type, r->info.text);
@@ -78,6 +77,13 @@ static bool past_deadline(struct task *t, int64_t limit_ms)
     if (t->step_deadline_ms == 0)
         t->step_deadline_ms = now + limit_ms;
     return now >= t->step_deadline_ms;
+}
+
+/* Looks again at an object that is pending at the CA. */
+static void poll_later(struct task *t, int64_t retry_after_s, void (*look)(struct task *t))
+{
+    int64_t wait_s = at_least(retry_after_s, backoff_poll_s(++t->polls));
+    task_sleep(t, wait_s < POLL_MAX_S ? wait_s : POLL_MAX_S, look);
 }
 
 /* --- the order --- */
@@ -130,16 +136,14 @@ static void on_order(void *arg, const struct issuer_order *o)
         task_enter(t);
     } else if (o->status == ISSUER_VALID) {
         task_move(t, ORDER_EV_ISSUED, NULL, NULL);
-    } else if (finalizing && o->status == ISSUER_READY) {
-        finalize(t);
     } else if (finalizing && o->status == ISSUER_PENDING) {
         task_move(t, ORDER_EV_LOST, "order-pending", "an authorisation of the order has expired");
+    } else if (finalizing && past_deadline(t, ISSUE_LIMIT_MS)) {
+        task_move(t, ORDER_EV_LOST, "issue-timeout", "the CA did not issue in ten minutes");
+    } else if (finalizing && o->status == ISSUER_READY) {
+        finalize(t);
     } else if (finalizing) {
-        if (past_deadline(t, ISSUE_LIMIT_MS))
-            task_move(t, ORDER_EV_LOST, "issue-timeout", "the CA did not issue in ten minutes");
-        else
-            task_sleep(t, at_least(o->reply.retry_after_s, backoff_poll_s(++t->polls)),
-                       look_at_order);
+        poll_later(t, o->reply.retry_after_s, look_at_order);
     } else if (o->status == ISSUER_READY || o->status == ISSUER_PROCESSING) {
         task_move(t, ORDER_EV_READY, NULL, NULL);
     } else {
@@ -217,6 +221,10 @@ static void read_back(struct task *t)
         if (t->authz[i].status != ISSUER_VALID)
             values[n++] = t->authz[i].txt_value;
     }
+    if (n == 0) { /* every authorisation was reused, though the order is not ready yet */
+        task_move(t, ORDER_EV_DONE, NULL, NULL);
+        return;
+    }
     (void)past_deadline(t, READBACK_LIMIT_MS);
     (void)snprintf(name, sizeof name, "_acme-challenge.%s.%s", t->row.device_id, t->zone->name);
     if (readback_start(&t->readback, task_loop(t), t->zone, name, values, n, on_read_back, t) !=
@@ -267,7 +275,7 @@ static void on_polled(void *arg, const struct issuer_authz *a)
     } else if (past_deadline(t, VALIDATE_LIMIT_MS)) {
         task_move(t, ORDER_EV_LOST, "validation-timeout", "the CA did not validate in ten minutes");
     } else {
-        task_sleep(t, at_least(a->reply.retry_after_s, backoff_poll_s(++t->polls)), poll_authz);
+        poll_later(t, a->reply.retry_after_s, poll_authz);
     }
 }
 
@@ -294,7 +302,7 @@ static void on_finalized(void *arg, const struct issuer_order *o)
     if (o->status == ISSUER_VALID)
         task_move(t, ORDER_EV_DONE, NULL, NULL);
     else
-        task_sleep(t, at_least(o->reply.retry_after_s, backoff_poll_s(++t->polls)), look_at_order);
+        poll_later(t, o->reply.retry_after_s, look_at_order);
 }
 
 static void finalize(struct task *t)

@@ -41,6 +41,8 @@ struct task {
 
     struct loop_timer *timer;
     void (*resume)(struct task *t); /* what the timer goes on with */
+    void (*again)(struct task *t);  /* what a failed step goes on with after its wait ... */
+    int64_t wait_s;                 /* ... of so long */
     struct readback *readback;
 
     struct job save;             /* one write of the row at a time */
@@ -61,7 +63,8 @@ void task_enter(struct task *t);
  * ORDER_EV_REFUSED `problem` and `detail` say why. */
 void task_move(struct task *t, enum order_event ev, const char *problem, const char *detail);
 
-/* engine.c: the present step failed for now: notes it and calls resume(t) after `delay_s`. */
+/* engine.c: the present step failed for now: notes it, and after `delay_s` calls resume(t) if the
+ * order is still ours then. */
 void task_retry(struct task *t, int64_t delay_s, void (*resume)(struct task *t),
                 const char *problem, const char *detail);
 
@@ -74,9 +77,6 @@ void task_sleep(struct task *t, int64_t delay_s, void (*resume)(struct task *t))
 
 /* engine.c: writes (or removes) the challenge values of the task, then resume(t). */
 void task_put_values(struct task *t, void (*resume)(struct task *t));
-
-/* engine.c: a step of the CA succeeded: failures in a row start from none. */
-void task_progress(struct task *t);
 
 struct loop *task_loop(const struct task *t);
 
