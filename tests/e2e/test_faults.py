@@ -52,7 +52,7 @@ def assert_operator_sees(service, device, *words):
     """The words and, between two tries, the time of the next one."""
     def show():
         return service.provisiond.admin("device", "show", device.id)
-    until(lambda: all(w in show() for w in (*words, "next try")), 15, show)
+    until(lambda: all(w in show() for w in (*words, "next try")), 60, show)
 
 
 def assert_not_busy(service, device):
