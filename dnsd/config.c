@@ -164,11 +164,8 @@ static enum err read_cert(struct config *out, struct conf *c, struct err_info *i
 
 static enum err read_root(struct config *out, struct conf *c, struct err_info *info)
 {
-    static const char *const LATER[] = { "listen_public", "metrics", NULL };
     cfg_t *root = conf_root(c);
-    enum err e = refuse_later(c, root, LATER, info);
-    if (e == ERR_OK)
-        e = read_listens(out, c, info);
+    enum err e = read_listens(out, c, info);
     if (e == ERR_OK)
         e = read_cert(out, c, info);
     if (e == ERR_OK)

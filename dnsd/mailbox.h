@@ -24,6 +24,7 @@ struct mailbox {
     int fd; /* eventfd: readable when there is something to look at */
     atomic_bool stop;
     _Atomic(struct view_change *) change;
+    atomic_uint asked, answered; /* pings */
 };
 
 NODISCARD enum err mailbox_init(struct mailbox *m, struct err_info *info);
@@ -37,6 +38,12 @@ void mailbox_post(struct mailbox *m, struct view_change *change);
 
 /* The main thread: tells the owner to end. */
 void mailbox_stop(struct mailbox *m);
+
+/* The main thread: asks the owner for a sign of life. */
+void mailbox_ping(struct mailbox *m);
+
+/* Whether the owner has answered the last ping. Any thread. */
+bool mailbox_has_answered(const struct mailbox *m);
 
 /* The owner, when m->fd is readable: takes over a waiting change into *view and acknowledges it.
  * False when the thread has to end. */

@@ -14,7 +14,10 @@
 #define LOG_EVERY_MS 60000 /* a store that stays away is logged again after this */
 #define STACK_LEN (256 * 1024)
 
+const char *const READER_RESULT_NAMES[] = { "values", "none", "failed", "expired" };
+
 struct job {
+    int64_t queued_us;
     struct query_challenge challenge;
     struct reader_return ret;
 };
@@ -38,7 +41,11 @@ struct reader {
     struct view_change *change; /* to be released when head reaches change_at */
     uint64_t change_at;
     void (*released)(struct view_change *change);
+    const struct view *check; /* whose stores to look at; NULL for none */
 
+    atomic_int state; /* enum reader_state */
+    _Atomic int64_t checked_ms;
+    struct reader_counts counts;
     struct source *sources; /* the thread's own */
 };
 
@@ -103,8 +110,16 @@ static void serve(struct reader *r, const struct job *job)
         spans[i] = span_str(values[i].text);
     uint8_t reply[DNS_EDNS_LEN]; /* the values of one name always fit */
     size_t len = query_end_challenge(c, e == ERR_OK ? spans : NULL, n, reply, sizeof reply);
-    if (len > 0)
-        job->ret.send(&job->ret, (struct span){ reply, len });
+    enum reader_result result = e == ERR_TIMEOUT && s == NULL ? READER_EXPIRED
+                                : e != ERR_OK                 ? READER_FAILED
+                                : n > 0                       ? READER_VALUES
+                                                              : READER_NONE;
+    metric_add(&r->counts.results[result], 1);
+    metric_observe(&r->counts.took, clock_mono_us() - job->queued_us);
+    if (len == 0)
+        return;
+    tally_challenge_reply(&r->counts.tally[job->ret.transport], reply);
+    job->ret.send(&job->ret, (struct span){ reply, len });
 }
 
 static bool view_names(const struct view *v, const char *url)
@@ -132,6 +147,31 @@ static void release(struct reader *r, struct view_change *change,
     released(change);
 }
 
+/* Reads a name that no device has from each store. */
+static void check(struct reader *r, const struct view *v)
+{
+    static const char NOBODY[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    struct challenge_value values[CHALLENGE_VALUES_MAX];
+    bool ok = true;
+    for (size_t i = 0; i < v->n_zones && ok; i++) {
+        const struct zone *z = v->zones[i];
+        if (z->challenges == NULL)
+            continue;
+        struct err_info why = { .text = "" };
+        size_t n;
+        struct source *s = source_find(r, z->challenges);
+        if (s == NULL) {
+            ok = false;
+            continue;
+        }
+        enum err e = challenge_get(s->store, z->text, NOBODY, clock_now_s(), values, &n, &why);
+        note_outcome(s, e, &why);
+        ok = e == ERR_OK;
+    }
+    atomic_store(&r->state, ok ? READER_READABLE : READER_UNREADABLE);
+    atomic_store(&r->checked_ms, clock_mono_ms());
+}
+
 static void *run(void *arg)
 {
     struct reader *r = arg;
@@ -141,8 +181,16 @@ static void *run(void *arg)
         if (r->change != NULL && r->head == r->change_at) {
             struct view_change *change = r->change;
             r->change = NULL;
+            if (r->check == change->old)
+                r->check = NULL;
             pthread_mutex_unlock(&r->lock);
             release(r, change, r->released);
+            pthread_mutex_lock(&r->lock);
+        } else if (r->check != NULL) {
+            const struct view *v = r->check;
+            r->check = NULL;
+            pthread_mutex_unlock(&r->lock);
+            check(r, v);
             pthread_mutex_lock(&r->lock);
         } else if (r->head != r->tail) {
             job = r->queue[r->head % QUEUE_LEN];
@@ -150,6 +198,7 @@ static void *run(void *arg)
             serve(r, &job);
             pthread_mutex_lock(&r->lock);
             r->head++; /* only now: until then the view is in use */
+            metric_set(&r->counts.queued, r->tail - r->head);
         } else {
             pthread_cond_wait(&r->filled, &r->lock);
         }
@@ -204,8 +253,9 @@ bool reader_submit(struct reader *r, const struct query_challenge *challenge,
     pthread_mutex_lock(&r->lock);
     bool room = r->tail - r->head < QUEUE_LEN;
     if (room) {
-        r->queue[r->tail % QUEUE_LEN] = (struct job){ *challenge, *ret };
+        r->queue[r->tail % QUEUE_LEN] = (struct job){ clock_mono_us(), *challenge, *ret };
         r->tail++;
+        metric_set(&r->counts.queued, r->tail - r->head); /* both writers hold the lock */
         pthread_cond_signal(&r->filled);
     }
     pthread_mutex_unlock(&r->lock);
@@ -221,4 +271,23 @@ void reader_release(struct reader *r, struct view_change *change,
     r->released = released;
     pthread_cond_signal(&r->filled);
     pthread_mutex_unlock(&r->lock);
+}
+
+void reader_check(struct reader *r, const struct view *view)
+{
+    pthread_mutex_lock(&r->lock);
+    r->check = view;
+    pthread_cond_signal(&r->filled);
+    pthread_mutex_unlock(&r->lock);
+}
+
+enum reader_state reader_last_check(const struct reader *r, int64_t *at_ms)
+{
+    *at_ms = atomic_load(&r->checked_ms);
+    return (enum reader_state)atomic_load(&r->state);
+}
+
+const struct reader_counts *reader_counts(const struct reader *r)
+{
+    return &r->counts;
 }

@@ -28,6 +28,30 @@ struct reader_return {
     uint8_t control[READER_CONTROL_LEN];
 };
 
+enum reader_result {
+    READER_VALUES, /* there were some */
+    READER_NONE,
+    READER_FAILED,  /* the store could not be read */
+    READER_EXPIRED, /* waited too long to be worth a read */
+    READER_RESULTS
+};
+
+/* Counters; any thread reads. */
+struct reader_counts {
+    struct tally tally[TALLY_TRANSPORTS];
+    struct metric results[READER_RESULTS];
+    struct metric queued;         /* questions that wait at present */
+    struct metric_histogram took; /* from the question to its reply */
+};
+
+extern const char *const READER_RESULT_NAMES[READER_RESULTS];
+
+enum reader_state {
+    READER_UNCHECKED,
+    READER_READABLE, /* every store that the zones name; or they name none */
+    READER_UNREADABLE
+};
+
 struct reader; /* opaque */
 
 /* Starts the thread. The caller calls reader_free() when no other thread submits any more. */
@@ -40,6 +64,15 @@ void reader_free(struct reader *r);
  * lock for as long as a copy of a few hundred bytes. */
 NODISCARD bool reader_submit(struct reader *r, const struct query_challenge *challenge,
                              const struct reader_return *ret);
+
+/* Looks whether the stores of `view`, which is in use, can be read; for reader_last_check(). Any
+ * thread. */
+void reader_check(struct reader *r, const struct view *view);
+
+/* What the last check that is done found; *at_ms is when, on the monotonic clock. Any thread. */
+enum reader_state reader_last_check(const struct reader *r, int64_t *at_ms);
+
+const struct reader_counts *reader_counts(const struct reader *r);
 
 /* Once every question that was queued so far has been answered, retires change->old, forgets stores
  * that change->view does not name, and calls released(change) on the reader's thread. One at a

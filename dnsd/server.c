@@ -5,9 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/net/loop.h"
+#include "dnsd/exposition.h"
+#include "dnsd/health.h"
+#include "dnsd/notify.h"
 #include "dnsd/sockets.h"
+#include "dnsd/statusweb.h"
 #include "dnsd/stream.h"
 #include "dnsd/worker.h"
 
@@ -28,8 +33,17 @@ struct server {
     struct stream *tcp, *tls; /* tls NULL without listen_tls */
     struct worker **workers;
     size_t n_workers;
+    struct mailbox **mailboxes; /* of the workers and the streams */
+    size_t n_mailboxes;
+    const struct tally **tallies; /* of the workers */
+    struct notify notify;
+    struct health *health;
+    struct statusweb *web;
+    uint64_t reloads, reloads_failed;
+    int64_t started_s, reloaded_s;
     struct view_change change; /* one at a time */
     atomic_bool changing;
+    bool reloading;    /* the service manager was told so */
     bool reload_again; /* asked for while a change was under way */
 };
 
@@ -43,7 +57,10 @@ enum err server_new(struct server **out, struct config *config, const char *path
     s->path = path;
     s->workers = calloc(config->n_workers, sizeof *s->workers);
     enum err e = ERR_NOMEM;
-    if (s->workers == NULL)
+    s->tallies = calloc(config->n_workers, sizeof *s->tallies);
+    s->mailboxes = calloc(config->n_workers + 2, sizeof *s->mailboxes);
+    notify_init(&s->notify);
+    if (s->workers == NULL || s->tallies == NULL || s->mailboxes == NULL)
         (void)err_set(info, e, "out of memory");
     else
         e = sockets_open(&s->sockets, config, info);
@@ -69,6 +86,9 @@ void server_free(struct server *s)
     servercert_free(s->cert);
     view_free(s->view);
     guardfiles_free(s->guardfiles);
+    notify_clear(&s->notify);
+    free(s->mailboxes);
+    free(s->tallies);
     free(s->workers);
     free(s);
 }
@@ -92,13 +112,23 @@ static void log_listens(const struct config *c)
         log_info("listening on %s, UDP and TCP", c->listen.at[i].text);
     for (size_t i = 0; i < c->listen_tls.n; i++)
         log_info("listening on %s, TLS", c->listen_tls.at[i].text);
+    for (size_t i = 0; i < c->metrics.n; i++)
+        log_info("metrics at http://%s/metrics", c->metrics.at[i].text);
+    for (size_t i = 0; i < c->public_.n; i++)
+        log_info("health at http://%s/healthz and /readyz", c->public_.at[i].text);
 }
 
 static void reload(struct server *s);
 
-static void run_reload(void *arg)
+/* A change is complete. */
+static void end_reload(void *arg)
 {
-    reload(arg);
+    struct server *s = arg;
+    if (s->reloading && !s->reload_again) {
+        s->reloading = false;
+        notify_ready(&s->notify);
+    }
+    reload(s);
 }
 
 /* The reader's thread: the old view is gone. */
@@ -106,7 +136,7 @@ static void on_released(struct view_change *change)
 {
     struct server *s = change->arg;
     atomic_store(&s->changing, false);
-    if (loop_post(s->loop, run_reload, s) != ERR_OK)
+    if (loop_post(s->loop, end_reload, s) != ERR_OK)
         log_warn("out of memory: a reload that was asked for meanwhile has to be asked for again");
 }
 
@@ -152,13 +182,10 @@ static void publish(struct server *s, struct view *view)
     atomic_store(&s->changing, true);
     s->change =
         (struct view_change){ .view = view, .old = s->view, .done = on_acknowledged, .arg = s };
-    atomic_init(&s->change.n_waiting, (unsigned)s->n_workers + (s->tls != NULL ? 2 : 1));
+    atomic_init(&s->change.n_waiting, (unsigned)s->n_mailboxes);
     s->view = view;
-    for (size_t i = 0; i < s->n_workers; i++)
-        mailbox_post(worker_mailbox(s->workers[i]), &s->change);
-    mailbox_post(stream_mailbox(s->tcp), &s->change);
-    if (s->tls != NULL)
-        mailbox_post(stream_mailbox(s->tls), &s->change);
+    for (size_t i = 0; i < s->n_mailboxes; i++)
+        mailbox_post(s->mailboxes[i], &s->change);
 }
 
 static void apply(struct server *s, struct config *c)
@@ -173,6 +200,8 @@ static void apply(struct server *s, struct config *c)
     c->guardfiles = NULL;
     publish(s, c->view);
     c->view = NULL;
+    s->reloads++;
+    s->reloaded_s = clock_now_s();
     log_info("configuration reloaded");
 }
 
@@ -184,10 +213,16 @@ static void reload(struct server *s)
     s->reload_again = false;
     struct config *c = NULL;
     struct err_info info = { .text = "" };
-    if (config_load(&c, s->path, &info) != ERR_OK)
-        log_error("reload: %s; the old configuration stays", info.text);
-    else
+    s->reloading = true;
+    notify_reloading(&s->notify);
+    if (config_load(&c, s->path, &info) == ERR_OK) {
         apply(s, c);
+    } else {
+        log_error("reload: %s; the old configuration stays", info.text);
+        s->reloads_failed++;
+        s->reloading = false;
+        notify_ready(&s->notify);
+    }
     config_free(c);
 }
 
@@ -258,6 +293,44 @@ static enum err start_threads(struct server *s, struct err_info *info)
     return e;
 }
 
+static void write_metrics(struct buf *out, void *arg)
+{
+    const struct server *s = arg;
+    struct exposition e = { .workers = s->tallies,
+                            .n_workers = s->n_workers,
+                            .streams = { [TALLY_TCP] = stream_counts(s->tcp) },
+                            .reader = reader_counts(s->reader),
+                            .view = s->view,
+                            .reloads = s->reloads,
+                            .reloads_failed = s->reloads_failed,
+                            .started_s = s->started_s,
+                            .reloaded_s = s->reloaded_s };
+    if (s->tls != NULL)
+        e.streams[TALLY_TLS] = stream_counts(s->tls);
+    exposition_write(out, &e);
+}
+
+/* What watches the threads, and the pages that show it. */
+static enum err start_watch(struct server *s, struct err_info *info)
+{
+    for (size_t i = 0; i < s->n_workers; i++) {
+        s->tallies[i] = worker_tally(s->workers[i]);
+        s->mailboxes[s->n_mailboxes++] = worker_mailbox(s->workers[i]);
+    }
+    s->mailboxes[s->n_mailboxes++] = stream_mailbox(s->tcp);
+    if (s->tls != NULL)
+        s->mailboxes[s->n_mailboxes++] = stream_mailbox(s->tls);
+    s->started_s = s->reloaded_s = clock_now_s();
+    const struct health_parts health = { s->loop,   s->mailboxes, s->n_mailboxes,
+                                         s->reader, &s->view,     &s->notify };
+    enum err e = health_new(&s->health, &health);
+    const struct statusweb_parts web = { s->loop,   &s->sockets.metrics, &s->sockets.public_,
+                                         s->health, write_metrics,       s };
+    if (e == ERR_OK)
+        e = statusweb_new(&s->web, &web);
+    return e == ERR_OK ? e : err_set(info, e, "cannot start the status pages");
+}
+
 static void stop_threads(struct server *s)
 {
     for (size_t i = 0; i < s->n_workers; i++)
@@ -276,6 +349,8 @@ enum err server_run(struct server *s, struct err_info *info)
     enum err e = start_loop(s, info);
     if (e == ERR_OK)
         e = start_threads(s, info);
+    if (e == ERR_OK)
+        e = start_watch(s, info);
     if (e == ERR_OK) {
         sigset_t hup; /* held since the start of the program */
         sigemptyset(&hup);
@@ -284,9 +359,13 @@ enum err server_run(struct server *s, struct err_info *info)
         log_listens(s->config);
         log_zones(s->view);
         log_info("ready");
+        notify_ready(&s->notify);
         loop_run(s->loop);
         log_info("stopping");
+        notify_stopping(&s->notify);
     }
+    statusweb_free(s->web);
+    health_free(s->health);
     stop_threads(s);
     loop_timer_free(s->cert_timer);
     loop_timer_free(s->on_poll);

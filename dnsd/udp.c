@@ -18,7 +18,11 @@
 #define REQUEST_LEN (33 * 64)
 #define REPLY_LEN (21 * 64)
 
+/* Every so many batches one is timed: a clock read for each would cost more than a small answer. */
+#define TIMED_EVERY 64
+
 struct udp_batch {
+    unsigned n_batches;
     struct mmsghdr in[UDP_BATCH], out[UDP_BATCH];
     struct iovec in_data[UDP_BATCH], out_data[UDP_BATCH];
     struct sockaddr_storage peers[UDP_BATCH];
@@ -126,7 +130,9 @@ static void send_later(const struct reader_return *ret, struct span reply)
 static bool hand_over(struct reader *reader, int fd, const struct msghdr *h,
                       const struct query_challenge *c)
 {
-    struct reader_return ret = { .send = send_later, .fd = fd, .peer_len = h->msg_namelen };
+    struct reader_return ret = {
+        .send = send_later, .transport = TALLY_UDP, .fd = fd, .peer_len = h->msg_namelen
+    };
     memcpy(&ret.peer, h->msg_name, h->msg_namelen);
     if (h->msg_controllen > 0 && h->msg_controllen <= sizeof ret.control) {
         ret.control_len = h->msg_controllen;
@@ -136,7 +142,7 @@ static bool hand_over(struct reader *reader, int fd, const struct msghdr *h,
 }
 
 /* Sends the first `n` replies. One that the system refuses is left out. */
-static void send_all(struct udp_batch *b, int fd, unsigned n)
+static void send_all(struct udp_batch *b, int fd, unsigned n, struct tally *tally)
 {
     bool waited = false;
     for (unsigned i = 0; i < n;) {
@@ -150,12 +156,14 @@ static void send_all(struct udp_batch *b, int fd, unsigned n)
             (void)poll(&p, 1, SEND_WAIT_MS);
             waited = true;
         } else {
+            metric_add(&tally->unsent, 1);
             i++;
         }
     }
 }
 
-unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct reader *reader)
+unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct reader *reader,
+                   struct tally *tally)
 {
     static const struct peer PEER = { .stream = false };
     for (unsigned i = 0; i < UDP_BATCH; i++) {
@@ -166,20 +174,26 @@ unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct re
     if (n <= 0)
         return 0;
     unsigned n_out = 0;
+    int64_t began_us = ++b->n_batches % TIMED_EVERY == 0 ? clock_mono_us() : 0;
     ctx->now_s = clock_now_s();
     for (unsigned i = 0; i < (unsigned)n; i++) {
         struct msghdr *h = &b->in[i].msg_hdr;
         uint8_t *reply = b->replies[n_out];
         struct span request = { b->requests[i], b->in[i].msg_len };
         size_t len = query_answer(ctx, reply, REPLY_LEN, request, &PEER);
-        if (len == 0 && !ctx->deferred)
+        if (len == 0 && !ctx->deferred) {
+            metric_add(&tally->unanswered, 1);
             continue;
+        }
         if (h->msg_controllen > 0)
             turn_control(h);
         if (len == 0 && hand_over(reader, fd, h, &ctx->challenge))
             continue;
-        if (len == 0)
+        if (len == 0) {
+            metric_add(&tally->queue_full, 1);
             len = query_end_challenge(&ctx->challenge, NULL, 0, reply, REPLY_LEN);
+        }
+        tally_reply(tally, &ctx->question, reply);
         b->out_data[n_out] = (struct iovec){ reply, len };
         struct msghdr *o = &b->out[n_out].msg_hdr;
         o->msg_name = h->msg_name;
@@ -188,6 +202,8 @@ unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct re
         o->msg_controllen = h->msg_controllen;
         n_out++;
     }
-    send_all(b, fd, n_out);
+    send_all(b, fd, n_out, tally);
+    if (began_us != 0)
+        metric_observe(&tally->batch, clock_mono_us() - began_us);
     return (unsigned)n;
 }

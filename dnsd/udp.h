@@ -10,6 +10,7 @@
 #include "common/net/addr.h"
 #include "dnsd/core/query.h"
 #include "dnsd/reader.h"
+#include "dnsd/tally.h"
 
 #define UDP_BATCH 32
 
@@ -25,8 +26,9 @@ NODISCARD enum err udp_open(int *fd, const struct addr *a, struct err_info *info
 /* Sets up a socket that somebody else bound to `a` as udp_open() does. Closes it on an error. */
 NODISCARD enum err udp_adopt(int fd, const struct addr *a, struct err_info *info);
 
-/* Answers what waits at `fd`, up to one batch; questions for challenges go to `reader`. Returns how
- * many datagrams there were. Never blocks. */
-unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct reader *reader);
+/* Answers what waits at `fd`, up to one batch, and counts it in `tally`; questions for challenges
+ * go to `reader`. Returns how many datagrams there were. Never blocks. */
+unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct reader *reader,
+                   struct tally *tally);
 
 #endif

@@ -16,6 +16,7 @@ struct worker {
     struct reader *reader;
     struct udp_batch *batch;
     struct query_ctx ctx;
+    struct tally tally;
     size_t n_fds;
     struct pollfd fds[]; /* the sockets, then the mailbox */
 };
@@ -30,7 +31,7 @@ static void *run(void *arg)
             if (w->fds[i].revents == 0)
                 continue;
             unsigned batches = 0;
-            while (udp_serve(w->batch, w->fds[i].fd, &w->ctx, w->reader) == UDP_BATCH &&
+            while (udp_serve(w->batch, w->fds[i].fd, &w->ctx, w->reader, &w->tally) == UDP_BATCH &&
                    ++batches < BATCHES_MAX)
                 ;
         }
@@ -94,4 +95,9 @@ void worker_free(struct worker *w)
 struct mailbox *worker_mailbox(struct worker *w)
 {
     return &w->mailbox;
+}
+
+const struct tally *worker_tally(const struct worker *w)
+{
+    return &w->tally;
 }

@@ -23,4 +23,7 @@ void worker_free(struct worker *w);
 
 struct mailbox *worker_mailbox(struct worker *w);
 
+/* What it has answered; any thread reads. */
+const struct tally *worker_tally(const struct worker *w);
+
 #endif

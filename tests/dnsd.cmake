@@ -20,6 +20,6 @@ foreach(target replay_query fuzz_query)
     endif()
 endforeach()
 
-foreach(name dnsd dnsd_challenge dnsd_config dnsd_guard dnsd_tcp dnsd_tls)
+foreach(name dnsd dnsd_challenge dnsd_config dnsd_guard dnsd_tcp dnsd_tls dnsd_status dnsd_service)
     py_test(integration/test_${name}.py TIMEOUT 300)
 endforeach()

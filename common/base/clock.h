@@ -11,6 +11,9 @@ int64_t clock_now_s(void);
 /* Monotonic clock, milliseconds since an arbitrary start: for durations and deadlines. */
 int64_t clock_mono_ms(void);
 
+/* The same in microseconds. */
+int64_t clock_mono_us(void);
+
 /* Writes `at_s` (Unix seconds) as RFC 3339 UTC, "2026-11-21T03:43:50Z". Needs 21 bytes. */
 void clock_format(int64_t at_s, char *out, size_t cap);
 

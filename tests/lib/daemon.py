@@ -50,6 +50,7 @@ class Daemon:
         self.netns = netns
         self.env = dict(env or {})
         self.timeout_s = timeout_s
+        self.pass_fds = ()  # descriptors that it inherits
         self.process = None
         self.log_start = 0
 
@@ -61,7 +62,8 @@ class Daemon:
             self.log_start = log.tell()
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                env=environment({**self.env, **(extra_env or {})}), start_new_session=True)
+                env=environment({**self.env, **(extra_env or {})}), start_new_session=True,
+                pass_fds=self.pass_fds)
         return self
 
     def start(self, extra_env=None):

@@ -1,0 +1,184 @@
+#include "dnsd/exposition.h"
+
+#include "common/dns/wire.h"
+
+#define SOA_NUMBERS_LEN 20 /* serial, refresh, retry, expire, minimum: the end of the data */
+
+static uint64_t sum_replies(const struct exposition *e, enum tally_transport transport,
+                            unsigned type, unsigned outcome)
+{
+    uint64_t n = metric_get(&e->reader->tally[transport].replies[type][outcome]);
+    if (e->streams[transport] != NULL)
+        n += metric_get(&e->streams[transport]->tally.replies[type][outcome]);
+    for (size_t i = 0; transport == TALLY_UDP && i < e->n_workers; i++)
+        n += metric_get(&e->workers[i]->replies[type][outcome]);
+    return n;
+}
+
+static void put_replies(struct buf *out, const struct exposition *e)
+{
+    static const char NAME[] = "lanyard_dnsd_replies_total";
+    metric_put_head(out, NAME, "counter",
+                    "Replies, by transport, type of question and outcome. Combinations that never "
+                    "occurred are left out.");
+    for (unsigned t = 0; t < TALLY_TRANSPORTS; t++) {
+        for (unsigned k = 0; k < TALLY_TYPES * TALLY_OUTCOMES; k++) {
+            unsigned type = k / TALLY_OUTCOMES, outcome = k % TALLY_OUTCOMES;
+            uint64_t n = sum_replies(e, (enum tally_transport)t, type, outcome);
+            const struct metric_label labels[] = { { "transport", TALLY_TRANSPORT_NAMES[t] },
+                                                   { "type", TALLY_TYPE_NAMES[type] },
+                                                   { "outcome", TALLY_OUTCOME_NAMES[outcome] } };
+            if (n > 0)
+                metric_put(out, NAME, labels, ARRAY_LEN(labels), n);
+        }
+    }
+}
+
+static void put_dropped_row(struct buf *out, const char *transport, const char *reason, uint64_t n)
+{
+    const struct metric_label labels[] = { { "transport", transport }, { "reason", reason } };
+    metric_put(out, "lanyard_dnsd_dropped_total", labels, ARRAY_LEN(labels), n);
+}
+
+static void put_dropped(struct buf *out, const struct exposition *e)
+{
+    uint64_t unanswered = 0, unsent = 0;
+    metric_put_head(out, "lanyard_dnsd_dropped_total", "counter",
+                    "Requests without a reply: malformed beyond a reply, or a reply that the "
+                    "system refused to send.");
+    for (size_t i = 0; i < e->n_workers; i++) {
+        unanswered += metric_get(&e->workers[i]->unanswered);
+        unsent += metric_get(&e->workers[i]->unsent);
+    }
+    put_dropped_row(out, "udp", "malformed", unanswered);
+    put_dropped_row(out, "udp", "unsent", unsent);
+    for (unsigned t = TALLY_TCP; t < TALLY_TRANSPORTS; t++) {
+        if (e->streams[t] != NULL)
+            put_dropped_row(out, TALLY_TRANSPORT_NAMES[t], "malformed",
+                            metric_get(&e->streams[t]->tally.unanswered));
+    }
+}
+
+/* The workers' histograms as one. */
+static void put_batches(struct buf *out, const struct exposition *e)
+{
+    struct metric_histogram sum = { 0 };
+    for (size_t i = 0; i < e->n_workers; i++) {
+        const struct metric_histogram *h = &e->workers[i]->batch;
+        for (unsigned k = 0; k < METRIC_BUCKETS; k++)
+            metric_add(&sum.bucket[k], metric_get(&h->bucket[k]));
+        metric_add(&sum.sum_us, metric_get(&h->sum_us));
+    }
+    metric_put_head(out, "lanyard_dnsd_udp_batch_seconds", "histogram",
+                    "From having read a batch of 1 to 32 datagrams to having sent its replies. "
+                    "Every 64th batch is timed: a clock read costs as much as a small answer.");
+    metric_put_histogram(out, "lanyard_dnsd_udp_batch_seconds", &sum);
+}
+
+static void put_challenges(struct buf *out, const struct exposition *e)
+{
+    uint64_t full = 0;
+    metric_put_head(out, "lanyard_dnsd_challenge_reads_total", "counter",
+                    "Questions for challenge values, by what the store said.");
+    for (unsigned i = 0; i < READER_RESULTS; i++) {
+        const struct metric_label label = { "result", READER_RESULT_NAMES[i] };
+        metric_put(out, "lanyard_dnsd_challenge_reads_total", &label, 1,
+                   metric_get(&e->reader->results[i]));
+    }
+    for (size_t i = 0; i < e->n_workers; i++)
+        full += metric_get(&e->workers[i]->queue_full);
+    for (unsigned t = 0; t < TALLY_TRANSPORTS; t++) {
+        if (e->streams[t] != NULL)
+            full += metric_get(&e->streams[t]->tally.queue_full);
+    }
+    metric_put_head(
+        out, "lanyard_dnsd_challenge_queue_full_total", "counter",
+        "Questions for challenge values that were SERVFAIL at once: the queue was full.");
+    metric_put(out, "lanyard_dnsd_challenge_queue_full_total", NULL, 0, full);
+    metric_put_head(out, "lanyard_dnsd_challenge_queue", "gauge",
+                    "Questions for challenge values that wait for the store at present.");
+    metric_put(out, "lanyard_dnsd_challenge_queue", NULL, 0, metric_get(&e->reader->queued));
+    metric_put_head(out, "lanyard_dnsd_challenge_seconds", "histogram",
+                    "From a question for challenge values to its reply.");
+    metric_put_histogram(out, "lanyard_dnsd_challenge_seconds", &e->reader->took);
+}
+
+static void put_connections(struct buf *out, const struct exposition *e)
+{
+    static const struct {
+        const char *name, *type, *help;
+        size_t at;
+    } ROWS[] = {
+        { "lanyard_dnsd_connections", "gauge", "Connections at present.",
+          offsetof(struct stream_counts, open) },
+        { "lanyard_dnsd_connections_accepted_total", "counter", "Connections so far.",
+          offsetof(struct stream_counts, accepted) },
+        { "lanyard_dnsd_connections_evicted_total", "counter",
+          "Connections closed to make room for newer ones.",
+          offsetof(struct stream_counts, evicted) },
+        { "lanyard_dnsd_connections_expired_total", "counter",
+          "Connections closed for being idle or slow.", offsetof(struct stream_counts, expired) },
+        { "lanyard_dnsd_connections_no_descriptor_total", "counter",
+          "Times that the system had no file descriptor for a connection.",
+          offsetof(struct stream_counts, no_descriptor) },
+        { "lanyard_dnsd_tls_handshakes_total", "counter", "Full TLS handshakes.",
+          offsetof(struct stream_counts, handshakes) },
+        { "lanyard_dnsd_tls_resumptions_total", "counter", "Resumed TLS sessions.",
+          offsetof(struct stream_counts, resumed) },
+        { "lanyard_dnsd_tls_handshakes_failed_total", "counter",
+          "TLS handshakes that failed, were given up or took too long.",
+          offsetof(struct stream_counts, handshake_failed) },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        metric_put_head(out, ROWS[i].name, ROWS[i].type, ROWS[i].help);
+        for (unsigned t = TALLY_TCP; t < TALLY_TRANSPORTS; t++) {
+            const struct metric_label label = { "transport", TALLY_TRANSPORT_NAMES[t] };
+            if (e->streams[t] == NULL)
+                continue;
+            const void *at = (const char *)e->streams[t] + ROWS[i].at;
+            metric_put(out, ROWS[i].name, &label, 1, metric_get(at));
+        }
+    }
+}
+
+static void put_zones(struct buf *out, const struct view *v)
+{
+    metric_put_head(out, "lanyard_dnsd_zone_serial", "gauge", "Serial number of each zone's SOA.");
+    for (size_t i = 0; i < v->n_zones; i++) {
+        const struct zone *z = v->zones[i];
+        const uint8_t *data = z->soa->rrs + ZONE_RR_HEAD;
+        size_t len = wire_load16(data - 2);
+        const struct metric_label label = { "zone", z->text };
+        const uint8_t *serial = data + len - SOA_NUMBERS_LEN;
+        metric_put(out, "lanyard_dnsd_zone_serial", &label, 1,
+                   (uint64_t)wire_load16(serial) << 16 | wire_load16(serial + 2));
+    }
+}
+
+static void put_one(struct buf *out, const char *name, const char *type, const char *help,
+                    uint64_t value)
+{
+    metric_put_head(out, name, type, help);
+    metric_put(out, name, NULL, 0, value);
+}
+
+void exposition_write(struct buf *out, const struct exposition *e)
+{
+    static const struct metric_label VERSION = { "version", LANYARD_VERSION };
+    metric_put_head(out, "lanyard_dnsd_build_info", "gauge", "The version, as a label.");
+    metric_put(out, "lanyard_dnsd_build_info", &VERSION, 1, 1);
+    put_one(out, "lanyard_dnsd_start_time_seconds", "gauge", "When it was started, Unix time.",
+            (uint64_t)e->started_s);
+    put_one(out, "lanyard_dnsd_workers", "gauge", "Threads that answer over UDP.", e->n_workers);
+    put_one(out, "lanyard_dnsd_reloads_total", "counter", "Configurations taken over.", e->reloads);
+    put_one(out, "lanyard_dnsd_reloads_failed_total", "counter",
+            "Configurations refused: the old one stayed.", e->reloads_failed);
+    put_one(out, "lanyard_dnsd_reload_time_seconds", "gauge",
+            "When the present configuration was taken over, Unix time.", (uint64_t)e->reloaded_s);
+    put_zones(out, e->view);
+    put_replies(out, e);
+    put_dropped(out, e);
+    put_batches(out, e);
+    put_challenges(out, e);
+    put_connections(out, e);
+}

@@ -1,0 +1,208 @@
+"""What an operator sees: metrics, health, and what the service manager is told."""
+
+import os
+import re
+import signal
+import socket
+import time
+
+import pytest
+
+from dot import DotServer
+from metrics import Metrics, fetch
+from nameserver import CONFIG, ID, VALUE, Nameserver, framed, read_message, wire
+from ports import free_ports
+from wait import until
+
+NAME = f"10-0-0-1.{ID}.direct.example"
+CHALLENGE = f"_acme-challenge.{ID}.direct.example"
+
+
+def status_head(metrics, public):
+    return f'metrics = "127.0.0.1:{metrics}"\nlisten_public = "127.0.0.1:{public}"\n'
+
+
+@pytest.fixture
+def ports():
+    return free_ports(2)
+
+
+@pytest.fixture
+def server(tmp_path, ports):
+    with DotServer(tmp_path, head=status_head(*ports) + "workers = 2\n") as s:
+        s.store().close()
+        yield s
+
+
+# question, how many, labels of the replies
+QUESTIONS = [
+    (NAME, "A", 5, {"type": "A", "outcome": "answer"}),
+    (NAME, "AAAA", 3, {"type": "AAAA", "outcome": "nodata"}),
+    ("nobody.direct.example", "A", 2, {"type": "A", "outcome": "nxdomain"}),
+    ("a.elsewhere.test", "A", 4, {"type": "A", "outcome": "refused"}),
+    ("x.acme.direct.example", "A", 1, {"type": "A", "outcome": "referral"}),
+    ("direct.example", "SOA", 2, {"type": "SOA", "outcome": "answer"}),
+    ("direct.example", "CAA", 1, {"type": "CAA", "outcome": "answer"}),
+    (NAME, "ANY", 1, {"type": "ANY", "outcome": "answer"}),
+    (NAME, "TYPE65280", 1, {"type": "other", "outcome": "nodata"}),
+    (CHALLENGE, "TXT", 2, {"type": "TXT", "outcome": "nodata"}),
+]
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+def test_replies_are_counted(server, ports, transport):
+    for name, kind, n, _ in QUESTIONS:
+        for _ in range(n):
+            if transport == "tls":
+                with server.connect_tls() as s:
+                    s.sendall(framed(wire(name, kind)))
+                    read_message(s)
+            else:
+                server.ask(name, kind, tcp=transport == "tcp")
+    m = Metrics(ports[0])
+    for name, kind, n, labels in QUESTIONS:
+        assert m.sum("lanyard_dnsd_replies_total", transport=transport, **labels) == n, (name, kind)
+    total = sum(n for _, _, n, _ in QUESTIONS)
+    assert m.sum("lanyard_dnsd_replies_total") == total
+    assert m.sum("lanyard_dnsd_challenge_reads_total", result="none") == 2
+    assert m.sum("lanyard_dnsd_challenge_seconds_count") == 2
+    if transport != "udp":
+        assert m.sum("lanyard_dnsd_connections_accepted_total", transport=transport) == total
+    if transport == "tls":
+        assert m.sum("lanyard_dnsd_tls_handshakes_total") == total
+
+
+def test_the_rest_of_the_metrics(server, ports):
+    m = Metrics(ports[0])
+    assert m.sum("lanyard_dnsd_build_info", version="0.1.0") == 1
+    assert m.sum("lanyard_dnsd_workers") == 2
+    assert m.sum("lanyard_dnsd_zone_serial", zone="direct.example") == 7
+    assert abs(m.sum("lanyard_dnsd_start_time_seconds") - time.time()) < 60
+    db = server.store()
+    db.execute("INSERT INTO challenge VALUES ('direct.example', ?, ?, 1, ?)",
+               (ID, VALUE, int(time.time()) + 600))
+    db.close()
+    server.ask(CHALLENGE, "TXT")
+    server.raw(wire(NAME)[:11], timeout_s=0.2)  # no header: no reply
+    server.raw(wire(NAME)[:12])  # a question short
+    m = Metrics(ports[0])
+    assert m.sum("lanyard_dnsd_challenge_reads_total", result="values") == 1
+    assert m.sum("lanyard_dnsd_dropped_total", transport="udp", reason="malformed") == 1
+    assert m.sum("lanyard_dnsd_replies_total", type="none", outcome="formerr") == 1
+    for _ in range(200):
+        server.ask(NAME)
+    assert Metrics(ports[0]).sum("lanyard_dnsd_udp_batch_seconds_count") >= 1
+
+
+def test_reloads_are_counted(server, ports):
+    zone = server.folder / "direct.example.zone"
+    text = zone.read_text(encoding="ascii")
+    zone.write_text(text.replace("hostmaster 7 ", "hostmaster 4000000000 "), encoding="ascii")
+    server.signal(signal.SIGHUP)
+    until(lambda: Metrics(ports[0]).sum("lanyard_dnsd_reloads_total") == 1, 10, "the reload")
+    assert Metrics(ports[0]).sum("lanyard_dnsd_zone_serial", zone="direct.example") == 4000000000
+    zone.write_text("junk", encoding="ascii")
+    server.signal(signal.SIGHUP)
+    until(lambda: Metrics(ports[0]).sum("lanyard_dnsd_reloads_failed_total") == 1, 10, "the failure")
+    m = Metrics(ports[0])
+    assert m.sum("lanyard_dnsd_reloads_total") == 1
+    assert m.sum("lanyard_dnsd_zone_serial", zone="direct.example") == 4000000000
+
+
+def test_pages(server, ports):
+    metrics, public = ports
+    until(lambda: fetch(public, "/readyz") == (200, "ok\n"), 10, "readiness")
+    assert fetch(public, "/healthz") == (200, "ok\n")
+    assert fetch(public, "/metrics")[0] == 404, "metrics are not for the public"
+    assert fetch(metrics, "/healthz")[0] == 404
+    assert fetch(metrics, "/")[0] == 404
+    for port, path in ((metrics, "/metrics"), (public, "/healthz")):
+        assert fetch(port, path, "POST")[0] == 405
+        assert fetch(port, path, "HEAD") == (200, "")
+
+
+def test_ready_only_with_the_store(tmp_path, ports):
+    """Alive without its store, ready with it; and again when it comes back."""
+    with Nameserver(tmp_path, head=status_head(*ports)) as server:
+        public = ports[1]
+        until(lambda: fetch(public, "/readyz") == (503, "the challenge store cannot be read"), 10, "unreadiness")
+        assert fetch(public, "/healthz")[0] == 200
+        server.store().close()
+        until(lambda: fetch(public, "/readyz")[0] == 200, 15, "readiness")
+        server.challenges.rename(tmp_path / "gone.db")
+        server.challenges.write_bytes(b"no database at all" * 100)
+        server.signal(signal.SIGHUP)
+        until(lambda: fetch(public, "/readyz")[0] == 503, 15, "unreadiness")
+        assert fetch(public, "/healthz")[0] == 200
+
+
+def test_ready_without_a_store(tmp_path, ports):
+    zones = CONFIG.replace('challenges = "sqlite:challenges.db"', "")
+    with Nameserver(tmp_path, head=status_head(*ports), zones=zones):
+        until(lambda: fetch(ports[1], "/readyz")[0] == 200, 10, "readiness")
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_the_service_manager_is_told(tmp_path, kind):
+    """sd_notify(3): READY, RELOADING with a time, READY again, STOPPING; WATCHDOG all the while."""
+    where = str(tmp_path / "notify") if kind == "path" else f"\0lanyard-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind(where)
+        s.settimeout(10)
+
+        def wait_for(pattern):
+            while True:
+                text = s.recv(4096).decode("ascii")
+                if re.fullmatch(pattern, text):
+                    return
+                assert text == "WATCHDOG=1\n", text
+
+        server = Nameserver(tmp_path, env={"NOTIFY_SOCKET": where.replace("\0", "@"),
+                                           "WATCHDOG_USEC": "600000"})
+        with server:
+            wait_for("READY=1\n")
+            for _ in range(3):
+                wait_for("WATCHDOG=1\n")
+            server.signal(signal.SIGHUP)
+            wait_for(r"RELOADING=1\nMONOTONIC_USEC=\d+\n")
+            wait_for("READY=1\n")
+            server.config.write_text("junk", encoding="ascii")
+            server.signal(signal.SIGHUP)
+            wait_for(r"RELOADING=1\nMONOTONIC_USEC=\d+\n")
+            wait_for("READY=1\n")  # the old configuration serves
+        wait_for("STOPPING=1\n")
+
+
+def test_a_hanging_thread_is_noticed(tmp_path, ports):
+    """SIGSTOP stops all threads alike, so one is held by a debugger's means: the kernel's freezer is
+    not at hand for a thread, ptrace is."""
+    with Nameserver(tmp_path, head=status_head(*ports)) as server:
+        assert fetch(ports[1], "/healthz")[0] == 200
+        threads = sorted(int(t) for t in os.listdir(f"/proc/{server.pid}/task"))
+        held = Held(threads[-1])
+        try:
+            until(lambda: fetch(ports[1], "/healthz") == (503, "a thread hangs"), 15, "the hang to be seen")
+            assert fetch(ports[1], "/readyz")[0] == 503
+        finally:
+            held.release()
+        until(lambda: fetch(ports[1], "/healthz")[0] == 200, 10, "the thread to go on")
+
+
+class Held:
+    """A thread of another process that stands still."""
+
+    ATTACH, DETACH, INTERRUPT = 0x4206, 17, 0x4207
+
+    def __init__(self, tid):
+        import ctypes
+        self.libc, self.tid = ctypes.CDLL(None, use_errno=True), tid
+        if self.ptrace(self.ATTACH) != 0:
+            pytest.skip("ptrace is not allowed here: run as root")
+        assert self.ptrace(self.INTERRUPT) == 0
+        os.waitpid(tid, 0x40000000)  # __WALL
+
+    def ptrace(self, what):
+        return self.libc.ptrace(what, self.tid, None, None)
+
+    def release(self):
+        assert self.ptrace(self.DETACH) == 0
