@@ -156,7 +156,8 @@ static enum err read_issuer(struct reader *r, cfg_t *sec, struct config_issuer *
 {
     const char *type = cfg_getstr(sec, "type");
     is->name = strdup(cfg_title(sec));
-    if (is->name == NULL)
+    is->where = conf_where(r->conf, sec, "type");
+    if (is->name == NULL || is->where == NULL)
         return no_memory(r);
     if (strlen(is->name) == 0 || strlen(is->name) > 60)
         return FAIL(r, sec, NULL, "the name of an issuer has 1 to 60 characters");
@@ -306,6 +307,8 @@ static enum err read_root(struct reader *r)
         e = copy_file(r, root, "tls_cert", &c->tls_cert);
     if (e == ERR_OK)
         e = copy_file(r, root, "tls_key", &c->tls_key);
+    if (e == ERR_OK && (c->tls_where = conf_where(r->conf, root, "tls_cert")) == NULL)
+        e = no_memory(r);
     if (e == ERR_OK && (c->tls_cert == NULL) != (c->tls_key == NULL))
         e = FAIL(r, root, c->tls_cert != NULL ? "tls_cert" : "tls_key",
                  "tls_cert and tls_key go together");
@@ -372,14 +375,16 @@ void config_free(struct config *c)
     free(c->device.where);
     free(c->public_.where);
     free(c->tls_cert);
+    free(c->tls_where);
     free(c->tls_key);
     free(c->user);
     for (size_t i = 0; i < c->n_server_names; i++)
         free(c->server_names[i]);
     for (size_t i = 0; i < c->n_issuers; i++) {
         struct config_issuer *is = &c->issuers[i];
-        char *const all[] = { is->name,        is->directory, is->ca_file,       is->contact,
-                              is->account_key, is->eab_kid,   is->eab_hmac_file, is->dir };
+        char *const all[] = { is->where,   is->name,          is->directory,
+                              is->ca_file, is->contact,       is->account_key,
+                              is->eab_kid, is->eab_hmac_file, is->dir };
         for (size_t k = 0; k < ARRAY_LEN(all); k++)
             free(all[k]);
     }

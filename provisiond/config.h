@@ -22,6 +22,7 @@ struct config_listen {
 
 struct config_issuer {
     char *name;
+    char *where; /* "FILE:LINE", for what is found wrong when it is opened */
     bool is_local;
     /* acme */
     char *directory, *ca_file, *contact, *account_key, *eab_kid, *eab_hmac_file;
@@ -45,6 +46,7 @@ struct config {
     char *store; /* "sqlite:PATH", PATH resolved */
     struct config_listen device, public_;
     char *tls_cert, *tls_key; /* both or neither */
+    char *tls_where;          /* "FILE:LINE" of tls_cert */
     size_t n_server_names;
     char *server_names[CONFIG_LIST_MAX]; /* for a certificate by the local CA */
     char *user;                          /* NULL: stay */

@@ -118,7 +118,7 @@ static enum err open_acme(struct server *s, const struct config_issuer *is, stru
         e = acme_issuer_new(out, s->loop, &o, info);
     }
     buf_wipe(&hmac);
-    return e == ERR_OK ? e : err_prefix(info, e, "issuer \"%s\": ", is->name);
+    return e == ERR_OK ? e : err_prefix(info, e, "%s: issuer \"%s\": ", is->where, is->name);
 }
 
 static enum err open_issuers(struct server *s, struct err_info *info)
@@ -133,7 +133,7 @@ static enum err open_issuers(struct server *s, struct err_info *info)
         }
         e = localca_open(&s->cas[i], is->dir, clock_now_s(), info);
         if (e != ERR_OK)
-            return err_prefix(info, e, "issuer \"%s\": ", is->name);
+            return err_prefix(info, e, "%s: issuer \"%s\": ", is->where, is->name);
         struct local_options o = { .name = is->name, .ca = s->cas[i], .life_s = is->validity_s };
         e = local_issuer_new(&s->issuers[i], s->loop, &o);
     }
@@ -194,7 +194,7 @@ static enum err make_contexts(struct server *s, SSL_CTX **device, SSL_CTX **publ
     if (e == ERR_OK)
         e = tls_server_new(public_ctx, key, chain, TLS_PEER_ANONYMOUS, "http/1.1", info);
     if (e != ERR_OK && s->config->tls_cert != NULL)
-        e = err_prefix(info, e, "tls_cert and tls_key (%s): ", s->config->tls_cert);
+        e = err_prefix(info, e, "%s: tls_cert and tls_key: ", s->config->tls_where);
     EVP_PKEY_free(key);
     sk_X509_pop_free(chain, X509_free);
     return e;

@@ -11,6 +11,7 @@
 #include "provisiond/task.h"
 
 #define READBACK_LIMIT_MS 120000 /* for all name servers to answer the value */
+#define READBACK_QUIET 3         /* looks before the wait is worth a note */
 #define VALIDATE_LIMIT_MS 600000 /* for the CA to validate */
 #define ISSUE_LIMIT_MS 600000    /* for the CA to issue after finalize */
 #define ORDER_LIFE_S 3600        /* a pending order older than this is not worth saving */
@@ -205,10 +206,10 @@ static void on_read_back(void *arg, enum err e, const char *sentence)
         task_move(t, ORDER_EV_DONE, NULL, NULL);
     } else if (past_deadline(t, READBACK_LIMIT_MS)) {
         task_move(t, ORDER_EV_LOST, "dns-not-ready", sentence);
-    } else {
-        if (t->polls == 2) /* worth a line once it is more than a moment */
-            log_info("order %lld waits: %s", (long long)t->row.id, sentence);
-        task_sleep(t, backoff_poll_s(++t->polls), read_back);
+    } else if (++t->polls < READBACK_QUIET) {
+        task_sleep(t, backoff_poll_s(t->polls), read_back);
+    } else { /* more than a moment: the operator and the device are told */
+        task_retry(t, backoff_poll_s(t->polls), read_back, "dns-not-ready", sentence);
     }
 }
 
