@@ -148,8 +148,8 @@ static enum err load_own_cert(const struct config *c, EVP_PKEY **key, STACK_OF(X
     struct buf pem;
     buf_init(&pem, CERT_PEM_MAX);
     enum err e = file_read(c->tls_cert, &pem, info);
-    if (e == ERR_OK)
-        e = cert_chain_parse(chain, buf_span(&pem), info);
+    if (e == ERR_OK && cert_chain_parse(chain, buf_span(&pem), info) != ERR_OK)
+        e = err_prefix(info, ERR_INVALID, "%s: ", c->tls_cert);
     if (e == ERR_OK)
         e = key_load(key, c->tls_key, info);
     buf_clear(&pem);
