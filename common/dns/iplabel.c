@@ -13,15 +13,20 @@ static unsigned hex_value(uint8_t c)
 }
 
 /* The decimal octet at *p, before `end`; 256 or more when there is none. Moves *p behind it. */
-static unsigned octet(const uint8_t **p, const uint8_t *end)
+static inline unsigned octet(const uint8_t **p, const uint8_t *end)
 {
     const uint8_t *c = *p;
-    unsigned v = c < end ? (unsigned)*c - '0' : 256;
+    unsigned digit, v = c < end ? (unsigned)*c++ - '0' : 256;
     if (v > 9)
         return 256;
-    unsigned digits_max = v == 0 ? 1 : 3; /* no leading zeros */
-    while (++c < end && (unsigned)*c - '0' <= 9 && c - *p < digits_max)
-        v = v * 10 + ((unsigned)*c - '0');
+    if (v > 0 && c < end && (digit = (unsigned)*c - '0') <= 9) { /* no leading zeros */
+        c++;
+        v = v * 10 + digit;
+        if (c < end && (digit = (unsigned)*c - '0') <= 9) {
+            c++;
+            v = v * 10 + digit;
+        }
+    }
     *p = c;
     return v;
 }

@@ -3,20 +3,32 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Eight bytes at a time; length bytes are at most 63, below 'A', so the whole name is done alike.
- */
-static void lower(uint8_t *p, size_t len)
+#define BLOCK 16
+
+/* A block in lower case; length bytes are at most 63, below 'A', so the whole name is done alike.
+ * No branch and a fixed number of rounds: compilers make it a few vector instructions. */
+static inline void lower_block(uint8_t *out, const uint8_t *in)
 {
-    for (size_t i = 0; i < len; i += 8) {
-        uint64_t x;
-        memcpy(&x, p + i, 8);
-        uint64_t low7 = x & 0x7f7f7f7f7f7f7f7fu;
-        uint64_t from_a = low7 + 0x3f3f3f3f3f3f3f3fu;  /* high bit where low7 >= 'A' */
-        uint64_t above_z = low7 + 0x2525252525252525u; /* high bit where low7 > 'Z' */
-        uint64_t upper = (from_a & ~above_z & ~x) & 0x8080808080808080u;
-        x |= upper >> 2;
-        memcpy(p + i, &x, 8);
+    uint8_t b[BLOCK];
+    memcpy(b, in, BLOCK);
+    for (unsigned i = 0; i < BLOCK; i++)
+        b[i] = (uint8_t)(b[i] | ((uint8_t)(b[i] - 'A') < 26 ? 0x20 : 0));
+    memcpy(out, b, BLOCK);
+}
+
+/* Copies `len` bytes of a name in lower case. `out` has room for whole blocks; `in` is not read
+ * past `len`: the last block overlaps the one before. */
+static inline void copy_lower(uint8_t *out, const uint8_t *in, size_t len)
+{
+    if (len < BLOCK) {
+        memcpy(out, in, len);
+        lower_block(out, out);
+        return;
     }
+    size_t last = len - BLOCK;
+    for (size_t i = 0; i < last; i += BLOCK)
+        lower_block(out + i, in + i);
+    lower_block(out + last, in + last);
 }
 
 enum err name_read(struct name *out, struct span wire)
@@ -38,8 +50,7 @@ enum err name_read(struct name *out, struct span wire)
     }
     out->len = (uint8_t)(pos + 1);
     out->n_labels = (uint8_t)n;
-    memcpy(out->wire, wire.p, pos + 1);
-    lower(out->wire, pos + 1);
+    copy_lower(out->wire, wire.p, pos + 1);
     return ERR_OK;
 }
 

@@ -21,7 +21,7 @@ struct name {
     uint8_t n_labels; /* without the root */
     uint8_t
         at[NAME_LABELS_MAX + 1]; /* offset of each label's length byte; the last is the root's */
-    uint8_t wire[NAME_WIRE_MAX + 1]; /* lower case; one byte more, to be worked on in words */
+    uint8_t wire[NAME_WIRE_MAX + 1]; /* lower case; one byte more, to be worked on in blocks */
 };
 
 /* Reads an uncompressed name from the start of `wire`, which may go on after it (out->len tells

@@ -6,11 +6,11 @@ bool synth_is_id(struct span label)
 {
     if (label.len != SYNTH_ID_LEN)
         return false;
-    unsigned bad = 0;
-    for (unsigned i = 0; i < SYNTH_ID_LEN; i++) {
-        uint8_t letter = (uint8_t)(label.p[i] - 'a');
-        uint8_t digit = (uint8_t)(label.p[i] - '2');
-        bad |= (letter > 25) & (digit > 5); /* no branch: the compiler does 16 at once */
+    uint8_t bad = 0;
+    for (unsigned i = 0; i < SYNTH_ID_LEN; i++) { /* no branch: the compiler does 16 at once */
+        uint8_t is_letter = (uint8_t)(label.p[i] - 'a') < 26;
+        uint8_t is_digit = (uint8_t)(label.p[i] - '2') < 6;
+        bad |= (is_letter | is_digit) ^ 1;
     }
     return bad == 0;
 }
