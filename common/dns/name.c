@@ -105,12 +105,6 @@ void name_format(const struct name *n, char out[NAME_TEXT_MAX])
     out[len] = 0;
 }
 
-bool name_is_within(const struct name *n, const struct name *parent)
-{
-    return n->n_labels >= parent->n_labels &&
-           span_equal(name_suffix(n, parent->n_labels), (struct span){ parent->wire, parent->len });
-}
-
 uint32_t name_hash(struct span wire)
 {
     uint64_t h = wire.len;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
@@ -55,6 +56,12 @@ static inline struct span name_suffix(const struct name *n, unsigned n_labels)
 uint32_t name_hash(struct span wire);
 
 /* Whether `n` is `parent` or below it. */
-bool name_is_within(const struct name *n, const struct name *parent);
+static inline bool name_is_within(const struct name *n, const struct name *parent)
+{
+    if (n->n_labels < parent->n_labels)
+        return false;
+    struct span suffix = name_suffix(n, parent->n_labels);
+    return suffix.len == parent->len && memcmp(suffix.p, parent->wire, suffix.len) == 0;
+}
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef LANYARD_DNS_WIRE_H
 #define LANYARD_DNS_WIRE_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,14 +34,14 @@ static inline uint16_t wire_load16(const uint8_t *p)
 
 static inline void wire_store16(uint8_t *p, unsigned v)
 {
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
+    uint16_t big = htobe16((uint16_t)v);
+    memcpy(p, &big, sizeof big);
 }
 
 static inline void wire_store32(uint8_t *p, uint32_t v)
 {
-    wire_store16(p, v >> 16);
-    wire_store16(p + 2, v & 0xffff);
+    uint32_t big = htobe32(v);
+    memcpy(p, &big, sizeof big);
 }
 
 /* `len` bytes of the message, or NULL (and `bad`) when there are not that many left. */

@@ -1,5 +1,7 @@
 #include "dnsd/core/edns.h"
 
+#define RECORD_HEAD_LEN 10 /* type, class, TTL, length */
+
 /* Whether the option list `data` is whole. */
 static bool options_are_whole(struct span data)
 {
@@ -16,21 +18,24 @@ static bool options_are_whole(struct span data)
 static bool read_record(struct edns *out, unsigned *version, struct wire_reader *r)
 {
     bool root = r->pos < r->msg.len && r->msg.p[r->pos] == 0;
-    wire_skip_name(r);
-    uint16_t type = wire_get16(r);
-    uint16_t class = wire_get16(r);
-    uint32_t ttl = wire_get32(r);
-    uint16_t len = wire_get16(r);
+    if (root)
+        r->pos++;
+    else
+        wire_skip_name(r);
+    const uint8_t *head = wire_get(r, RECORD_HEAD_LEN);
+    if (head == NULL)
+        return false;
+    uint16_t type = wire_load16(head), len = wire_load16(head + 8);
     const uint8_t *data = wire_get(r, len);
-    if (r->bad)
+    if (data == NULL)
         return false;
     if (type != RR_OPT)
         return true;
     if (!root || out->present || !options_are_whole((struct span){ data, len }))
         return false;
     out->present = true;
-    out->udp_len = class;
-    *version = ttl >> 16 & 0xff;
+    out->udp_len = wire_load16(head + 2);
+    *version = head[5];
     return true;
 }
 
@@ -42,9 +47,9 @@ enum dns_rcode edns_read(struct edns *out, struct span request, size_t pos, unsi
     out->present = false;
     for (unsigned i = 0; i < n_skip && !r.bad; i++) {
         wire_skip_name(&r);
-        (void)wire_get(&r, 8); /* type, class, TTL */
-        uint16_t len = wire_get16(&r);
-        (void)wire_get(&r, len);
+        const uint8_t *head = wire_get(&r, RECORD_HEAD_LEN);
+        if (head != NULL)
+            (void)wire_get(&r, wire_load16(head + 8));
     }
     for (unsigned i = 0; i < n_additional; i++) {
         if (!read_record(out, &version, &r))
