@@ -21,8 +21,9 @@ static inline void lower_block(uint8_t *out, const uint8_t *in)
 static inline void copy_lower(uint8_t *out, const uint8_t *in, size_t len)
 {
     if (len < BLOCK) {
-        memcpy(out, in, len);
-        lower_block(out, out);
+        uint8_t block[BLOCK] = { 0 };
+        memcpy(block, in, len);
+        lower_block(out, block);
         return;
     }
     size_t last = len - BLOCK;
