@@ -192,7 +192,7 @@ static void apply(struct server *s, struct config *c)
 {
     if (config_needs_restart(s->config, c))
         log_warn("listen*, metrics, workers, user and tcp_* take effect at the next start only");
-    log_init("dnsd", c->log_level);
+    log_set_level(c->log_level);
     apply_cert(s, c);
     log_zones(c->view);
     guardfiles_free(s->guardfiles);

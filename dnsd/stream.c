@@ -18,8 +18,9 @@
 #define MESSAGE_MAX (2 + DNS_TCP_LEN) /* with its length prefix */
 #define BUFFER_LEN (2 * MESSAGE_MAX)
 #define KEPT_MAX                                                                                   \
-    (32u << 20)             /* bytes kept for all connections: unfinished questions and replies    \
-                             */
+    (32u << 20) /* bytes kept for all connections: unfinished questions and replies                \
+                 */
+#define SOCKET_BUFFER_LEN (64 * 1024)
 #define DEFERRED_MAX 16     /* questions of one connection with the reader */
 #define GREETINGS_MAX 256   /* handshakes under way; the oldest makes room */
 #define GREETING_MS 10000   /* for a handshake */
@@ -75,10 +76,21 @@ static void drop(struct stream *s, struct conn *c)
     metric_set(&s->counts.open, s->conns.all.n);
 }
 
-/* Replaces the kept bytes *p of `*len` by `n` from `from`. False when there is no memory. */
-static bool keep(struct stream *s, uint8_t **p, size_t *len, const uint8_t *from, size_t n)
+/* Closes the connection to make room for another. */
+static void evict(struct stream *s, struct conn *c)
+{
+    metric_add(&s->counts.evicted, 1);
+    drop(s, c);
+}
+
+/* Replaces the bytes *p of `*len` that are kept of `c` by `n` from `from`. When all that is kept
+ * would be too much, the connections that are idle longest go. False when there is no memory. */
+static bool keep(struct stream *s, const struct conn *c, uint8_t **p, size_t *len,
+                 const uint8_t *from, size_t n)
 {
     uint8_t *copy = NULL;
+    while (s->kept_len - *len + n > KEPT_MAX && s->conns.all.oldest != c)
+        evict(s, s->conns.all.oldest);
     if (n > 0) {
         if (s->kept_len - *len + n > KEPT_MAX || (copy = malloc(n)) == NULL)
             return false;
@@ -99,7 +111,7 @@ static bool send_or_keep(struct stream *s, struct conn *c, const uint8_t *p, siz
     if (r != CHANNEL_OK && r != CHANNEL_WAIT)
         return false;
     c->out_pos = 0;
-    return sent == len || keep(s, &c->out, &c->out_len, p + sent, len - sent);
+    return sent == len || keep(s, c, &c->out, &c->out_len, p + sent, len - sent);
 }
 
 static bool flush(struct stream *s, struct conn *c)
@@ -178,7 +190,7 @@ static bool consume(struct stream *s, struct conn *c, size_t len)
         if (sizeof s->out - s->out_len < MESSAGE_MAX && !flush(s, c))
             return false;
     }
-    if (!flush(s, c) || !keep(s, &c->in, &c->in_len, s->in + pos, len - pos))
+    if (!flush(s, c) || !keep(s, c, &c->in, &c->in_len, s->in + pos, len - pos))
         return false;
     if (any)
         conn_touch(&s->conns, c, clock_mono_ms());
@@ -250,7 +262,7 @@ static bool write_more(struct stream *s, struct conn *c)
     c->out_pos += sent;
     if (c->out_pos < c->out_len)
         return true;
-    if (!keep(s, &c->out, &c->out_len, NULL, 0))
+    if (!keep(s, c, &c->out, &c->out_len, NULL, 0))
         return false;
     conn_touch(&s->conns, c, clock_mono_ms());
     return consume(s, c, load_kept(s, c)); /* questions that waited for this */
@@ -303,7 +315,7 @@ static void deliver(struct stream *s, const struct late_reply *l)
             memcpy(s->out, c->out + c->out_pos, waiting);
             memcpy(s->out + waiting, l->bytes, l->len);
             c->out_pos = 0;
-            alive = keep(s, &c->out, &c->out_len, s->out, waiting + l->len);
+            alive = keep(s, c, &c->out, &c->out_len, s->out, waiting + l->len);
         }
     }
     if (alive && may_answer(c))
@@ -332,13 +344,6 @@ static void watch_listeners(struct stream *s, bool on)
         struct epoll_event ev = { .events = on ? EPOLLIN : 0, .data.u64 = TAG_LISTENER | i };
         (void)epoll_ctl(s->epoll, EPOLL_CTL_MOD, s->fds[i], &ev);
     }
-}
-
-/* Closes the connection to make room for another. */
-static void evict(struct stream *s, struct conn *c)
-{
-    metric_add(&s->counts.evicted, 1);
-    drop(s, c);
 }
 
 static void add_connection(struct stream *s, int fd, const struct sockaddr *peer, int64_t now_ms)
@@ -494,6 +499,15 @@ static enum err watch(struct stream *s, int fd, uint64_t tag, struct err_info *i
     return ERR_OK;
 }
 
+/* What the kernel keeps of one connection: by itself it would let a peer that does not read, or
+ * that is not read from, have megabytes. Accepted sockets inherit it. */
+static void bound_buffers(int listener)
+{
+    int len = SOCKET_BUFFER_LEN;
+    (void)setsockopt(listener, SOL_SOCKET, SO_SNDBUF, &len, sizeof len);
+    (void)setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &len, sizeof len);
+}
+
 static enum err start(struct stream *s, struct err_info *info)
 {
     pthread_attr_t attr;
@@ -503,8 +517,10 @@ static enum err start(struct stream *s, struct err_info *info)
     enum err e = mailbox_init(&s->mailbox, info);
     if (e == ERR_OK)
         e = watch(s, s->mailbox.fd, TAG_MAILBOX, info);
-    for (size_t i = 0; e == ERR_OK && i < s->n_fds; i++)
+    for (size_t i = 0; e == ERR_OK && i < s->n_fds; i++) {
+        bound_buffers(s->fds[i]);
         e = watch(s, s->fds[i], TAG_LISTENER | i, info);
+    }
     if (e != ERR_OK || pthread_attr_init(&attr) != 0)
         return e != ERR_OK ? e : err_set(info, ERR_NOMEM, "out of memory");
     (void)pthread_attr_setstacksize(&attr, STACK_LEN);

@@ -1,6 +1,5 @@
 #include "dnsd/tally.h"
 
-#include "common/base/attr.h"
 #include "common/dns/wire.h"
 
 #define TYPE_CAA 257
@@ -12,7 +11,7 @@ const char *const TALLY_OUTCOME_NAMES[] = { "other",     "answer",   "nodata",  
                                             "truncated", "nxdomain", "formerr", "servfail",
                                             "notimp",    "refused" };
 
-static const uint8_t TYPES[] = {
+const uint8_t TALLY_TYPE_OF[258] = {
     [RR_A] = TALLY_TYPE_A,      [RR_NS] = TALLY_TYPE_NS,         [RR_SOA] = TALLY_TYPE_SOA,
     [RR_TXT] = TALLY_TYPE_TXT,  [RR_AAAA] = TALLY_TYPE_AAAA,     [RR_DS] = TALLY_TYPE_DS,
     [65] = TALLY_TYPE_HTTPS,    [RR_DNSKEY] = TALLY_TYPE_DNSKEY, [RR_ANY] = TALLY_TYPE_ANY,
@@ -24,13 +23,13 @@ static const uint8_t RCODES[16] = { [DNS_FORMERR] = TALLY_FORMERR,
                                     [DNS_NOTIMP] = TALLY_NOTIMP,
                                     [DNS_REFUSED] = TALLY_REFUSED };
 
-static unsigned outcome_of(const uint8_t *reply)
+enum tally_outcome tally_other_outcome(const uint8_t *reply)
 {
     unsigned flags = wire_load16(reply + 2);
     if ((flags & DNS_FLAG_TC) != 0)
         return TALLY_TRUNCATED;
     if ((flags & DNS_FLAG_RCODE) != DNS_NOERROR)
-        return RCODES[flags & DNS_FLAG_RCODE];
+        return (enum tally_outcome)RCODES[flags & DNS_FLAG_RCODE];
     if (wire_load16(reply + 6) > 0)
         return TALLY_ANSWER;
     if ((flags & DNS_FLAG_AA) != 0)
@@ -38,15 +37,7 @@ static unsigned outcome_of(const uint8_t *reply)
     return wire_load16(reply + 8) > 0 ? TALLY_REFERRAL : TALLY_OTHER; /* BADVERS */
 }
 
-void tally_reply(struct tally *t, const struct question *q, const uint8_t *reply)
-{
-    unsigned type = q->end <= DNS_HEADER_LEN     ? (unsigned)TALLY_TYPE_NONE
-                    : q->type < ARRAY_LEN(TYPES) ? TYPES[q->type]
-                                                 : (unsigned)TALLY_TYPE_OTHER;
-    metric_add(&t->replies[type][outcome_of(reply)], 1);
-}
-
 void tally_challenge_reply(struct tally *t, const uint8_t *reply)
 {
-    metric_add(&t->replies[TALLY_TYPE_TXT][outcome_of(reply)], 1);
+    metric_add(&t->replies[TALLY_TYPE_TXT][tally_other_outcome(reply)], 1);
 }

@@ -50,8 +50,24 @@ extern const char *const TALLY_TRANSPORT_NAMES[TALLY_TRANSPORTS];
 extern const char *const TALLY_TYPE_NAMES[TALLY_TYPES];
 extern const char *const TALLY_OUTCOME_NAMES[TALLY_OUTCOMES];
 
+/* The class of each type below 258. */
+extern const uint8_t TALLY_TYPE_OF[258];
+
+/* The outcome of a reply that is no plain answer. */
+enum tally_outcome tally_other_outcome(const uint8_t *reply);
+
 /* Counts a `reply` to the question `q` as the answer path left it; both of the caller's thread. */
-void tally_reply(struct tally *t, const struct question *q, const uint8_t *reply);
+static inline void tally_reply(struct tally *t, const struct question *q, const uint8_t *reply)
+{
+    unsigned type = q->type < sizeof TALLY_TYPE_OF ? TALLY_TYPE_OF[q->type] : TALLY_TYPE_OTHER;
+    unsigned outcome = TALLY_ANSWER;
+    /* flags with TC, RCODE; number of answers, which fits one byte where it matters */
+    if ((reply[2] & 2) != 0 || (reply[3] & DNS_FLAG_RCODE) != 0 || reply[7] == 0) {
+        outcome = tally_other_outcome(reply);
+        type = q->end > DNS_HEADER_LEN ? type : TALLY_TYPE_NONE;
+    }
+    metric_add(&t->replies[type][outcome], 1);
+}
 
 /* Counts the reply to a deferred TXT question. */
 void tally_challenge_reply(struct tally *t, const uint8_t *reply);

@@ -23,3 +23,10 @@ endforeach()
 foreach(name dnsd dnsd_challenge dnsd_config dnsd_guard dnsd_tcp dnsd_tls dnsd_status dnsd_service)
     py_test(integration/test_${name}.py TIMEOUT 300)
 endforeach()
+
+# Races between its threads, in a build of its own with ThreadSanitizer; once, beside the plain build.
+find_program(CLANG clang)
+if(CLANG AND NOT LANYARD_SANITIZE AND NOT LANYARD_TSAN)
+    add_test(NAME tsan/dnsd COMMAND ${CMAKE_SOURCE_DIR}/tests/tsan/run ${CMAKE_BINARY_DIR}/tsan)
+    set_tests_properties(tsan/dnsd PROPERTIES TIMEOUT 600 LABELS tsan)
+endif()

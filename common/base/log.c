@@ -1,6 +1,7 @@
 #include "common/base/log.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,14 +11,19 @@
 
 static const char *const NAMES[] = { "debug", "info", "warn", "error" };
 
-/* Set once at start, before any thread: the only process-wide state of the logger. */
+/* The only process-wide state of the logger. The name is set at start, before any thread. */
 static const char *program_name = "lanyard";
-static enum log_level lowest = LOG_LEVEL_INFO;
+static atomic_int lowest = LOG_LEVEL_INFO;
 
 void log_init(const char *program, enum log_level level)
 {
     program_name = program;
-    lowest = level;
+    log_set_level(level);
+}
+
+void log_set_level(enum log_level level)
+{
+    atomic_store(&lowest, (int)level);
 }
 
 bool log_level_parse(const char *text, enum log_level *out)
@@ -46,7 +52,7 @@ static size_t escape(const char *in, char *out, size_t cap)
 
 void log_write(enum log_level level, const char *fmt, ...)
 {
-    if (level < lowest)
+    if ((int)level < atomic_load(&lowest))
         return;
     char text[1024], line[2048], at[CLOCK_TEXT_MAX];
     va_list ap;

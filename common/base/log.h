@@ -15,6 +15,9 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
  * start. */
 void log_init(const char *program, enum log_level level);
 
+/* Changes the lowest level while threads are logging. Any thread. */
+void log_set_level(enum log_level level);
+
 /* "debug", "info", "warn" or "error" into *out; false for anything else. */
 bool log_level_parse(const char *text, enum log_level *out);
 

@@ -4,16 +4,21 @@ import os
 import resource
 import socket
 import struct
+import threading
 import time
 
 import pytest
 
+from daemon import BUILD
+from metrics import Metrics
 from nameserver import ID, Nameserver, framed, read_exactly, read_message, summary, wire
+from ports import free_port
 from wait import until
 
 NAME = f"10-0-0-1.{ID}.direct.example"
 ANSWER = "NOERROR AA | 86400 A 10.0.0.1 | "
 N_CONNECTIONS = 2000
+SANITIZED = "LANYARD_SANITIZE:BOOL=ON" in (BUILD / "CMakeCache.txt").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,6 +51,107 @@ def manners(kind):
     whole = framed(wire(NAME))
     return {"idle": b"", "half": whole[:-5], "one byte": b"\0", "answered": whole,
             "large": b"\xff\xff" + b"x" * 3000}[kind]
+
+
+def figures(label, times_ms, server):
+    with open(f"/proc/{server.pid}/status", encoding="ascii") as f:
+        rss_kib = next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+    times_ms.sort()
+    print(f"{label}: fresh TCP {len(times_ms)} of 14, p50 {times_ms[len(times_ms) // 2]:.1f} ms,"
+          f" worst {times_ms[-1]:.1f} ms; RSS {rss_kib // 1024} MiB")
+    return rss_kib
+
+
+class Crowd:
+    """Connections from many addresses, so that it is the limit of all that they meet."""
+
+    def __init__(self, server):
+        self.server, self.held, self.stopping = server, [], threading.Event()
+        self.thread = None
+
+    def add(self, n, data=b"", n_addresses=16):
+        for k in range(n):
+            s = socket.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # what nobody reads stays there
+            s.settimeout(5)
+            s.bind((f"127.1.0.{1 + k % n_addresses}", 0))
+            s.connect(("127.0.0.1", self.server.port))
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            s.setblocking(False)
+            self._send(s, data)
+            self.held.append(s)
+
+    @staticmethod
+    def _send(s, data):
+        try:
+            s.send(data)
+            return True
+        except OSError:  # closed by the server, or full
+            return False
+
+    def drip(self, byte=b"\0"):
+        """One byte to each, over and over, from a thread."""
+        def run():
+            while not self.stopping.is_set():
+                for s in self.held:
+                    self._send(s, byte)
+                self.stopping.wait(0.05)
+        self.thread = threading.Thread(target=run)
+        self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        if self.thread is not None:
+            self.thread.join()
+        for s in self.held:
+            s.close()
+
+
+# How 2,000 connections behave: what they send at first, and whether they go on dripping.
+CROWDS = {"idle": (b"", False), "half sent": (framed(wire(NAME))[:-5], False), "dripping": (b"\0", True),
+          "never reading": (framed(wire("big.direct.example", "TXT")) * 400, False)}
+
+
+@pytest.mark.parametrize("kind", CROWDS)
+@pytest.mark.parametrize("tcp_max", [1024, 200])
+def test_case_8_two_thousand_connections(tmp_path, kind, tcp_max):
+    """From 16 addresses, with tcp_max as it is and a tenth of them: fresh questions over TCP and UDP are
+    answered 14 times of 14, and memory stays bounded."""
+    data, drips = CROWDS[kind]
+    head = f"tcp_max = {tcp_max}\nmetrics = \"127.0.0.1:{(port := free_port())}\""
+    with Nameserver(tmp_path, head=head) as server, Crowd(server) as crowd:
+        crowd.add(N_CONNECTIONS, data)
+        if drips:
+            crowd.drip()
+        times_ms = []
+        for _ in range(14):
+            began = time.monotonic()
+            assert summary(server.ask(NAME, tcp=True)) == ANSWER
+            times_ms.append((time.monotonic() - began) * 1000)
+            assert summary(server.ask(NAME)) == ANSWER
+        rss_kib = figures(f"case 8, {kind}, tcp_max {tcp_max}", times_ms, server)
+        assert rss_kib < (400 if SANITIZED else 120) * 1024
+        m = Metrics(port)
+        assert m.sum("lanyard_dnsd_connections") <= tcp_max
+        assert m.sum("lanyard_dnsd_connections_accepted_total") >= N_CONNECTIONS + 14
+        assert (m.sum("lanyard_dnsd_connections_evicted_total")
+                + m.sum("lanyard_dnsd_connections_expired_total")) >= N_CONNECTIONS - tcp_max
+
+
+def test_idle_times_shrink_under_load(tmp_path):
+    """Idle for a tenth of tcp_idle at most when more than 90 of 100 places are taken; whole when less than
+    half are."""
+    with Nameserver(tmp_path, head="tcp_max = 100\ntcp_idle = 20") as server, Crowd(server) as crowd:
+        first = server.connect()
+        crowd.add(96, n_addresses=8)
+        began = time.monotonic()
+        until(lambda: sum(is_closed(s) for s in crowd.held) >= 40, 15, "idle connections to be closed")
+        print(f"40 of 97 connections were closed after {time.monotonic() - began:.1f} s of 20")
+        assert is_closed(first), "the oldest goes first"
+        assert summary(server.ask(NAME, tcp=True)) == ANSWER
 
 
 @pytest.mark.parametrize("kind", ["idle", "half", "one byte", "answered", "large"])
@@ -178,6 +284,36 @@ def test_connections_that_vanish(server):
             s.close()
     assert summary(server.ask(NAME, tcp=True)) == ANSWER
     until(lambda: fds() == before, 5, "the connections to be closed")
+
+
+def cpu_s(server):
+    with open(f"/proc/{server.pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_case_10_no_descriptor_at_all(tmp_path):
+    """Every accept fails: UDP goes on, the log is not filled, and TCP is back with the descriptors."""
+    head = f"metrics = \"127.0.0.1:{(port := free_port())}\""
+    with Nameserver(tmp_path, head=head) as server:
+        used = {int(n) for n in os.listdir(f"/proc/{server.pid}/fd")}
+        limit = next(n for n in range(1, 1000) if n not in used)  # no number below it is free
+        before = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
+        cpu_before, began = cpu_s(server), time.monotonic()
+        with Crowd(server) as crowd:
+            crowd.add(50)
+            while time.monotonic() - began < 2:  # how long it is watched
+                assert summary(server.ask(NAME)) == ANSWER
+                time.sleep(0.02)
+            share = (cpu_s(server) - cpu_before) / (time.monotonic() - began)
+            n_lines = server.log().count("no file descriptor is left")
+            print(f"case 10: {share:.1%} CPU without descriptors, {n_lines} lines of log")
+            assert 1 <= n_lines <= 3
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
+            assert summary(server.ask(NAME, tcp=True)) == ANSWER
+        failed = Metrics(port).sum("lanyard_dnsd_connections_no_descriptor_total")
+        assert 10 <= failed <= 200, "it tried again now and then, and did not spin"
 
 
 def test_no_descriptor_left(tmp_path):
