@@ -107,6 +107,12 @@ static enum err copy_store(struct reader *r, cfg_t *sec, const char *key, char *
     return *out != NULL ? ERR_OK : no_memory(r);
 }
 
+static enum err note_where(struct reader *r, cfg_t *sec, const char *key, char **out)
+{
+    *out = conf_where(r->conf, sec, key);
+    return *out != NULL ? ERR_OK : no_memory(r);
+}
+
 static enum err read_listen(struct reader *r, const char *key, struct config_listen *out)
 {
     cfg_t *root = conf_root(r->conf);
@@ -116,9 +122,8 @@ static enum err read_listen(struct reader *r, const char *key, struct config_lis
     struct err_info why;
     if (addr_parse(&out->addr, v, &why) != ERR_OK)
         return FAIL(r, root, key, "%s", why.text);
-    out->where = conf_where(r->conf, root, key);
     out->set = true;
-    return out->where != NULL ? ERR_OK : no_memory(r);
+    return note_where(r, root, key, &out->where);
 }
 
 static enum err unsupported(struct reader *r, cfg_t *sec, const char *key)
@@ -221,6 +226,8 @@ static enum err read_zone_dns(struct reader *r, cfg_t *sec, struct config_zone *
     for (size_t i = 0; i < z->n_issuers; i++)
         needs = needs || !r->out->issuers[z->issuers[i]].is_local;
     enum err e = copy_store(r, sec, "challenges", &z->challenges);
+    if (e == ERR_OK)
+        e = note_where(r, sec, "challenges", &z->challenges_where);
     unsigned n = cfg_size(sec, "nameservers");
     if (e == ERR_OK && n > CONFIG_LIST_MAX)
         e = FAIL(r, sec, "nameservers", "more than %d", CONFIG_LIST_MAX);
@@ -249,6 +256,8 @@ static enum err read_zone(struct reader *r, cfg_t *sec, struct config_zone *z)
         return no_memory(r);
     for (char *p = z->name; *p != 0; p++)
         *p = (char)tolower((unsigned char)*p);
+    if (config_zone_find(r->out, z->name) != z)
+        return FAIL(r, sec, NULL, "is there twice: remove one");
     if (strcmp(enroll, "open") == 0)
         z->enroll = CONFIG_ENROLL_OPEN;
     else if (strcmp(enroll, "token") == 0)
@@ -290,13 +299,30 @@ static enum err read_range(struct reader *r, cfg_t *root, const char *key, int64
     return ERR_OK;
 }
 
+static enum err read_tls(struct reader *r, cfg_t *root, struct config *c)
+{
+    enum err e = copy_file(r, root, "tls_cert", &c->tls_cert);
+    if (e == ERR_OK)
+        e = copy_file(r, root, "tls_key", &c->tls_key);
+    if (e == ERR_OK && (c->tls_cert == NULL) != (c->tls_key == NULL))
+        e = FAIL(r, root, c->tls_cert != NULL ? "tls_cert" : "tls_key",
+                 "tls_cert and tls_key go together");
+    return e == ERR_OK ? note_where(r, root, "tls_cert", &c->tls_where) : e;
+}
+
+static enum err read_store(struct reader *r, cfg_t *root, struct config *c)
+{
+    enum err e = copy_store(r, root, "store", &c->store);
+    if (e == ERR_OK && c->store == NULL)
+        e = FAIL(r, root, "store", "is missing: write store = \"sqlite:provisiond.db\"");
+    return e == ERR_OK ? note_where(r, root, "store", &c->store_where) : e;
+}
+
 static enum err read_root(struct reader *r)
 {
     cfg_t *root = conf_root(r->conf);
     struct config *c = r->out;
-    enum err e = copy_store(r, root, "store", &c->store);
-    if (e == ERR_OK && c->store == NULL)
-        e = FAIL(r, root, "store", "is missing: write store = \"sqlite:provisiond.db\"");
+    enum err e = read_store(r, root, c);
     if (e == ERR_OK)
         e = read_listen(r, "listen_device", &c->device);
     if (e == ERR_OK)
@@ -304,18 +330,13 @@ static enum err read_root(struct reader *r)
     if (e == ERR_OK)
         e = unsupported(r, root, "metrics");
     if (e == ERR_OK)
-        e = copy_file(r, root, "tls_cert", &c->tls_cert);
-    if (e == ERR_OK)
-        e = copy_file(r, root, "tls_key", &c->tls_key);
-    if (e == ERR_OK && (c->tls_where = conf_where(r->conf, root, "tls_cert")) == NULL)
-        e = no_memory(r);
-    if (e == ERR_OK && (c->tls_cert == NULL) != (c->tls_key == NULL))
-        e = FAIL(r, root, c->tls_cert != NULL ? "tls_cert" : "tls_key",
-                 "tls_cert and tls_key go together");
+        e = read_tls(r, root, c);
     if (e == ERR_OK)
         e = read_server_names(r, root);
     if (e == ERR_OK)
         e = copy(r, root, "user", &c->user);
+    if (e == ERR_OK)
+        e = note_where(r, root, "user", &c->user_where);
     if (e == ERR_OK && !log_level_parse(cfg_getstr(root, "log_level"), &c->log_level))
         e = FAIL(r, root, "log_level", "must be debug, info, warn or error");
     if (e == ERR_OK)
@@ -378,6 +399,8 @@ void config_free(struct config *c)
     free(c->tls_where);
     free(c->tls_key);
     free(c->user);
+    free(c->store_where);
+    free(c->user_where);
     for (size_t i = 0; i < c->n_server_names; i++)
         free(c->server_names[i]);
     for (size_t i = 0; i < c->n_issuers; i++) {
@@ -391,6 +414,7 @@ void config_free(struct config *c)
     for (size_t i = 0; i < c->n_zones; i++) {
         free(c->zones[i].name);
         free(c->zones[i].challenges);
+        free(c->zones[i].challenges_where);
     }
     free(c);
 }

@@ -36,20 +36,21 @@ struct config_zone {
     size_t n_issuers;
     size_t issuers[CONFIG_LIST_MAX]; /* indices into config.issuers, in order of preference */
     enum config_enroll enroll;
-    char *challenges; /* "sqlite:PATH", PATH resolved; NULL when no issuer needs one */
+    char *challenges;       /* "sqlite:PATH", PATH resolved; NULL when no issuer needs one */
+    char *challenges_where; /* "FILE:LINE" */
     size_t n_nameservers;
     struct addr nameservers[CONFIG_LIST_MAX];
     bool bare_name; /* certificates also for <id>.<zone> */
 };
 
 struct config {
-    char *store; /* "sqlite:PATH", PATH resolved */
+    char *store, *store_where; /* "sqlite:PATH", PATH resolved; "FILE:LINE" */
     struct config_listen device, public_;
     char *tls_cert, *tls_key; /* both or neither */
     char *tls_where;          /* "FILE:LINE" of tls_cert */
     size_t n_server_names;
     char *server_names[CONFIG_LIST_MAX]; /* for a certificate by the local CA */
-    char *user;                          /* NULL: stay */
+    char *user, *user_where;             /* NULL: stay */
     enum log_level log_level;
     int64_t orders_per_day;  /* new CSRs of one device */
     int64_t enroll_per_hour; /* new devices from one address or /64, open zones */

@@ -510,7 +510,7 @@ static enum err open_stores(struct engine *en, struct err_info *info)
             continue;
         enum err e = challenge_store_open(&en->zones[i].store, c->zones[i].challenges, true, info);
         if (e != ERR_OK)
-            return e;
+            return err_prefix(info, e, "%s: challenges: ", c->zones[i].challenges_where);
         en->zones[i].owned = true;
     }
     return ERR_OK;

@@ -87,7 +87,7 @@ static enum err open_store(struct server *s, struct err_info *info)
         e = sql_open(&s->db, s->config->store, info);
     if (e == ERR_OK)
         e = order_release_all(s->db, info);
-    return e;
+    return e == ERR_OK ? e : err_prefix(info, e, "%s: store: ", s->config->store_where);
 }
 
 static enum err read_eab(const struct config_issuer *is, struct buf *out, struct err_info *info)
@@ -312,8 +312,11 @@ static enum err prepare(struct server *s, struct err_info *info)
     enum err e = bind_one(&s->device_fd, &c->device, info);
     if (e == ERR_OK)
         e = bind_one(&s->public_fd, &c->public_, info);
-    if (e == ERR_OK)
+    if (e == ERR_OK) {
         e = privdrop_to(c->user, info);
+        if (e != ERR_OK)
+            e = err_prefix(info, e, "%s: user: ", c->user_where);
+    }
     if (e == ERR_OK)
         e = loop_new(&s->loop);
     if (e == ERR_OK)
