@@ -1,6 +1,7 @@
 #include "provisiond/api/api.h"
 
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -134,10 +135,14 @@ static void dispatch(struct api *a, struct httpd_req *r, const struct route *rou
 
 static void refuse_method(struct httpd_req *r)
 {
+    char allow[64] = "";
     for (size_t i = 0; i < ARRAY_LEN(ROUTES); i++) {
+        size_t len = strlen(allow);
         if (strcmp(ROUTES[i].path, httpd_path(r)) == 0)
-            httpd_add_header(r, "Allow", ROUTES[i].method); /* a list [RFC 9110 s15.5.6] */
+            (void)snprintf(allow + len, sizeof allow - len, "%s%s", len > 0 ? ", " : "",
+                           ROUTES[i].method);
     }
+    httpd_add_header(r, "Allow", allow); /* [RFC 9110 s15.5.6] */
     httpd_problem(r, 405, "method", "this resource does not know that method", 0);
 }
 
