@@ -17,4 +17,5 @@ set_target_properties(acme_drive PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BIN
 target_link_libraries(acme_drive PRIVATE provisiond_acme provisiond_core provisiond_local)
 py_test(integration/test_acme.py TIMEOUT 300)
 py_test(integration/test_acme_hostile.py TIMEOUT 120)
-py_test(integration/test_provisiond_ca.py TIMEOUT 400)
+py_test(integration/test_provisiond.py TIMEOUT 120)
+py_test(integration/test_provisiond_ca.py TIMEOUT 300)

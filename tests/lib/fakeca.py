@@ -53,7 +53,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class FakeCa:
     """As a daemon of a Service: `directory`, `ca_file`, start(), stop(), kill(), tail(). `seen` has the
-    path of each request, `orders` the objects by number."""
+    path of each request, `orders` the objects by number. `wrong` has functions by (name, step) that
+    take the place of a step for one name: fn(own step, order, payload)."""
 
     def __init__(self, folder):
         folder.mkdir(exist_ok=True)
@@ -61,6 +62,7 @@ class FakeCa:
         self.ca_file = folder / "ca.pem"
         self.lock = threading.Lock()
         self.seen, self.orders, self.count = [], {}, itertools.count(1)
+        self.wrong = {}
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.root = self.sign(self.key.public_key(), [], ca=True)
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -89,8 +91,7 @@ class FakeCa:
 
     def n(self, what):
         """How often a path that starts with /what was asked for."""
-        with self.lock:
-            return sum(p.startswith(f"/{what}") for p in self.seen)
+        return sum(p.startswith(f"/{what}") for p in list(self.seen))
 
     def sign(self, public_key, names, ca=False):
         now = datetime.datetime.utcnow()
@@ -119,7 +120,11 @@ class FakeCa:
         if words == ["order"]:
             return self.new_order(json.loads(payload))
         order = self.orders.get(int(words[1]))
-        return getattr(self, words[0])(order, payload) if order else problem(404, "malformed")
+        if not order:
+            return problem(404, "malformed")
+        own = getattr(self, words[0])
+        wrong = self.wrong.get((order["names"][0], words[0]))
+        return wrong(own, order, payload) if wrong else own(order, payload)
 
     # --- the steps: each answers (status, body, headers)
 
