@@ -80,6 +80,22 @@ def zone_again(server):
     (server.folder / "direct.example.zone").write_text(ZONE_FILE, encoding="ascii")
 
 
+def test_case_15_nothing_that_is_asked_gets_into_the_log_raw(tmp_path):
+    """Names with control bytes, formats, line ends and escapes, at the chattiest level: the log stays lines
+    of printable text, and a flood of them does not fill it."""
+    with Nameserver(tmp_path, head='log_level = "debug"') as server:
+        before = len(server.log())
+        header = bytes.fromhex("123400000001000000000000")
+        for n in range(256):
+            label = bytes((n,)) + b"%n%s\r\nwarn dnsd: x\x1b[31m" + bytes((n,))
+            packet = header + bytes((len(label),)) + label + b"\6direct\7example\0\0\1\0\1"
+            assert server.raw(packet) is not None
+            server.raw(packet[:20 + n % 30], timeout_s=0.001)
+        raw = server.log_path.read_bytes()
+        assert re.fullmatch(rb"([\x20-\x7e]*\n)*", raw), "raw control bytes in the log"
+        assert len(raw) - before < 2000, "questions do not write the log"
+
+
 @pytest.mark.parametrize("workers, n_udp", [(1, 1), (3, 1), (2, 2)])
 def test_sockets_that_are_passed(tmp_path, workers, n_udp):
     """Each is used for its address, the others are bound; several workers share one, or have one each."""

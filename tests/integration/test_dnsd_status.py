@@ -9,6 +9,7 @@ import time
 import pytest
 
 from dot import DotServer
+from http_cases import REFUSED, TAIL
 from metrics import Metrics, fetch
 from nameserver import CONFIG, ID, VALUE, Nameserver, framed, read_message, wire
 from ports import free_ports
@@ -119,6 +120,35 @@ def test_pages(server, ports):
     for port, path in ((metrics, "/metrics"), (public, "/healthz")):
         assert fetch(port, path, "POST")[0] == 405
         assert fetch(port, path, "HEAD") == (200, "")
+
+
+def test_case_39_malformed_requests_and_slow_clients(server, ports):
+    """What test_httpd.py sends to the library, to these pages: refused, and they go on; so does DNS."""
+    for port in ports:
+        for name, data, want in REFUSED:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as s:
+                try:
+                    s.sendall(data + TAIL)
+                    answer = b""
+                    while piece := s.recv(65536):
+                        answer += piece
+                except ConnectionError:
+                    pass
+            got = [int(x) for x in re.findall(rb"HTTP/1\.1 (\d+) ", answer)]
+            assert len(got) == 1 and got[0] in want, (name, answer)
+    slow = [socket.create_connection(("127.0.0.1", p), timeout=20) for p in ports for _ in range(100)]
+    try:
+        for s in slow:
+            try:
+                s.send(b"GET /metrics HTTP/1.1\r\nHost:")
+            except ConnectionError:
+                pass
+        assert server.ask(NAME).answer
+        until(lambda: fetch(ports[1], "/healthz")[0] == 200, 15, "the slow clients to be given up")
+        assert Metrics(ports[0]).sum("lanyard_dnsd_workers") == 2
+    finally:
+        for s in slow:
+            s.close()
 
 
 def test_ready_only_with_the_store(tmp_path, ports):

@@ -286,6 +286,26 @@ def test_connections_that_vanish(server):
     until(lambda: fds() == before, 5, "the connections to be closed")
 
 
+def test_a_challenge_holds_up_nothing_on_its_connection(server):
+    """Its reply comes when the store can be read again, behind those to later questions [RFC 7766 s6.2.1.1]."""
+    db = server.store()
+    db.execute("PRAGMA journal_mode=DELETE")
+    assert server.ask(f"_acme-challenge.{ID}.direct.example", "TXT").rcode() == 0
+    db.execute("BEGIN EXCLUSIVE")
+    with server.connect() as s:
+        s.sendall(framed(wire(f"_acme-challenge.{ID}.direct.example", "TXT")) + framed(wire(NAME)) * 5)
+        try:
+            for _ in range(5):
+                assert summary(read_message(s)) == ANSWER
+        finally:
+            db.execute("ROLLBACK")
+        late = summary(read_message(s))
+        assert late in ("NOERROR AA |  | 1 SOA", "SERVFAIL |  | ")
+        s.sendall(framed(wire(NAME)))
+        assert summary(read_message(s)) == ANSWER
+    db.close()
+
+
 def cpu_s(server):
     with open(f"/proc/{server.pid}/stat", encoding="ascii") as f:
         fields = f.read().rsplit(")", 1)[1].split()
