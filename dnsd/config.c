@@ -7,6 +7,7 @@
 
 #include "common/conf/conf.h"
 #include "common/dns/wire.h"
+#include "dnsd/shieldconf.h"
 #include "dnsd/zonefile.h"
 
 #define LISTEN_MAX 64
@@ -39,6 +40,7 @@ static cfg_opt_t root_options[] = { CFG_STR_LIST("listen", NULL, CFGF_NONE),
                                     CFG_INT("tcp_max", 1024, CFGF_NONE),
                                     CFG_INT("tcp_client_max", 256, CFGF_NONE),
                                     CFG_INT("tcp_idle", 10, CFGF_NONE),
+                                    SHIELDCONF_OPTIONS,
                                     CFG_SEC("zone", zone_options,
                                             CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
                                     CFG_END() };
@@ -406,6 +408,8 @@ enum err config_load(struct config **out, const char *path, struct err_info *inf
         e = read_zones(config, c, info);
     if (e == ERR_OK)
         e = read_guards(config, c, info);
+    if (e == ERR_OK)
+        e = shieldconf_read(&config->view->shield, c, config->user, info);
     if (e != ERR_OK)
         goto out;
     *out = config;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/secret.h"
+#include "common/net/addr.h"
 
 static void list_add(struct conn_list *l, struct conn *c, enum conn_kind kind)
 {
@@ -92,6 +93,9 @@ struct conn *conn_add(struct conn_table *t, const struct channel *channel,
                         .generation = c->generation + 1,
                         .client = client_of(t, peer),
                         .active_ms = now_ms };
+    struct span ip = addr_ip(peer);
+    c->ip_len = (uint8_t)ip.len;
+    memcpy(c->ip, ip.p, ip.len);
     list_add(&t->all, c, CONN_ALL);
     list_add(&t->clients[c->client], c, CONN_CLIENT);
     if (!channel->ready) {

@@ -41,6 +41,8 @@ struct conn {
     uint32_t slot;
     uint32_t generation; /* counts the uses of the slot */
     unsigned client;     /* class of the peer */
+    uint8_t ip[16];      /* the peer's address */
+    uint8_t ip_len;      /* 4 or 16 */
     int64_t active_ms;   /* monotonic: accepted, last whole question, or replies all taken */
     struct conn_link links[CONN_KINDS];
     uint8_t *in; /* bytes of questions not yet answered; NULL for none */

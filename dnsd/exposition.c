@@ -42,21 +42,27 @@ static void put_dropped_row(struct buf *out, const char *transport, const char *
 
 static void put_dropped(struct buf *out, const struct exposition *e)
 {
-    uint64_t unanswered = 0, unsent = 0;
+    uint64_t unanswered = 0, unsent = 0, limited = 0, slipped = 0;
     metric_put_head(out, "lanyard_dnsd_dropped_total", "counter",
-                    "Requests without a reply: malformed beyond a reply, or a reply that the "
-                    "system refused to send.");
+                    "Requests without a reply: malformed beyond a reply, held back by rate "
+                    "limiting, or refused by the system.");
     for (size_t i = 0; i < e->n_workers; i++) {
         unanswered += metric_get(&e->workers[i]->unanswered);
         unsent += metric_get(&e->workers[i]->unsent);
+        limited += metric_get(&e->workers[i]->limited);
+        slipped += metric_get(&e->workers[i]->slipped);
     }
     put_dropped_row(out, "udp", "malformed", unanswered);
     put_dropped_row(out, "udp", "unsent", unsent);
+    put_dropped_row(out, "udp", "limited", limited);
     for (unsigned t = TALLY_TCP; t < TALLY_TRANSPORTS; t++) {
         if (e->streams[t] != NULL)
             put_dropped_row(out, TALLY_TRANSPORT_NAMES[t], "malformed",
                             metric_get(&e->streams[t]->tally.unanswered));
     }
+    metric_put_head(out, "lanyard_dnsd_slipped_total", "counter",
+                    "Replies over the rate limit that were cut to a truncated or BADCOOKIE one.");
+    metric_put(out, "lanyard_dnsd_slipped_total", NULL, 0, slipped);
 }
 
 /* The workers' histograms as one. */

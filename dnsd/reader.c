@@ -7,9 +7,12 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/secret.h"
 #include "common/store/challenge.h"
 
 #define QUEUE_LEN 1024
+#define SHARE_LEN (QUEUE_LEN / 8) /* of it for one network */
+#define SHARES 4096        /* two networks have one in common rarely, and none can choose to */
 #define ASKED_MAX_S 5      /* the client has asked again by now: no use in reading for it */
 #define LOG_EVERY_MS 60000 /* a store that stays away is logged again after this */
 #define STACK_LEN (256 * 1024)
@@ -38,6 +41,8 @@ struct reader {
     bool stop;
     uint64_t head, tail; /* counts of jobs taken and queued */
     struct job queue[QUEUE_LEN];
+    uint64_t seed;              /* of the choice of shares */
+    uint16_t n_queued[SHARES];  /* jobs of each */
     struct view_change *change; /* to be released when head reaches change_at */
     uint64_t change_at;
     void (*released)(struct view_change *change);
@@ -172,6 +177,12 @@ static void check(struct reader *r, const struct view *v)
     atomic_store(&r->checked_ms, clock_mono_ms());
 }
 
+static size_t share_of(const struct reader *r, const struct query_challenge *c)
+{
+    uint64_t h = (c->client ^ r->seed) * 0x9e3779b97f4a7c15u;
+    return (h ^ h >> 32) * 0xd6e8feb86659fd93u >> 40 & (SHARES - 1);
+}
+
 static void *run(void *arg)
 {
     struct reader *r = arg;
@@ -197,6 +208,7 @@ static void *run(void *arg)
             pthread_mutex_unlock(&r->lock);
             serve(r, &job);
             pthread_mutex_lock(&r->lock);
+            r->n_queued[share_of(r, &job.challenge)]--;
             r->head++; /* only now: until then the view is in use */
             metric_set(&r->counts.queued, r->tail - r->head);
         } else {
@@ -215,6 +227,7 @@ enum err reader_new(struct reader **out, struct err_info *info)
         free(r);
         return err_set(info, ERR_NOMEM, "out of memory");
     }
+    secret_random(&r->seed, sizeof r->seed);
     (void)pthread_mutex_init(&r->lock, NULL);
     (void)pthread_cond_init(&r->filled, NULL);
     (void)pthread_attr_setstacksize(&attr, STACK_LEN);
@@ -251,8 +264,10 @@ bool reader_submit(struct reader *r, const struct query_challenge *challenge,
                    const struct reader_return *ret)
 {
     pthread_mutex_lock(&r->lock);
-    bool room = r->tail - r->head < QUEUE_LEN;
+    uint16_t *n_queued = &r->n_queued[share_of(r, challenge)];
+    bool room = r->tail - r->head < QUEUE_LEN && *n_queued < SHARE_LEN;
     if (room) {
+        (*n_queued)++;
         r->queue[r->tail % QUEUE_LEN] = (struct job){ clock_mono_us(), *challenge, *ret };
         r->tail++;
         metric_set(&r->counts.queued, r->tail - r->head); /* both writers hold the lock */

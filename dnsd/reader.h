@@ -1,6 +1,7 @@
 /* reader.h - the thread that reads challenge values from the store and sends the replies, so that
- * no store, however slow, is on the way of an address answer. Its queue is bounded: when it is
- * full, the question is SERVFAIL at once. Nothing is cached. */
+ * no store, however slow, is on the way of an address answer. Its queue is bounded, and so is the
+ * part of it that one network (IPv4 /24, IPv6 /56) may have, by UDP and TCP together: past that,
+ * the question is SERVFAIL at once. Nothing is cached. */
 #ifndef LANYARD_DNSD_READER_H
 #define LANYARD_DNSD_READER_H
 

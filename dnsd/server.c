@@ -195,6 +195,8 @@ static void apply(struct server *s, struct config *c)
     log_set_level(c->log_level);
     apply_cert(s, c);
     log_zones(c->view);
+    if (c->view->shield.cookies_are_random && s->view->shield.cookies_are_random)
+        c->view->shield.cookies = s->view->shield.cookies;
     guardfiles_free(s->guardfiles);
     s->guardfiles = c->guardfiles;
     c->guardfiles = NULL;

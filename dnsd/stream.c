@@ -143,10 +143,10 @@ static void send_later(const struct reader_return *ret, struct span reply)
 /* Answers one question into s->out, which has room. */
 static void answer(struct stream *s, struct conn *c, struct span request)
 {
-    static const struct peer PEER = { .stream = true };
+    const struct peer peer = { .stream = true, .ip = { c->ip, c->ip_len } };
     struct tally *tally = &s->counts.tally;
     uint8_t *out = s->out + s->out_len;
-    size_t len = query_answer(&s->ctx, out + 2, DNS_TCP_LEN, request, &PEER);
+    size_t len = query_answer(&s->ctx, out + 2, DNS_TCP_LEN, request, &peer);
     if (len == 0 && s->ctx.deferred) {
         struct reader_return ret = { .send = send_later,
                                      .transport = s->tls != NULL ? TALLY_TLS : TALLY_TCP,

@@ -42,6 +42,8 @@ struct tally {
     struct metric replies[TALLY_TYPES][TALLY_OUTCOMES];
     struct metric unanswered;      /* requests that deserve no reply */
     struct metric queue_full;      /* challenge questions that the reader had no room for */
+    struct metric limited;         /* replies that rate limiting held back */
+    struct metric slipped;         /* replies that it made small instead */
     struct metric unsent;          /* replies that the system refused to send */
     struct metric_histogram batch; /* from reading a batch to having replied, of every so many */
 };

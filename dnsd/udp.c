@@ -165,7 +165,6 @@ static void send_all(struct udp_batch *b, int fd, unsigned n, struct tally *tall
 unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct reader *reader,
                    struct tally *tally)
 {
-    static const struct peer PEER = { .stream = false };
     for (unsigned i = 0; i < UDP_BATCH; i++) {
         b->in[i].msg_hdr.msg_namelen = sizeof b->peers[i];
         b->in[i].msg_hdr.msg_controllen = READER_CONTROL_LEN;
@@ -180,9 +179,10 @@ unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct re
         struct msghdr *h = &b->in[i].msg_hdr;
         uint8_t *reply = b->replies[n_out];
         struct span request = { b->requests[i], b->in[i].msg_len };
-        size_t len = query_answer(ctx, reply, REPLY_LEN, request, &PEER);
+        const struct peer peer = { .ip = addr_ip((const struct sockaddr *)&b->peers[i]) };
+        size_t len = query_answer(ctx, reply, REPLY_LEN, request, &peer);
         if (len == 0 && !ctx->deferred) {
-            metric_add(&tally->unanswered, 1);
+            metric_add(ctx->verdict == RRL_DROP ? &tally->limited : &tally->unanswered, 1);
             continue;
         }
         if (h->msg_controllen > 0)
@@ -193,6 +193,8 @@ unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct re
             metric_add(&tally->queue_full, 1);
             len = query_end_challenge(&ctx->challenge, NULL, 0, reply, REPLY_LEN);
         }
+        if (ctx->verdict == RRL_SLIP)
+            metric_add(&tally->slipped, 1);
         tally_reply(tally, &ctx->question, reply);
         b->out_data[n_out] = (struct iovec){ reply, len };
         struct msghdr *o = &b->out[n_out].msg_hdr;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/secret.h"
 #include "dnsd/udp.h"
 
 #define BATCHES_MAX 8 /* from one socket before the others get their turn */
@@ -61,7 +62,11 @@ enum err worker_new(struct worker **out, const int *fds, size_t n, const struct 
     w->ctx.view = view;
     w->n_fds = n;
     w->mailbox.fd = -1;
+    uint64_t seed;
+    secret_random(&seed, sizeof seed);
     enum err e = udp_batch_new(&w->batch);
+    if (e == ERR_OK)
+        e = rrl_new(&w->ctx.rrl, seed);
     if (e != ERR_OK)
         (void)err_set(info, e, "out of memory");
     else
@@ -74,6 +79,7 @@ enum err worker_new(struct worker **out, const int *fds, size_t n, const struct 
     if (e != ERR_OK) {
         mailbox_clear(&w->mailbox);
         udp_batch_free(w->batch);
+        rrl_free(w->ctx.rrl);
         free(w);
         return e;
     }
@@ -89,6 +95,7 @@ void worker_free(struct worker *w)
     pthread_join(w->thread, NULL);
     mailbox_clear(&w->mailbox);
     udp_batch_free(w->batch);
+    rrl_free(w->ctx.rrl);
     free(w);
 }
 

@@ -2,11 +2,13 @@
 foreach(name name iplabel tag wire)
     unit_test(common/dns/${name} DEPS dns)
 endforeach()
-foreach(name suspended synth zone view query)
+foreach(name suspended synth zone view cookie rrl shield query)
     unit_test(dnsd/core/${name} DEPS dnsd_core PkgConfig::LDNS)
     target_include_directories(unit_dnsd_core_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
 endforeach()
 unit_test(dnsd/conn DEPS dnsd_shell)
+unit_test(dnsd/reader DEPS dnsd_shell PkgConfig::LDNS)
+target_include_directories(unit_dnsd_reader PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
 # the query test counts allocations
 target_link_options(unit_dnsd_core_query PRIVATE
     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc)
@@ -20,7 +22,7 @@ foreach(target replay_query fuzz_query)
     endif()
 endforeach()
 
-foreach(name dnsd dnsd_challenge dnsd_config dnsd_guard dnsd_tcp dnsd_tls dnsd_status dnsd_service)
+foreach(name dnsd dnsd_challenge dnsd_config dnsd_guard dnsd_abuse dnsd_tcp dnsd_tls dnsd_status dnsd_service)
     py_test(integration/test_${name}.py TIMEOUT 300)
 endforeach()
 

@@ -24,12 +24,13 @@ enum rr_type {
     RR_DNSKEY = 48,
     RR_NSEC3 = 50,
     RR_NSEC3PARAM = 51,
+    RR_NXNAME = 128,     /* in the bitmap of a denial only: never a question [RFC 9824 s3.4] */
     RR_META_FIRST = 249, /* TKEY, TSIG, IXFR, AXFR, MAILB, MAILA: questions, never data */
     RR_META_LAST = 254,
     RR_ANY = 255
 };
 
-enum rr_class { RR_CLASS_IN = 1 };
+enum rr_class { RR_CLASS_IN = 1, RR_CLASS_CH = 3 };
 
 enum dns_opcode { DNS_OPCODE_QUERY = 0 };
 
@@ -40,7 +41,8 @@ enum dns_rcode {
     DNS_NXDOMAIN = 3,
     DNS_NOTIMP = 4,
     DNS_REFUSED = 5,
-    DNS_BADVERS = 16 /* upper bits travel in the OPT record [RFC 6891 s6.1.3] */
+    DNS_BADVERS = 16, /* upper bits travel in the OPT record [RFC 6891 s6.1.3] */
+    DNS_BADCOOKIE = 23
 };
 
 /* The second 16 bits of the header. */

@@ -7,6 +7,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
+#include "common/base/span.h"
 
 #define ADDR_TEXT_MAX 64 /* bytes that addr_format() never exceeds, NUL included */
 
@@ -20,5 +21,8 @@ struct addr {
 NODISCARD enum err addr_parse(struct addr *out, const char *text, struct err_info *info);
 
 void addr_format(const struct addr *a, char out[ADDR_TEXT_MAX]);
+
+/* The 4 or 16 bytes of the IP address in `sa`; empty for another family. */
+struct span addr_ip(const struct sockaddr *sa);
 
 #endif

@@ -1,15 +1,27 @@
 #include "dnsd/core/edns.h"
 
+#include "dnsd/core/cookie.h"
+
 #define RECORD_HEAD_LEN 10 /* type, class, TTL, length */
 
-/* Whether the option list `data` is whole. */
-static bool options_are_whole(struct span data)
+/* Reads the option list `data`; false when it is not whole. However many there are of a kind, the
+ * first one counts [RFC 7873 s5.2]. */
+static bool read_options(struct edns *out, struct span data)
 {
     struct wire_reader r = { .msg = data };
+    bool had_cookie = false;
     while (!r.bad && r.pos < data.len) {
-        (void)wire_get16(&r); /* code: none is known yet */
+        uint16_t code = wire_get16(&r);
         uint16_t len = wire_get16(&r);
-        (void)wire_get(&r, len);
+        const uint8_t *p = wire_get(&r, len);
+        if (code == EDNS_NSID) {
+            out->wants_nsid = true;
+        } else if (code == EDNS_COOKIE && !had_cookie) {
+            if (!cookie_len_is_good(len))
+                return false;
+            had_cookie = true;
+            out->cookie = (struct span){ p, len };
+        }
     }
     return !r.bad;
 }
@@ -31,12 +43,12 @@ static bool read_record(struct edns *out, unsigned *version, struct wire_reader 
         return false;
     if (type != RR_OPT)
         return true;
-    if (!root || out->present || !options_are_whole((struct span){ data, len }))
+    if (!root || out->present)
         return false;
     out->present = true;
     out->udp_len = wire_load16(head + 2);
     *version = head[5];
-    return true;
+    return len == 0 || read_options(out, (struct span){ data, len });
 }
 
 enum dns_rcode edns_read(struct edns *out, struct span request, size_t pos, unsigned n_skip,
@@ -44,7 +56,7 @@ enum dns_rcode edns_read(struct edns *out, struct span request, size_t pos, unsi
 {
     struct wire_reader r = { .msg = request, .pos = pos };
     unsigned version = 0;
-    out->present = false;
+    *out = (struct edns){ .present = false };
     for (unsigned i = 0; i < n_skip && !r.bad; i++) {
         wire_skip_name(&r);
         const uint8_t *head = wire_get(&r, RECORD_HEAD_LEN);
@@ -67,14 +79,36 @@ size_t edns_udp_limit(const struct edns *e)
     return e->udp_len < DNS_EDNS_LEN ? e->udp_len : DNS_EDNS_LEN;
 }
 
-void edns_write(struct wire_writer *w, enum dns_rcode rcode)
+uint8_t *edns_option_add(struct edns_options *o, enum edns_option code, size_t len)
 {
-    uint8_t *p = wire_room(w, EDNS_REPLY_LEN);
+    if (EDNS_OPTIONS_MAX - o->len < 4 + len)
+        return NULL;
+    uint8_t *p = o->bytes + o->len;
+    wire_store16(p, code);
+    wire_store16(p + 2, (unsigned)len);
+    o->len += 4 + len;
+    return p + 4;
+}
+
+void edns_write(struct wire_writer *w, enum dns_rcode rcode, const struct edns_options *o,
+                enum edns_ede ede)
+{
+    size_t len = o->len + (ede != EDE_NONE ? EDNS_EDE_LEN : 0);
+    uint8_t *p = wire_room(w, EDNS_REPLY_LEN + len);
     if (p == NULL)
         return;
     p[0] = 0; /* the root */
     wire_store16(p + 1, RR_OPT);
     wire_store16(p + 3, DNS_EDNS_LEN);
     wire_store32(p + 5, (uint32_t)rcode >> 4 << 24); /* version 0, no flags: DO is ignored */
-    wire_store16(p + 9, 0);
+    wire_store16(p + 9, (unsigned)len);
+    if (len == 0)
+        return;
+    memcpy(p + EDNS_REPLY_LEN, o->bytes, o->len);
+    if (ede != EDE_NONE) {
+        p += EDNS_REPLY_LEN + o->len;
+        wire_store16(p, EDNS_EDE);
+        wire_store16(p + 2, 2);
+        wire_store16(p + 4, ede);
+    }
 }

@@ -10,24 +10,51 @@
 #include "common/dns/rr.h"
 #include "common/dns/wire.h"
 
-#define EDNS_REPLY_LEN 11 /* bytes of our OPT record: it has no options yet */
+#define EDNS_REPLY_LEN 11    /* bytes of our OPT record without options */
+#define EDNS_OPTIONS_MAX 128 /* bytes of options in a reply */
+#define EDNS_EDE_LEN 6       /* bytes of an extended error without text */
+
+enum edns_option { EDNS_NSID = 3, EDNS_COOKIE = 10, EDNS_EDE = 15 };
+
+/* Why a reply is what it is. [RFC 8914] */
+enum edns_ede {
+    EDE_NONE = 0, /* which would be "other error": nothing that helps */
+    EDE_NOT_READY = 14,
+    EDE_BLOCKED = 15,
+    EDE_NOT_AUTHORITATIVE = 20,
+    EDE_NOT_SUPPORTED = 21,
+    EDE_INVALID_QUERY_TYPE = 30
+};
 
 struct edns {
     bool present;
-    uint16_t udp_len; /* what the client takes over UDP; only when present */
+    bool wants_nsid;
+    uint16_t udp_len;   /* what the client takes over UDP; only when present */
+    struct span cookie; /* data of the first COOKIE option, of a good length; NULL for none */
+};
+
+/* What our OPT record holds beside an extended error. */
+struct edns_options {
+    size_t len;
+    uint8_t bytes[EDNS_OPTIONS_MAX];
 };
 
 /* Reads the records of `request` from `pos` to its end: `n_skip` are passed over, then
  * `n_additional`, among which one OPT may be. DNS_NOERROR; DNS_FORMERR for a broken record, a
- * second OPT, options that do not fill its data, or bytes after the last record; DNS_BADVERS for
- * another version than 0. out->present is right in each case. */
+ * second OPT, options that do not fill its data, a COOKIE of a wrong length, or bytes after the
+ * last record; DNS_BADVERS for another version than 0. out->present is right in each case; the
+ * cookie is borrowed of `request`. */
 enum dns_rcode edns_read(struct edns *out, struct span request, size_t pos, unsigned n_skip,
                          unsigned n_additional);
 
 /* Bytes that a reply over UDP may have. */
 size_t edns_udp_limit(const struct edns *e);
 
-/* Writes the OPT record of a reply with the upper bits of `rcode`. */
-void edns_write(struct wire_writer *w, enum dns_rcode rcode);
+/* Adds an option of `len` bytes, whose room is returned; NULL when there is none. */
+uint8_t *edns_option_add(struct edns_options *o, enum edns_option code, size_t len);
+
+/* Writes the OPT record of a reply: the upper bits of `rcode`, `o`, and `ede`. */
+void edns_write(struct wire_writer *w, enum dns_rcode rcode, const struct edns_options *o,
+                enum edns_ede ede);
 
 #endif

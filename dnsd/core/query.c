@@ -8,14 +8,17 @@
 #define NEGATIVE_TTL_S 3600 /* of a name that exists without the type that is asked for */
 #define NXDOMAIN_TTL_S 60
 #define CHALLENGE_TTL_S 1
+#define AMPLIFY_MAX 10        /* bytes over UDP for each byte of a question that may be forged */
 #define POINTER_LIMIT 0x4000u /* offsets below it fit a compression pointer */
 
 struct reply {
-    struct wire_writer w; /* its cap leaves room for the OPT record */
-    size_t head_len;      /* header and question: what is left of a truncated reply */
-    bool edns;
+    struct wire_writer w;               /* its cap leaves room for the OPT record */
+    size_t head_len;                    /* header and question: what is left of a truncated reply */
+    const struct edns_options *options; /* of the OPT record; NULL: there is none */
+    enum edns_ede ede;
     unsigned flags; /* AA, TC and RCODE */
     enum dns_rcode rcode;
+    enum rrl_kind kind; /* RRL_STATIC unless something else is known */
     uint16_t n_answer, n_authority, n_additional;
 };
 
@@ -69,6 +72,7 @@ static void put_negative(struct reply *r, const struct zone *z, const struct pla
         wire_store32(r->w.p + from + 6, ttl_s);
     r->n_authority++;
     r->rcode = rcode;
+    r->kind = RRL_NEGATIVE;
 }
 
 /* One record that says that ANY gets no more than this [RFC 8482 s4.2]. */
@@ -88,6 +92,7 @@ static void answer_address(struct reply *r, const struct zone *z, const struct p
     static const uint8_t TXT[] = { 7, 'l', 'a', 'n', 'y', 'a', 'r', 'd' };
     unsigned owner = pointer_to(at, at->name->n_labels);
     unsigned address_type = s->ip.family == 4 ? RR_A : RR_AAAA;
+    r->kind = RRL_ADDRESS;
     if (type == address_type) {
         size_t len = s->ip.family == 4 ? 4 : 16;
         uint8_t *p = put_record(r, owner, type, s->ttl_s, len);
@@ -115,7 +120,9 @@ static void defer(struct query_ctx *ctx, const struct reply *r, const struct zon
     c->zone = z;
     c->asked_at_s = ctx->now_s;
     c->limit = r->w.cap;
-    c->edns = r->edns;
+    c->edns = r->options != NULL;
+    c->options.len = ctx->options.len;
+    memcpy(c->options.bytes, ctx->options.bytes, ctx->options.len);
     memcpy(c->id, id.p, SYNTH_ID_LEN);
     c->id[SYNTH_ID_LEN] = 0;
     c->head_len = (uint16_t)r->head_len;
@@ -126,6 +133,7 @@ static void defer(struct query_ctx *ctx, const struct reply *r, const struct zon
 static void answer_challenge(struct query_ctx *ctx, struct reply *r, const struct zone *z,
                              const struct place *at, unsigned type)
 {
+    r->kind = RRL_CHALLENGE;
     if (type == RR_TXT && z->challenges != NULL) {
         /* behind a CNAME the resolver asks again: a reply is from the store or from here */
         if (at->offset == DNS_HEADER_LEN)
@@ -144,6 +152,7 @@ static void answer_referral(struct reply *r, const struct zone_node *cut, const 
     const struct rrset *ns = node_rrset(cut, RR_NS);
     if (r->n_answer == 0)
         r->flags &= ~DNS_FLAG_AA;
+    r->kind = RRL_REFERRAL;
     put_rrset(r, pointer_to(at, n_labels), ns);
     r->n_authority = (uint16_t)(r->n_authority + ns->n);
     wire_put(&r->w, cut->glue, cut->glue_len); /* glue that does not fit truncates [RFC 9471] */
@@ -213,6 +222,8 @@ static bool answer_name(struct query_ctx *ctx, struct reply *r, const struct zon
         put_negative(r, z, at, DNS_NOERROR, NEGATIVE_TTL_S);
         break;
     case SYNTH_MISSING:
+        if (s.suspended)
+            r->ede = EDE_BLOCKED;
         put_negative(r, z, at, DNS_NXDOMAIN, NXDOMAIN_TTL_S);
         break;
     case SYNTH_OTHER:
@@ -232,6 +243,7 @@ static void answer(struct query_ctx *ctx, struct reply *r)
     }
     if (z == NULL) {
         r->rcode = DNS_REFUSED;
+        r->ede = EDE_NOT_AUTHORITATIVE;
         return;
     }
     r->flags |= DNS_FLAG_AA;
@@ -242,21 +254,99 @@ static void answer(struct query_ctx *ctx, struct reply *r)
     }
 }
 
-/* What can be refused without looking at the zones. */
-static enum dns_rcode check(const struct question *q)
+/* The server's own names, of class CHAOS. */
+static void answer_chaos(const struct query_ctx *ctx, struct reply *r)
 {
-    if (q->class != RR_CLASS_IN || (q->type >= RR_META_FIRST && q->type <= RR_META_LAST))
-        return DNS_REFUSED;
-    if (q->n_skip > 0 || q->type == RR_OPT || q->type == 0)
-        return DNS_FORMERR;
-    return DNS_NOERROR;
+    const struct identity *id = &ctx->view->shield.identity;
+    const char *text = ctx->question.type == RR_TXT ? identity_find(id, &ctx->question.name) : NULL;
+    if (text == NULL) {
+        r->rcode = DNS_REFUSED;
+        r->ede = EDE_NOT_SUPPORTED;
+        return;
+    }
+    size_t len = strlen(text);
+    uint8_t *p = put_record(r, DNS_POINTER | DNS_HEADER_LEN, RR_TXT, 0, len + 1);
+    if (p != NULL) {
+        wire_store16(p - ZONE_RR_HEAD + 4, RR_CLASS_CH);
+        p[0] = (uint8_t)len;
+        memcpy(p + 1, text, len);
+    }
+    r->flags |= DNS_FLAG_AA;
+    r->n_answer = 1;
 }
 
-/* A reply with the header and question of `head`, which fits `limit`. */
-static void reply_begin(struct reply *r, uint8_t *out, size_t limit, struct span head, bool edns)
+/* What can be refused without looking at the zones. */
+static enum dns_rcode check(const struct question *q, enum edns_ede *ede)
 {
-    *r = (struct reply){ .w = { .p = out, .cap = limit }, .head_len = head.len, .edns = edns };
+    if (q->class == RR_CLASS_IN && q->n_skip == 0 && q->type - 1u < RR_OPT - 1u)
+        return DNS_NOERROR; /* nearly all of them */
+    if ((q->class != RR_CLASS_IN && q->class != RR_CLASS_CH) ||
+        (q->type >= RR_META_FIRST && q->type <= RR_META_LAST)) {
+        *ede = EDE_NOT_SUPPORTED;
+        return DNS_REFUSED;
+    }
+    if (q->type == RR_OPT || q->type == 0 || q->type == RR_NXNAME) {
+        *ede = EDE_INVALID_QUERY_TYPE;
+        return DNS_FORMERR;
+    }
+    return q->n_skip > 0 ? DNS_FORMERR : DNS_NOERROR;
+}
+
+/* The options of the reply, for those that the request has. */
+static void greet(struct query_ctx *ctx, const struct peer *peer)
+{
+    const struct edns *e = &ctx->edns;
+    if (e->cookie.p != NULL || e->wants_nsid)
+        ctx->known = shield_greet(&ctx->options, &ctx->view->shield, e, peer->ip, ctx->now_s);
+}
+
+/* A request without a question is good if it asks for a cookie [RFC 7873 s5.4]. */
+static enum dns_rcode read_lone_cookie(struct query_ctx *ctx, struct span request,
+                                       const struct peer *peer)
+{
+    struct edns *e = &ctx->edns;
+    enum dns_rcode rcode = edns_read(e, request, DNS_HEADER_LEN, 0, ctx->question.n_additional);
+    if (rcode == DNS_FORMERR)
+        return rcode;
+    greet(ctx, peer);
+    return e->cookie.p == NULL || ctx->view->shield.cookies.n == 0 ? DNS_FORMERR : rcode;
+}
+
+/* Reads the request, and prepares the options of the reply. */
+static enum dns_rcode read_request(struct query_ctx *ctx, struct span request,
+                                   const struct peer *peer, enum edns_ede *ede)
+{
+    struct question *q = &ctx->question;
+    ctx->edns.present = ctx->known = false;
+    ctx->options.len = 0;
+    enum dns_rcode rcode = question_read(q, request);
+    if (rcode != DNS_NOERROR)
+        return rcode == DNS_FORMERR && q->none ? read_lone_cookie(ctx, request, peer) : rcode;
+    rcode = edns_read(&ctx->edns, request, q->end, q->n_skip, q->n_additional);
+    if (rcode == DNS_FORMERR)
+        return rcode;
+    greet(ctx, peer);
+    return rcode == DNS_NOERROR ? check(q, ede) : rcode;
+}
+
+/* A reply with the header and question of `head`, which fits `limit` beside the OPT record. */
+static void reply_begin(struct reply *r, uint8_t *out, size_t limit, struct span head,
+                        const struct edns_options *options)
+{
+    *r =
+        (struct reply){ .w = { .p = out, .cap = limit }, .head_len = head.len, .options = options };
     wire_put(&r->w, head.p, head.len);
+}
+
+/* The OPT record; why the reply is what it is only goes where there is room. */
+static void put_opt(struct reply *r)
+{
+    size_t len = EDNS_REPLY_LEN + r->options->len;
+    r->w.cap += len;
+    if (r->ede != EDE_NONE && r->w.cap - r->w.len < len + EDNS_EDE_LEN)
+        r->ede = EDE_NONE;
+    edns_write(&r->w, r->rcode, r->options, r->ede);
+    r->n_additional++;
 }
 
 /* Completes the header; what did not fit goes, and TC says so. */
@@ -270,11 +360,8 @@ static size_t reply_end(struct reply *r)
     }
     uint8_t *p = r->w.p;
     unsigned asked = wire_load16(p + 2);
-    if (r->edns) {
-        r->w.cap += EDNS_REPLY_LEN;
-        edns_write(&r->w, r->rcode);
-        r->n_additional++;
-    }
+    if (r->options != NULL)
+        put_opt(r);
     wire_store16(p + 2, DNS_FLAG_QR | (asked & (DNS_FLAG_OPCODE | DNS_FLAG_RD)) | r->flags |
                             ((unsigned)r->rcode & DNS_FLAG_RCODE));
     wire_store16(p + 4, r->head_len > DNS_HEADER_LEN);
@@ -284,31 +371,77 @@ static size_t reply_end(struct reply *r)
     return r->w.len;
 }
 
+/* Whether the client gets this answer, of whom we do not know that it asked. */
+static enum rrl_verdict judge(struct query_ctx *ctx, const struct reply *r, const struct peer *peer)
+{
+    const struct rrl_policy *p = &ctx->view->shield.rrl;
+    if (p->per_second == 0 || peer->ip.len == 0)
+        return RRL_ANSWER;
+    enum rrl_kind kind = r->kind;
+    if (r->rcode != DNS_NOERROR && r->rcode != DNS_NXDOMAIN)
+        kind = r->rcode == DNS_REFUSED ? RRL_REFUSED : RRL_ERROR;
+    enum rrl_verdict v = rrl_count(ctx->rrl, p, peer->ip, kind, ctx->now_s);
+    if (v != RRL_ANSWER)
+        ctx->deferred = false;
+    /* nobody waits for an error */
+    return v == RRL_SLIP && kind == RRL_ERROR ? RRL_DROP : v;
+}
+
+/* In the place of an answer too many: a few bytes that make a client which is really there ask
+ * again. One with half a cookie gets its other half and asks by UDP, at 16 bytes more than it sent
+ * [RFC 7873 s5.2.3]; any other by TCP, at no more than it sent. */
+static void slip(struct query_ctx *ctx, struct reply *r)
+{
+    bool cookie = ctx->edns.cookie.p != NULL && ctx->options.len >= 4 + COOKIE_LEN;
+    ctx->options.len = cookie ? 4 + COOKIE_LEN : 0; /* it is the first */
+    r->ede = EDE_NONE;
+    r->flags = cookie ? 0 : DNS_FLAG_TC;
+    r->rcode = cookie ? DNS_BADCOOKIE : DNS_NOERROR;
+    r->w.len = r->head_len;
+    r->w.overflow = false;
+    r->n_answer = r->n_authority = r->n_additional = 0;
+}
+
 size_t query_answer(struct query_ctx *ctx, uint8_t *out, size_t cap, struct span request,
                     const struct peer *peer)
 {
-    struct question *q = &ctx->question;
+    const struct question *q = &ctx->question;
+    enum edns_ede ede = EDE_NONE;
     ctx->deferred = false;
+    ctx->verdict = RRL_ANSWER;
     if (!question_is_request(request) || cap < QUERY_REPLY_MIN)
         return 0;
-    ctx->edns.present = false;
-    enum dns_rcode rcode = question_read(q, request);
-    if (rcode == DNS_NOERROR) {
-        rcode = edns_read(&ctx->edns, request, q->end, q->n_skip, q->n_additional);
-        if (rcode == DNS_NOERROR)
-            rcode = check(q);
-    }
+    enum dns_rcode rcode = read_request(ctx, request, peer, &ede);
     size_t limit = peer->stream ? DNS_TCP_LEN : edns_udp_limit(&ctx->edns);
+    if (!peer->stream && !ctx->known && limit > AMPLIFY_MAX * request.len)
+        limit = AMPLIFY_MAX * request.len; /* has room for header, question and any OPT of ours */
     if (limit > cap)
         limit = cap;
     if (ctx->edns.present)
-        limit -= EDNS_REPLY_LEN;
+        limit -= EDNS_REPLY_LEN + ctx->options.len;
     struct reply r;
-    reply_begin(&r, out, limit, (struct span){ request.p, q->end }, ctx->edns.present);
+    reply_begin(&r, out, limit, (struct span){ request.p, q->end },
+                ctx->edns.present ? &ctx->options : NULL);
     r.rcode = rcode;
-    if (rcode == DNS_NOERROR)
-        answer(ctx, &r);
-    return ctx->deferred ? 0 : reply_end(&r);
+    r.ede = ede;
+    if (rcode == DNS_NOERROR && q->end > DNS_HEADER_LEN) {
+        if (q->class == RR_CLASS_IN)
+            answer(ctx, &r);
+        else
+            answer_chaos(ctx, &r);
+    }
+    if (!peer->stream && !ctx->known && ctx->rrl != NULL) {
+        ctx->verdict = judge(ctx, &r, peer);
+        if (ctx->verdict == RRL_DROP)
+            return 0;
+        if (ctx->verdict == RRL_SLIP)
+            slip(ctx, &r);
+    }
+    if (ctx->deferred) {
+        ctx->challenge.client = rrl_prefix(peer->ip);
+        return 0;
+    }
+    return reply_end(&r);
 }
 
 size_t query_end_challenge(const struct query_challenge *c, const struct span *values, size_t n,
@@ -319,10 +452,11 @@ size_t query_end_challenge(const struct query_challenge *c, const struct span *v
     struct span head = { c->head, c->head_len };
     if (question_read(&q, head) != DNS_NOERROR || cap < QUERY_REPLY_MIN)
         return 0;
-    size_t limit = cap - (c->edns ? EDNS_REPLY_LEN : 0);
-    reply_begin(&r, out, c->limit < limit ? c->limit : limit, head, c->edns);
+    size_t limit = cap - (c->edns ? EDNS_REPLY_LEN + c->options.len : 0);
+    reply_begin(&r, out, c->limit < limit ? c->limit : limit, head, c->edns ? &c->options : NULL);
     if (values == NULL) {
         r.rcode = DNS_SERVFAIL;
+        r.ede = EDE_NOT_READY;
         return reply_end(&r);
     }
     struct place at = { &q.name, DNS_HEADER_LEN };

@@ -23,7 +23,8 @@
 
 /* Who asks. */
 struct peer {
-    bool stream; /* TCP: the reply may have 65535 bytes */
+    bool stream;    /* TCP: the reply may have 65535 bytes, and the address is the client's own */
+    struct span ip; /* 4 or 16 bytes; empty when unknown: no cookies, no limit */
 };
 
 /* A question for challenge values: all that its reply needs besides them. Plain data, except that
@@ -33,21 +34,27 @@ struct query_challenge {
     int64_t asked_at_s; /* ctx->now_s at the question */
     size_t limit;       /* bytes that the reply may have */
     bool edns;
+    uint64_t client; /* prefix of the client, of rrl_prefix() */
+    struct edns_options options;
     char id[SYNTH_ID_LEN + 1];
     uint16_t head_len; /* header and question, as received */
     uint8_t head[DNS_HEADER_LEN + NAME_WIRE_MAX + 4];
 };
 
-/* Scratch of one thread. Set `view` and `now_s` (Unix seconds; once a batch is enough), the rest is
- * query_answer()'s own. */
+/* Scratch of one thread. Set `view`, `rrl` and `now_s` (Unix seconds; once a batch is enough), the
+ * rest is query_answer()'s own. */
 struct query_ctx {
     const struct view *view;
+    struct rrl *rrl; /* counts the answers that are not over a stream; NULL for no limit */
     int64_t now_s;
-    bool deferred; /* no reply yet: `challenge` has to be read from the store */
+    enum rrl_verdict verdict; /* on the last question */
+    bool deferred;            /* no reply yet: `challenge` has to be read from the store */
     struct query_challenge challenge;
     struct question question;
     struct edns edns;
-    struct name target; /* of a CNAME that is followed */
+    struct edns_options options; /* of the reply */
+    bool known;                  /* the client has sent a valid cookie */
+    struct name target;          /* of a CNAME that is followed */
 };
 
 /* Answers `request` into `out`, which does not overlap it and has room for `cap` bytes, at least

@@ -8,7 +8,8 @@ enum dns_rcode question_read(struct question *out, struct span request)
     out->flags = wire_load16(p + 2);
     out->end = DNS_HEADER_LEN;
     bool readable = false;
-    if (wire_load16(p + 4) == 1) {
+    unsigned n_questions = wire_load16(p + 4);
+    if (n_questions == 1) {
         struct span rest = { p + DNS_HEADER_LEN, request.len - DNS_HEADER_LEN };
         readable = name_read(&out->name, rest) == ERR_OK && rest.len >= out->name.len + 4u;
     }
@@ -20,6 +21,8 @@ enum dns_rcode question_read(struct question *out, struct span request)
     }
     if ((out->flags & DNS_FLAG_OPCODE) != DNS_OPCODE_QUERY << 11)
         return DNS_NOTIMP;
+    out->n_additional = wire_load16(p + 10);
+    out->none = n_questions == 0;
     if (!readable)
         return DNS_FORMERR;
     /* no packet holds 65536 records, so that a sum that wraps is refused for what it claims */
@@ -27,6 +30,5 @@ enum dns_rcode question_read(struct question *out, struct span request)
     if (n_skip > UINT16_MAX)
         return DNS_FORMERR;
     out->n_skip = (uint16_t)n_skip;
-    out->n_additional = wire_load16(p + 10);
     return DNS_NOERROR;
 }

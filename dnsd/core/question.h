@@ -14,6 +14,7 @@ struct question {
     uint16_t n_additional;
     uint16_t type;
     uint16_t class;
+    bool none;        /* no question at all, which is good for nothing but a cookie */
     size_t end;       /* where the question ends in the message; 12 when none could be read */
     struct name name; /* only when end > 12 */
 };
@@ -26,8 +27,8 @@ static inline bool question_is_request(struct span request)
 
 /* Reads the header and the one question of `request`, for which question_is_request() holds.
  * DNS_NOERROR, or what to reply: DNS_NOTIMP for another opcode than QUERY; DNS_FORMERR when there
- * is not exactly one question, when its name is compressed or broken [RFC 9619]. The records after
- * the question are edns_read()'s. */
+ * is not exactly one question (`none` tells), when its name is compressed or broken [RFC 9619]. The
+ * records after the question are edns_read()'s. */
 enum dns_rcode question_read(struct question *out, struct span request);
 
 #endif

@@ -37,8 +37,10 @@ static enum synth_kind match_address(struct synth *out, const struct synth_polic
         return SYNTH_MISSING;
     if (iplabel_decode(&out->ip, text) != ERR_OK)
         return SYNTH_MISSING;
-    if (guard->suspended != NULL && suspended_has_ip(guard->suspended, &out->ip))
+    if (guard->suspended != NULL && suspended_has_ip(guard->suspended, &out->ip)) {
+        out->suspended = true;
         return SYNTH_MISSING;
+    }
     out->ttl_s = SYNTH_TTL_PRIVATE_S;
     switch (ip_classify(&out->ip)) {
     case IP_PRIVATE:
@@ -63,11 +65,15 @@ void synth_match(struct synth *out, const struct synth_policy *policy, const str
     static const char CHALLENGE[] = "_acme-challenge";
     unsigned depth = name->n_labels - n_apex;
     struct span id = { NULL, 0 };
+    out->suspended = false;
     if (depth > 0)
         id = name_label(name, depth - 1);
     if (depth == 0 || !synth_is_id(id)) {
         out->kind = SYNTH_OTHER;
-    } else if (depth > 2 || (guard->suspended != NULL && suspended_has_id(guard->suspended, id))) {
+    } else if (guard->suspended != NULL && suspended_has_id(guard->suspended, id)) {
+        out->kind = SYNTH_MISSING;
+        out->suspended = true;
+    } else if (depth > 2) {
         out->kind = SYNTH_MISSING;
     } else if (depth == 1) {
         out->kind = SYNTH_DEVICE;

@@ -38,6 +38,7 @@ struct synth {
     enum synth_kind kind;
     struct ip ip;   /* of SYNTH_ADDRESS */
     uint32_t ttl_s; /* of SYNTH_ADDRESS */
+    bool suspended; /* SYNTH_MISSING because the operator says so */
 };
 
 /* Whether `label` has the form of a device id, in lower case. */

@@ -9,6 +9,7 @@
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "dnsd/core/guard.h"
+#include "dnsd/core/shield.h"
 #include "dnsd/core/zone.h"
 
 struct view {
@@ -19,6 +20,7 @@ struct view {
     size_t n_depths;
     uint32_t *index; /* hash table of number of zone + 1 by apex; 0 is free */
     size_t n_index;
+    struct shield shield; /* all zero: no cookies, no limits, no identity */
 };
 
 /* A view over `n_zones` finished zones, which it owns from here on (also the array, from malloc).

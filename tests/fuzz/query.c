@@ -4,7 +4,9 @@
  *   - is no reply to a reply, nor to less than a header;
  *   - has, to the byte, the sections that its counts promise, as a parser that is not ours reads it
  *     (ldns), and repeats the question as it was asked.
- * The same request gives the same reply again. */
+ * The same request gives the same reply again. A client that is over its limit and has no valid
+ * cookie gets nothing, or no records and no more bytes than it sent: 16 more if they are a cookie.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,14 +52,54 @@ static void check_reply(const uint8_t *reply, size_t len, const uint8_t *data, s
 /* Bytes that a reply over UDP may have at most. */
 #define UDP_MAX 1232
 
+/* 2023-11-14; a cookie of the corpus is of this time, of key 00..00, for this client. */
+#define NOW_S 1700000000
+static const uint8_t CLIENT_IP[4] = { 192, 0, 2, 1 };
+
+static void set_up(struct query_ctx *ctx)
+{
+    struct view *v = dnsview_new();
+    v->shield.cookies.n = 2;
+    memset(v->shield.cookies.key[1], 1, sizeof v->shield.cookies.key[1]);
+    strcpy(v->shield.identity.nsid, "fuzz1");
+    strcpy(v->shield.identity.version, "Lanyard");
+    strcpy(v->shield.identity.hostname, "host");
+    v->shield.rrl = (struct rrl_policy){ .per_second = 1, .slip = 1 };
+    ctx->view = v;
+    ctx->now_s = NOW_S;
+}
+
+/* The reply to a client that has had its share of every kind. */
+static void check_limited(struct query_ctx *ctx, struct span request, const struct peer *peer)
+{
+    static struct rrl *rrl;
+    static uint8_t out[DNS_EDNS_LEN];
+    if (rrl == NULL && rrl_new(&rrl, 1) != ERR_OK)
+        abort();
+    for (unsigned kind = 0; kind < RRL_N; kind++)
+        (void)rrl_count(rrl, &ctx->view->shield.rrl, peer->ip, (enum rrl_kind)kind, NOW_S);
+    ctx->rrl = rrl;
+    size_t n = query_answer(ctx, out, sizeof out, request, peer);
+    ctx->rrl = NULL;
+    if (ctx->known || n == 0) {
+        if (n == 0 && !ctx->known && ctx->deferred)
+            abort();
+        return;
+    }
+    bool cookie = (out[3] & 15) == (DNS_BADCOOKIE & 15);
+    if (n > request.len + (cookie ? 16 : 0) || out[7] != 0 || out[9] != 0)
+        abort();
+    check_reply(out, n, request.p, request.len);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct query_ctx ctx;
     static uint8_t out[65535], again[65535];
     if (ctx.view == NULL)
-        ctx.view = dnsview_new();
+        set_up(&ctx);
     for (unsigned stream = 0; stream < 2; stream++) {
-        const struct peer peer = { .stream = stream != 0 };
+        const struct peer peer = { .stream = stream != 0, .ip = { CLIENT_IP, 4 } };
         const struct span request = { data, size };
         size_t n = query_answer(&ctx, out, sizeof out, request, &peer);
         if (ctx.deferred) {
@@ -77,6 +119,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size_t n_again = query_answer(&ctx, again, sizeof again, request, &peer);
         if (!ctx.deferred && (n_again != n || memcmp(out, again, n) != 0))
             abort();
+        if (!peer.stream)
+            check_limited(&ctx, request, &peer);
     }
     return 0;
 }

@@ -297,12 +297,19 @@ static void edns_is_answered_with_edns(void **state)
     static const struct {
         const char *name;
         unsigned type;
-    } CASES[] = { { "10-0-0-1." ID D, RR_A }, { "x" D, RR_A },      { "x.test", RR_A },
-                  { "direct.example", 252 },  { "x.acme" D, RR_A }, { "direct.example", RR_OPT } };
+        unsigned ede; /* of an extended error behind it; 0 for none */
+    } CASES[] = {
+        { "10-0-0-1." ID D, RR_A, 0 }, { "x" D, RR_A, 0 },      { "x.test", RR_A, 20 },
+        { "direct.example", 252, 21 }, { "x.acme" D, RR_A, 0 }, { "direct.example", RR_OPT, 30 },
+    };
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
         size_t n = ask(fx, CASES[i].name, CASES[i].type, 4096);
-        assert_true(n > 23);
-        assert_memory_equal(fx->reply + n - 11, "\0\0\51\4\320\0\0\0\0\0\0", 11);
+        uint8_t opt[] = { 0, 0, 41, 1232 >> 8, 1232 & 255, 0, 0, 0, 0, 0, 0, 0, 15, 0, 2, 0, 0 };
+        size_t len = CASES[i].ede != 0 ? sizeof opt : 11;
+        opt[10] = (uint8_t)(len - 11);
+        opt[16] = (uint8_t)CASES[i].ede;
+        assert_true(n > 12 + len);
+        assert_memory_equal(fx->reply + n - len, opt, len);
     }
 }
 
@@ -330,7 +337,7 @@ static void packets_of_every_kind(void **state)
         { "good", P(HEAD("\0\0", N1, N0, N0, N0) ASKED), "NOERROR aa |" SOA " 300" },
         { "good, EDNS", P(HEAD("\0\0", N1, N0, N0, N1) ASKED OPT), "NOERROR aa edns |" SOA " 300" },
         { "no question", P(HEAD("\0\0", N0, N0, N0, N0)), "FORMERR" },
-        { "no question, EDNS", P(HEAD("\0\0", N0, N0, N0, N1) OPT), "FORMERR" },
+        { "no question, EDNS", P(HEAD("\0\0", N0, N0, N0, N1) OPT), "FORMERR edns" },
         { "two questions", P(HEAD("\0\0", "\0\2", N0, N0, N0) ASKED ASKED), "FORMERR" },
         { "65535 questions", P(HEAD("\0\0", "\xff\xff", N0, N0, N0) ASKED), "FORMERR" },
         { "a question that is not there", P(HEAD("\0\0", N1, N0, N0, N0)), "FORMERR" },
@@ -363,9 +370,10 @@ static void packets_of_every_kind(void **state)
         { "an option", P(HEAD("\0\0", N1, N0, N0, N1) ASKED "\0\0\51\20\0\0\0\0\0\0\4\0\3\0\0"),
           "NOERROR aa edns |" SOA " 300" },
         { "an option longer than the record",
-          P(HEAD("\0\0", N1, N0, N0, N1) ASKED "\0\0\51\20\0\0\0\0\0\0\4\0\3\0\1"), "FORMERR" },
+          P(HEAD("\0\0", N1, N0, N0, N1) ASKED "\0\0\51\20\0\0\0\0\0\0\4\0\3\0\1"),
+          "FORMERR edns" },
         { "half an option", P(HEAD("\0\0", N1, N0, N0, N1) ASKED "\0\0\51\20\0\0\0\0\0\0\2\0\3"),
-          "FORMERR" },
+          "FORMERR edns" },
         { "a TSIG that nobody knows",
           P(HEAD("\0\0", N1, N0, N0, N1) ASKED "\1k\0\0\372\0\377\0\0\0\0\0\0"),
           "NOERROR aa |" SOA " 300" },
