@@ -51,6 +51,7 @@ struct stream {
     SSL_CTX *tls;                /* for the next connection; NULL: plain TCP */
     _Atomic(SSL_CTX *) next_tls; /* to take the place of `tls`; NULL: no change */
     int64_t idle_ms;
+    unsigned keepalive_ds; /* idle time at present, as clients are told */
     int epoll;
     size_t kept_len;      /* of all connections' `in` and `out` */
     int64_t accept_at_ms; /* accepting again then; 0 while it goes on */
@@ -143,7 +144,9 @@ static void send_later(const struct reader_return *ret, struct span reply)
 /* Answers one question into s->out, which has room. */
 static void answer(struct stream *s, struct conn *c, struct span request)
 {
-    const struct peer peer = { .stream = true, .ip = { c->ip, c->ip_len } };
+    const struct peer peer = { .stream = true,
+                               .ip = { c->ip, c->ip_len },
+                               .keepalive_ds = s->keepalive_ds };
     struct tally *tally = &s->counts.tally;
     uint8_t *out = s->out + s->out_len;
     size_t len = query_answer(&s->ctx, out + 2, DNS_TCP_LEN, request, &peer);
@@ -434,7 +437,9 @@ static int expire(struct stream *s)
 {
     int64_t now_ms = clock_mono_ms(), until_ms = INT64_MAX;
     until_ms = expire_list(s, &s->conns.greeting, GREETING_MS, now_ms, until_ms);
-    until_ms = expire_list(s, &s->conns.all, present_idle_ms(s), now_ms, until_ms);
+    int64_t idle_ms = present_idle_ms(s);
+    s->keepalive_ds = (unsigned)(idle_ms / 100);
+    until_ms = expire_list(s, &s->conns.all, idle_ms, now_ms, until_ms);
     if (s->accept_at_ms != 0 && s->accept_at_ms <= now_ms) {
         s->accept_at_ms = 0;
         watch_listeners(s, true);

@@ -16,6 +16,8 @@ static bool read_options(struct edns *out, struct span data)
         const uint8_t *p = wire_get(&r, len);
         if (code == EDNS_NSID) {
             out->wants_nsid = true;
+        } else if (code == EDNS_KEEPALIVE) {
+            out->wants_keepalive = true;
         } else if (code == EDNS_COOKIE && !had_cookie) {
             if (!cookie_len_is_good(len))
                 return false;

@@ -14,7 +14,7 @@
 #define EDNS_OPTIONS_MAX 128 /* bytes of options in a reply */
 #define EDNS_EDE_LEN 6       /* bytes of an extended error without text */
 
-enum edns_option { EDNS_NSID = 3, EDNS_COOKIE = 10, EDNS_EDE = 15 };
+enum edns_option { EDNS_NSID = 3, EDNS_COOKIE = 10, EDNS_KEEPALIVE = 11, EDNS_EDE = 15 };
 
 /* Why a reply is what it is. [RFC 8914] */
 enum edns_ede {
@@ -29,8 +29,9 @@ enum edns_ede {
 struct edns {
     bool present;
     bool wants_nsid;
-    uint16_t udp_len;   /* what the client takes over UDP; only when present */
-    struct span cookie; /* data of the first COOKIE option, of a good length; NULL for none */
+    bool wants_keepalive; /* to be told how long the connection may be idle [RFC 7828] */
+    uint16_t udp_len;     /* what the client takes over UDP; only when present */
+    struct span cookie;   /* data of the first COOKIE option, of a good length; NULL for none */
 };
 
 /* What our OPT record holds beside an extended error. */

@@ -298,6 +298,11 @@ static void greet(struct query_ctx *ctx, const struct peer *peer)
     const struct edns *e = &ctx->edns;
     if (e->cookie.p != NULL || e->wants_nsid)
         ctx->known = shield_greet(&ctx->options, &ctx->view->shield, e, peer->ip, ctx->now_s);
+    if (e->wants_keepalive && peer->stream) { /* over UDP it means nothing [RFC 7828 s3.2.1] */
+        uint8_t *p = edns_option_add(&ctx->options, EDNS_KEEPALIVE, 2);
+        if (p != NULL)
+            wire_store16(p, peer->keepalive_ds);
+    }
 }
 
 /* A request without a question is good if it asks for a cookie [RFC 7873 s5.4]. */

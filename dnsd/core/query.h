@@ -25,6 +25,7 @@
 struct peer {
     bool stream;    /* TCP: the reply may have 65535 bytes, and the address is the client's own */
     struct span ip; /* 4 or 16 bytes; empty when unknown: no cookies, no limit */
+    unsigned keepalive_ds; /* of a stream: how long it may be idle, tenths of a second */
 };
 
 /* A question for challenge values: all that its reply needs besides them. Plain data, except that

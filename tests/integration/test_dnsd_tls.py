@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import dns.edns
 import pytest
 
 from dot import HOST, DotServer, make_cert, write_private
@@ -102,6 +103,38 @@ def test_many_questions_at_once(server):
             for n in range(2000):
                 want = f"NOERROR AA | 86400 A 10.0.{n // 256}.{n % 256} | "
                 assert summary(read_message(s)) == want
+
+
+def keepalive(reply):
+    """What the reply says about idle time, in tenths of a second; None when nothing."""
+    found = [o.to_wire() for o in reply.options if int(o.otype) == 11]
+    assert len(found) <= 1
+    return struct.unpack("!H", found[0])[0] if found else None
+
+
+def ask_keepalive(s, name=NAME, kind="A"):
+    query = wire(name, kind, use_edns=0, options=[dns.edns.GenericOption(11, b"")] * 3)
+    s.sendall(framed(query))
+    return keepalive(read_message(s))
+
+
+def test_idle_time_is_told_to_who_asks(tmp_path):
+    """RFC 7828: over TCP and TLS when asked, challenges too, never over UDP; less under load."""
+    with DotServer(tmp_path, head="tcp_max = 10\ntcp_idle = 20\n") as server:
+        server.store().close()
+        for connect in (server.connect, server.connect_tls):
+            with connect() as s:
+                assert ask_keepalive(s) == 200
+                assert ask_keepalive(s, f"_acme-challenge.{ID}.direct.example", "TXT") == 200
+                s.sendall(framed(wire(NAME, use_edns=0)))
+                assert keepalive(read_message(s)) is None
+        reply = server.ask(NAME, use_edns=0, options=[dns.edns.GenericOption(11, b"")])
+        assert keepalive(reply) is None and reply.answer
+        held = [server.connect() for _ in range(9)]
+        with server.connect() as s:
+            assert ask_keepalive(s) == 20
+        for h in held:
+            h.close()
 
 
 def test_large_answers_to_a_client_that_does_not_read(server):

@@ -68,7 +68,8 @@ class Nameserver(Daemon):
 
     def ask(self, name, kind="A", *, tcp=False, host="127.0.0.1", edns=False, **options):
         """The reply to a question, as dnspython reads it."""
-        query = dns.message.make_query(name, kind, use_edns=0 if edns else False, **options)
+        options.setdefault("use_edns", 0 if edns else False)
+        query = dns.message.make_query(name, kind, **options)
         send = dns.query.tcp if tcp else dns.query.udp
         return send(query, host, port=self.port, timeout=5)
 
