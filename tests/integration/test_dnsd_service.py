@@ -1,5 +1,6 @@
 """Living under a service manager: reload and restart under load, sockets that are passed on, the units."""
 
+import os
 import re
 import shutil
 import signal
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from dot import DotServer
+from metrics import Metrics
 from nameserver import ID, ZONE_FILE, Nameserver, summary
+from ports import free_port
 from udpload import UdpLoad
 from wait import until
 
@@ -201,3 +204,52 @@ def test_the_units_are_well_formed(tmp_path):
                           str(tmp_path / "lanyard-dnsd.service")],
                          capture_output=True, text=True, check=False, timeout=60)
     assert not re.search(r"lanyard-dnsd\.(service|socket):", run.stderr), run.stderr
+
+
+def syscalls_of(name):
+    """The calls in a set of systemd's, such as @system-service."""
+    run = subprocess.run(["systemd-analyze", "--no-pager", "syscall-filter", name],
+                         capture_output=True, text=True, check=True, timeout=60)
+    found = set()
+    for word in (line.strip() for line in run.stdout.splitlines()[1:]):
+        if word.startswith("@"):
+            found |= syscalls_of(word)
+        elif word and not word.startswith("#"):
+            found.add(word)
+    return found
+
+
+def test_the_unit_allows_what_is_called(tmp_path):
+    """Start, every transport, a challenge, metrics, a reload, the end: no call outside the unit's filter.
+    fchown is SQLite's when it is run by root, which the unit does not do; it does without."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed: its sets of system calls are not known here")
+    unit = (UNITS / "lanyard-dnsd.service").read_text(encoding="ascii")
+    allowed = set()
+    for line in re.findall(r"^SystemCallFilter=(.+)$", unit, re.M):
+        for word in line.lstrip("~").split():
+            allowed = allowed - syscalls_of(word) if line[0] == "~" else allowed | syscalls_of(word)
+    trace = tmp_path / "trace"
+    server = DotServer(tmp_path, head=f'workers = 2\nmetrics = "127.0.0.1:{(port := free_port())}"\n')
+    server.argv = [shutil.which("strace"), "-f", "-qq", "-o", trace, *server.argv]
+    server.argv = [str(a) for a in server.argv]
+    server.env["ASAN_OPTIONS"] = "detect_leaks=0"  # it cannot look for leaks while it is traced
+    server.start()
+    try:
+        server.store().close()
+        for tcp in (False, True):
+            assert summary(server.ask(NAME, tcp=tcp)) == ANSWER
+            assert server.ask(f"_acme-challenge.{ID}.direct.example", "TXT", tcp=tcp).rcode() == 0
+        with server.connect_tls() as s:
+            assert s.version()
+        assert Metrics(port).sum("lanyard_dnsd_workers") == 2
+        child = int(Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text(encoding="ascii"))
+        os.kill(child, signal.SIGHUP)
+        until(lambda: "configuration reloaded" in server.log(), 20, "the reload")
+        os.kill(child, signal.SIGTERM)
+        assert server.wait() == 0
+    finally:
+        server.kill()
+    called = set(re.findall(r"^\d+ +([a-z_0-9]+)\(", trace.read_text(encoding="utf-8", errors="replace"), re.M))
+    assert {"recvmmsg", "sendmmsg", "accept4"} <= called, "the trace is of the program"
+    assert called - allowed <= {"fchown"}, sorted(called - allowed)

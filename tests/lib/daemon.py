@@ -10,6 +10,9 @@ from pathlib import Path
 from wait import until
 
 BUILD = Path(os.environ.get("LANYARD_BUILD", Path(__file__).resolve().parents[2] / "build-debug"))
+# Whether this build has a sanitizer: slower, larger, and with system calls of its own.
+SANITIZED = (BUILD / "CMakeCache.txt").exists() and re.search(
+    r"^LANYARD_(SANITIZE|TSAN):BOOL=ON$", (BUILD / "CMakeCache.txt").read_text(encoding="utf-8"), re.M)
 
 # What a sanitizer prints when it found something.
 SANITIZER = re.compile(r"(ERROR|WARNING): \w*Sanitizer|runtime error:|LeakSanitizer: detected")

@@ -10,8 +10,8 @@ from nameserver import ID, wire
 
 
 class UdpLoad:
-    """Sends about `per_second` questions from a thread, at most `window` unanswered at a time. Use as a
-    context manager; stop() waits for the last answers."""
+    """Sends about `per_second` questions from a thread, at most `window` of the last second
+    unanswered at a time. Use as a context manager; stop() waits for the last answers."""
 
     def __init__(self, port, *, per_second=5000, window=200, last_wait_s=5):
         self.port, self.per_second, self.window = port, per_second, window
@@ -23,13 +23,14 @@ class UdpLoad:
 
     def _run(self):
         query = bytearray(wire(f"10-0-0-1.{ID}.direct.example"))
-        waiting = set()
+        waiting, overdue = {}, set()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
             s.connect(("127.0.0.1", self.port))
             s.setblocking(False)
             began = heard = time.monotonic()
-            while not self.stopping.is_set() or (waiting and time.monotonic() - heard < self.last_wait_s):
+            while not self.stopping.is_set() or (
+                    (waiting or overdue) and time.monotonic() - heard < self.last_wait_s):
                 due = int((time.monotonic() - began) * self.per_second)
                 while (not self.stopping.is_set() and self.sent < due and len(waiting) < self.window):
                     number = self.sent & 0xffff
@@ -41,9 +42,12 @@ class UdpLoad:
                     except ConnectionRefusedError:  # of an earlier one: nobody has the port
                         self.gone += 1
                         continue
-                    waiting.add(number)
+                    waiting[number] = time.monotonic()
                     self.sent += 1
                 select.select([s], [], [], 0.002)
+                while waiting and next(iter(waiting.values())) < time.monotonic() - 1:
+                    overdue.add(next(iter(waiting)))  # makes room for others; may still be answered
+                    del waiting[next(iter(waiting))]
                 while True:
                     try:
                         reply = s.recv(4096)
@@ -56,8 +60,8 @@ class UdpLoad:
                     self.longest_gap_s = max(self.longest_gap_s, now - heard)
                     heard = now
                     number = struct.unpack_from("!H", reply)[0]
-                    if number in waiting and reply[-4:] == bytes((10, 0, 0, 1)):
-                        waiting.remove(number)
+                    if reply[-4:] == bytes((10, 0, 0, 1)) and (waiting.pop(number, None) or number in overdue):
+                        overdue.discard(number)
                         self.answered += 1
                     else:
                         self.wrong += 1
