@@ -1,5 +1,6 @@
 /* The contract of the answer path. Whatever a peer sends, there is no reply, or one that
- *   - fits the buffer and, over UDP, what the client takes;
+ *   - fits the buffer and, over UDP, what the client takes, and without a valid cookie ten times
+ *     what it sent;
  *   - has the id and the opcode of the request, and QR;
  *   - is no reply to a reply, nor to less than a header;
  *   - has, to the byte, the sections that its counts promise, as a parser that is not ours reads it
@@ -114,6 +115,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (n == 0)
             continue;
         if (!peer.stream && n > (ctx.edns.present ? UDP_MAX : 512))
+            abort();
+        if (!peer.stream && !ctx.known && n > 10 * size)
             abort();
         check_reply(out, n, data, size);
         size_t n_again = query_answer(&ctx, again, sizeof again, request, &peer);

@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import time
+import urllib.request
 
 import dns.edns
 import dns.message
@@ -21,7 +22,7 @@ import pytest
 
 from daemon import environment
 from flood import client, flood
-from nameserver import ID, VALUE, Nameserver, framed, read_message, summary, wire
+from nameserver import CONFIG, ID, VALUE, Nameserver, framed, read_message, summary, wire
 from ports import free_port
 from unbound import Unbound
 from wait import until
@@ -429,6 +430,32 @@ def test_extended_errors_on_the_wire(server):
     assert [o.code for o in server.ask("elsewhere.test", edns=True).options] == [20]
     assert not server.ask("elsewhere.test").options
     assert not server.ask(f"missing{D}", edns=True).options
+
+
+def test_suspended_names_say_so(tmp_path):
+    (tmp_path / "suspended.txt").write_text(f"{ID}\n10.9.0.0/16\n", encoding="ascii")
+    zone = CONFIG.replace('"open.example" {', '"open.example" {\n suspended = "suspended.txt"\n')
+    other = ID[::-1]
+    with Nameserver(tmp_path, zones=zone) as s:
+        for name, want in ((f"{ID}.open.example", [15]), (f"10-0-0-1.{ID}.open.example", [15]),
+                           (f"10-9-0-1.{other}.open.example", [15]), (f"x.{other}.open.example", []),
+                           (HOST, [])):
+            reply = s.ask(name, edns=True)
+            assert [o.code for o in reply.options] == want, name
+            assert reply.rcode() == (dns.rcode.NOERROR if name == HOST else dns.rcode.NXDOMAIN)
+            assert not s.ask(name).options
+
+
+def test_what_is_held_back_is_counted(tmp_path):
+    port = free_port()
+    head = f'rrl_per_second = 10\nrrl_exempt = {{"none"}}\nmetrics = "127.0.0.1:{port}"\n'
+    with Nameserver(tmp_path, head=head) as s:
+        result = flood(("127.0.0.1", s.port), lambda i: wire(HOST), ["127.5.1.1"], 200)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+            text = page.read().decode()
+    assert f'lanyard_dnsd_dropped_total{{transport="udp",reason="limited"}} {result.n_dropped}\n' in text
+    assert f"lanyard_dnsd_slipped_total {result.n_small}\n" in text
+    assert result.n_dropped > 0 and result.n_small > 0
 
 
 def test_the_store_away_is_not_ready(tmp_path):
