@@ -293,7 +293,7 @@ static enum dns_rcode check(const struct question *q, enum edns_ede *ede)
 }
 
 /* The options of the reply, for those that the request has. */
-static void greet(struct query_ctx *ctx, const struct peer *peer)
+static inline void greet(struct query_ctx *ctx, const struct peer *peer)
 {
     const struct edns *e = &ctx->edns;
     if (e->cookie.p != NULL || e->wants_nsid)
@@ -306,8 +306,8 @@ static void greet(struct query_ctx *ctx, const struct peer *peer)
 }
 
 /* A request without a question is good if it asks for a cookie [RFC 7873 s5.4]. */
-static enum dns_rcode read_lone_cookie(struct query_ctx *ctx, struct span request,
-                                       const struct peer *peer)
+static __attribute__((noinline, cold)) enum dns_rcode
+read_lone_cookie(struct query_ctx *ctx, struct span request, const struct peer *peer)
 {
     struct edns *e = &ctx->edns;
     enum dns_rcode rcode = edns_read(e, request, DNS_HEADER_LEN, 0, ctx->question.n_additional);
@@ -395,7 +395,7 @@ static enum rrl_verdict judge(struct query_ctx *ctx, const struct reply *r, cons
 /* In the place of an answer too many: a few bytes that make a client which is really there ask
  * again. One with half a cookie gets its other half and asks by UDP, at 16 bytes more than it sent
  * [RFC 7873 s5.2.3]; any other by TCP, at no more than it sent. */
-static void slip(struct query_ctx *ctx, struct reply *r)
+static __attribute__((noinline, cold)) void slip(struct query_ctx *ctx, struct reply *r)
 {
     bool cookie = ctx->edns.cookie.p != NULL && ctx->options.len >= 4 + COOKIE_LEN;
     ctx->options.len = cookie ? 4 + COOKIE_LEN : 0; /* it is the first */
