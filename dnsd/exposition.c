@@ -181,6 +181,10 @@ void exposition_write(struct buf *out, const struct exposition *e)
             "Configurations refused: the old one stayed.", e->reloads_failed);
     put_one(out, "lanyard_dnsd_reload_time_seconds", "gauge",
             "When the present configuration was taken over, Unix time.", (uint64_t)e->reloaded_s);
+    if (e->cert_not_after_s > 0)
+        put_one(out, "lanyard_dnsd_tls_certificate_not_after_seconds", "gauge",
+                "When the certificate of DNS over TLS ends, Unix time.",
+                (uint64_t)e->cert_not_after_s);
     put_zones(out, e->view);
     put_replies(out, e);
     put_dropped(out, e);

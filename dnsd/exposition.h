@@ -19,6 +19,7 @@ struct exposition {
     const struct view *view;
     uint64_t reloads, reloads_failed;
     int64_t started_s, reloaded_s; /* Unix seconds */
+    int64_t cert_not_after_s;      /* likewise, of the TLS certificate; 0 for none */
 };
 
 /* Appends the text. Errors are those of `out`. */

@@ -307,8 +307,10 @@ static void write_metrics(struct buf *out, void *arg)
                             .reloads_failed = s->reloads_failed,
                             .started_s = s->started_s,
                             .reloaded_s = s->reloaded_s };
-    if (s->tls != NULL)
+    if (s->tls != NULL) {
         e.streams[TALLY_TLS] = stream_counts(s->tls);
+        e.cert_not_after_s = servercert_not_after(s->cert);
+    }
     exposition_write(out, &e);
 }
 

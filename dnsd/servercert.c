@@ -20,6 +20,7 @@ struct stamp {
 struct servercert {
     char *paths[2]; /* certificate, key */
     struct stamp stamps[2];
+    int64_t not_after_s; /* of the last one that was good */
 };
 
 static struct stamp stamp_of(const char *path)
@@ -76,6 +77,10 @@ enum err servercert_load(struct servercert *c, SSL_CTX **out, struct err_info *i
         if (e != ERR_OK)
             e = err_prefix(info, e, "%s: ", c->paths[0]);
     }
+    int64_t not_before_s, not_after_s = 0;
+    if (e == ERR_OK &&
+        cert_validity(sk_X509_value(chain, 0), &not_before_s, &not_after_s) != ERR_OK)
+        e = err_set(info, ERR_INVALID, "%s: its dates cannot be read", c->paths[0]);
     if (e == ERR_OK)
         e = key_load(&key, c->paths[1], info);
     if (e == ERR_OK)
@@ -83,6 +88,7 @@ enum err servercert_load(struct servercert *c, SSL_CTX **out, struct err_info *i
     if (e == ERR_OK) {
         (void)SSL_CTX_set_num_tickets(ctx, 1); /* one session for a handshake is enough */
         SSL_CTX_set_read_ahead(ctx, 1);        /* many small questions by one system call */
+        c->not_after_s = not_after_s;
         *out = ctx;
     }
     buf_clear(&pem);
@@ -99,4 +105,9 @@ bool servercert_has_changed(const struct servercert *c)
             return true;
     }
     return false;
+}
+
+int64_t servercert_not_after(const struct servercert *c)
+{
+    return c->not_after_s;
 }

@@ -4,6 +4,7 @@
 #define LANYARD_DNSD_SERVERCERT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <openssl/ssl.h>
 
@@ -28,5 +29,9 @@ NODISCARD enum err servercert_load(struct servercert *c, SSL_CTX **out, struct e
 /* Whether a file is another, or was written to, since the last servercert_load(), failed ones
  * included. */
 bool servercert_has_changed(const struct servercert *c);
+
+/* When the certificate of the last successful servercert_load() ends, Unix seconds; 0 before one.
+ */
+int64_t servercert_not_after(const struct servercert *c);
 
 #endif

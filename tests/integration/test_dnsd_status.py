@@ -79,6 +79,8 @@ def test_the_rest_of_the_metrics(server, ports):
     assert m.sum("lanyard_dnsd_workers") == 2
     assert m.sum("lanyard_dnsd_zone_serial", zone="direct.example") == 7
     assert abs(m.sum("lanyard_dnsd_start_time_seconds") - time.time()) < 60
+    left_s = m.sum("lanyard_dnsd_tls_certificate_not_after_seconds") - time.time()
+    assert 29 * 86400 < left_s < 31 * 86400
     db = server.store()
     db.execute("INSERT INTO challenge VALUES ('direct.example', ?, ?, 1, ?)",
                (ID, VALUE, int(time.time()) + 600))
