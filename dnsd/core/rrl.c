@@ -5,8 +5,8 @@
 #include <string.h>
 
 #define WAYS 4
-#define SETS_LOG2 13
-#define SETS (1 << SETS_LOG2) /* 32,768 prefixes are known at a time */
+#define SETS_LOG2 12
+#define SETS (1 << SETS_LOG2) /* 16,384 prefixes are known at a time */
 #define TOTAL_FACTOR 2
 #define V4 (UINT64_C(1) << 56) /* beyond the 56 bits of an IPv6 prefix */
 
@@ -14,13 +14,10 @@
 struct entry {
     uint64_t prefix; /* 0 is free, or ::/56, which takes a free one for its own */
     uint32_t at_s;
-    uint16_t n_slip; /* answers too many since it was put here */
-    uint16_t n_total;
-    uint16_t n[8]; /* by kind */
+    uint32_t n_slip; /* answers too many since it was put here */
+    uint32_t n_total;
+    uint32_t n[RRL_N]; /* by kind */
 };
-
-_Static_assert(sizeof(struct entry) == 32, "two to a cache line");
-_Static_assert(RRL_N <= 8, "each kind has its count");
 
 struct rrl {
     uint64_t factor;

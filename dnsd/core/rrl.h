@@ -44,7 +44,7 @@ struct rrl_policy {
 
 enum rrl_verdict { RRL_ANSWER, RRL_SLIP, RRL_DROP };
 
-struct rrl; /* opaque: 1 MiB */
+struct rrl; /* opaque: 0.75 MiB */
 
 /* A table whose hash has the random `seed`. The caller owns *out. Errors: ERR_NOMEM. */
 NODISCARD enum err rrl_new(struct rrl **out, uint64_t seed);
