@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/base/buf.h"
 #include "common/base/file.h"
@@ -251,6 +252,12 @@ char *conf_path(const struct conf *c, const char *value)
     if (asprintf(&path, "%s%s", value[0] == '/' ? "" : c->dir, value) < 0)
         return NULL;
     return path;
+}
+
+bool conf_is_open(const struct conf *c)
+{
+    struct stat st;
+    return stat(c->path, &st) != 0 || (st.st_mode & S_IRWXO) != 0;
 }
 
 char *conf_where(const struct conf *c, cfg_t *sec, const char *key)

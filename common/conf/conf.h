@@ -39,6 +39,9 @@ enum err conf_fail(const struct conf *c, cfg_t *sec, const char *key, struct err
  * NULL when out of memory. The caller frees it. */
 char *conf_path(const struct conf *c, const char *value);
 
+/* Whether users besides its owner and group may read the file: not for secrets then. */
+bool conf_is_open(const struct conf *c);
+
 /* Where a value came from, "FILE:LINE", for errors found later (a port in use). Caller frees. */
 char *conf_where(const struct conf *c, cfg_t *sec, const char *key);
 

@@ -1,178 +1,67 @@
-#include "common/store/challenge.h"
-
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <sqlite3.h>
 
 #include "common/base/b64url.h"
+#include "common/store/challenge_backend.h"
 
-#define BUSY_TIMEOUT_MS 2000
+static const char SQLITE[] = "sqlite:", POSTGRES[] = "postgresql://";
 
-/* The primary key makes put idempotent; two orders may hold the same value (a CA may reuse a
- * pending authorisation), so the order is part of it and removal of one leaves the other. */
-static const char SCHEMA[] =
-    "CREATE TABLE IF NOT EXISTS challenge ("
-    " zone TEXT NOT NULL, id TEXT NOT NULL, value TEXT NOT NULL, order_id INTEGER NOT NULL,"
-    " expires_at INTEGER NOT NULL, PRIMARY KEY (zone, id, value, order_id)) WITHOUT ROWID;"
-    "CREATE INDEX IF NOT EXISTS challenge_order ON challenge (order_id);";
-
-struct challenge_store {
-    sqlite3 *db; /* NULL while a reader's file is not there */
-    char *path;
-    bool writer;
-    sqlite3_stmt *get;
-    ino_t inode; /* of the open file: a replaced file is opened anew */
-};
-
-static enum err fail(struct challenge_store *s, struct err_info *info, const char *what)
+static bool has_prefix(const char *url, const char *prefix)
 {
-    return err_set(info, ERR_UNAVAILABLE, "challenge store %s: cannot %s: %s", s->path, what,
-                   s->db != NULL ? sqlite3_errmsg(s->db) : "not open");
+    return strncmp(url, prefix, strlen(prefix)) == 0;
 }
 
-static void disconnect(struct challenge_store *s)
+enum err challenge_url_check(const char *url, bool *has_password, struct err_info *info)
 {
-    sqlite3_finalize(s->get);
-    s->get = NULL;
-    sqlite3_close(s->db);
-    s->db = NULL;
-}
-
-/* The file has its mode before SQLite sees it, because the files of its log copy that mode. They
- * stay when the writer closes: a reader that may not create files could not open the table
- * otherwise. */
-static enum err prepare_file(struct challenge_store *s, struct err_info *info)
-{
-    int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-    if (fd < 0 || fchmod(fd, 0640) != 0) {
-        int errnum = errno;
-        if (fd >= 0)
-            close(fd);
-        return err_set(info, ERR_UNAVAILABLE, "challenge store %s: cannot open it: %s", s->path,
-                       strerror(errnum));
-    }
-    close(fd);
+    *has_password = false;
+    if (has_prefix(url, POSTGRES))
+        return challenge_postgres_check(url, has_password, info);
+    if (!has_prefix(url, SQLITE) || url[sizeof SQLITE - 1] == 0)
+        return err_set(info, ERR_CONFIG,
+                       "'%.*s' is not a challenge store: write sqlite:PATH or postgresql://...",
+                       (int)strcspn(url, ":"), url);
     return ERR_OK;
 }
 
-static enum err setup_writer(struct challenge_store *s, struct err_info *info)
+void challenge_url_show(const char *url, char *out, size_t cap)
 {
-    int on = 1;
-    (void)sqlite3_file_control(s->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &on);
-    if (sqlite3_exec(s->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;", NULL, NULL,
-                     NULL) != SQLITE_OK ||
-        sqlite3_exec(s->db, SCHEMA, NULL, NULL, NULL) != SQLITE_OK)
-        return fail(s, info, "prepare it");
-    /* a reader that may not write to the folder can open a WAL database only while the log files
-     * are there: they stay when the last writer closes */
-    int keep = 1;
-    (void)sqlite3_file_control(s->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
-    return ERR_OK;
-}
-
-static enum err connect_db(struct challenge_store *s, struct err_info *info)
-{
-    struct stat st;
-    if (!s->writer && stat(s->path, &st) != 0)
-        return fail(s, info, "open it (is provisiond running?)");
-    enum err e = s->writer ? prepare_file(s, info) : ERR_OK;
-    if (e != ERR_OK)
-        return e;
-    int flags = s->writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
-    if (sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
-        e = fail(s, info, "open it");
-        disconnect(s);
-        return e;
-    }
-    (void)sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
-    if (s->writer)
-        e = setup_writer(s, info);
-    if (e == ERR_OK && stat(s->path, &st) == 0)
-        s->inode = st.st_ino;
-    if (e == ERR_OK &&
-        sqlite3_prepare_v2(s->db,
-                           "SELECT value, min(expires_at) FROM challenge WHERE zone=?1 AND id=?2"
-                           " AND expires_at>?3 GROUP BY value ORDER BY 2 LIMIT ?4",
-                           -1, &s->get, NULL) != SQLITE_OK)
-        e = fail(s, info, "read it");
-    if (e != ERR_OK)
-        disconnect(s);
-    return e;
+    if (has_prefix(url, POSTGRES))
+        challenge_postgres_show(url, out, cap);
+    else
+        (void)snprintf(out, cap, "%s", url);
 }
 
 enum err challenge_store_open(struct challenge_store **out, const char *url, bool writer,
                               struct err_info *info)
 {
-    if (strncmp(url, "sqlite:", 7) != 0 || url[7] == 0)
-        return err_set(info, ERR_CONFIG, "'%s' is not a challenge store: write sqlite:PATH", url);
-    struct challenge_store *s = calloc(1, sizeof *s);
-    if (s == NULL || (s->path = strdup(url + 7)) == NULL) {
-        free(s);
-        return err_set(info, ERR_NOMEM, "out of memory");
-    }
-    s->writer = writer;
-    enum err e = connect_db(s, info);
-    if (e != ERR_OK && writer) {
-        challenge_store_free(s);
-        return ERR_IO;
-    }
-    *out = s; /* a reader may start before its store exists */
-    return ERR_OK;
+    bool has_password;
+    enum err e = challenge_url_check(url, &has_password, info);
+    if (e != ERR_OK)
+        return e;
+    if (!has_prefix(url, POSTGRES))
+        return challenge_sqlite_open(out, url + sizeof SQLITE - 1, writer, info);
+    if (writer)
+        return err_set(info, ERR_CONFIG,
+                       "a challenge store in PostgreSQL can only be read by this version: write "
+                       "sqlite:PATH");
+    return challenge_postgres_open(out, url, info);
 }
 
 void challenge_store_free(struct challenge_store *s)
 {
-    if (s == NULL)
-        return;
-    disconnect(s);
-    free(s->path);
-    free(s);
+    if (s != NULL)
+        s->ops->free(s);
 }
 
-/* A reader whose file was removed or replaced (a restored backup) must not go on with the old one.
- */
-static enum err ensure_current(struct challenge_store *s, struct err_info *info)
+bool challenge_value_has_form(const char *value)
 {
-    struct stat st;
-    if (s->db != NULL && !s->writer && (stat(s->path, &st) != 0 || st.st_ino != s->inode))
-        disconnect(s);
-    return s->db != NULL ? ERR_OK : connect_db(s, info);
+    static const char ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                   "0123456789-_";
+    return strnlen(value, CHALLENGE_VALUE_LEN + 1) == CHALLENGE_VALUE_LEN &&
+           strspn(value, ALPHABET) == CHALLENGE_VALUE_LEN;
 }
 
-enum err challenge_get(struct challenge_store *s, const char *zone, const char *id, int64_t now_s,
-                       struct challenge_value values[CHALLENGE_VALUES_MAX], size_t *n,
-                       struct err_info *info)
-{
-    enum err e = ensure_current(s, info);
-    if (e != ERR_OK)
-        return e;
-    sqlite3_bind_text(s->get, 1, zone, -1, SQLITE_STATIC);
-    sqlite3_bind_text(s->get, 2, id, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(s->get, 3, now_s);
-    sqlite3_bind_int(s->get, 4, CHALLENGE_VALUES_MAX);
-    size_t count = 0;
-    int rc;
-    while ((rc = sqlite3_step(s->get)) == SQLITE_ROW && count < CHALLENGE_VALUES_MAX) {
-        const char *text = (const char *)sqlite3_column_text(s->get, 0);
-        if (text != NULL && strlen(text) == CHALLENGE_VALUE_LEN)
-            memcpy(values[count++].text, text, CHALLENGE_VALUE_LEN + 1);
-    }
-    if (rc != SQLITE_DONE && rc != SQLITE_ROW)
-        e = fail(s, info, "read it");
-    sqlite3_reset(s->get);
-    if (e != ERR_OK)
-        disconnect(s); /* the next read starts with a fresh connection */
-    else
-        *n = count;
-    return e;
-}
-
+/* Whether `value` is the base64url of a SHA-256. */
 static bool value_is_valid(const char *value)
 {
     uint8_t hash[32];
@@ -180,19 +69,11 @@ static bool value_is_valid(const char *value)
     return b64url_decode(span_str(value), hash, sizeof hash, &len) == ERR_OK && len == sizeof hash;
 }
 
-/* Runs `sql` with up to two integers bound (in that order), ignoring rows. */
-static enum err run(struct challenge_store *s, const char *sql, int64_t a, int64_t b,
-                    struct err_info *info)
+enum err challenge_get(struct challenge_store *s, const char *zone, const char *id, int64_t now_s,
+                       struct challenge_value values[CHALLENGE_VALUES_MAX], size_t *n,
+                       struct err_info *info)
 {
-    sqlite3_stmt *st = NULL;
-    if (sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) != SQLITE_OK)
-        return fail(s, info, "write it");
-    sqlite3_bind_int64(st, 1, a);
-    sqlite3_bind_int64(st, 2, b);
-    int rc = sqlite3_step(st);
-    enum err e = rc == SQLITE_DONE || rc == SQLITE_ROW ? ERR_OK : fail(s, info, "write it");
-    sqlite3_finalize(st);
-    return e;
+    return s->ops->get(s, zone, id, now_s, values, n, info);
 }
 
 enum err challenge_put(struct challenge_store *s, const char *zone, const char *id,
@@ -201,58 +82,17 @@ enum err challenge_put(struct challenge_store *s, const char *zone, const char *
 {
     if (!value_is_valid(value))
         return err_set(info, ERR_INVALID, "not a challenge value");
-    enum err e = ensure_current(s, info);
-    if (e != ERR_OK)
-        return e;
-    /* one statement, so that the bound holds whoever else writes */
-    static const char SQL[] =
-        "INSERT INTO challenge (zone, id, value, order_id, expires_at)"
-        " SELECT ?1, ?2, ?3, ?4, ?5 WHERE (SELECT count(DISTINCT value) FROM challenge"
-        " WHERE zone=?1 AND id=?2 AND expires_at>?6 AND value<>?3) < ?7"
-        " ON CONFLICT DO UPDATE SET expires_at=max(expires_at, excluded.expires_at)";
-    sqlite3_stmt *st = NULL;
-    if (sqlite3_prepare_v2(s->db, SQL, -1, &st, NULL) != SQLITE_OK)
-        return fail(s, info, "write it");
-    sqlite3_bind_text(st, 1, zone, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 2, id, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 3, value, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(st, 4, order_id);
-    sqlite3_bind_int64(st, 5, expires_at);
-    sqlite3_bind_int64(st, 6, now_s);
-    sqlite3_bind_int(st, 7, CHALLENGE_VALUES_MAX);
-    int rc = sqlite3_step(st);
-    if (rc != SQLITE_DONE)
-        e = fail(s, info, "write it");
-    else if (sqlite3_changes(s->db) == 0)
-        e = err_set(info, ERR_LIMIT, "%d challenge values live for this name already",
-                    CHALLENGE_VALUES_MAX);
-    sqlite3_finalize(st);
-    return e;
+    return s->ops->put(s, zone, id, order_id, value, expires_at, now_s, info);
 }
 
 enum err challenge_remove(struct challenge_store *s, int64_t order_id, int64_t now_s,
                           struct err_info *info)
 {
-    enum err e = ensure_current(s, info);
-    if (e == ERR_OK)
-        e = run(s, "DELETE FROM challenge WHERE order_id=?1 OR expires_at<=?2", order_id, now_s,
-                info);
-    return e;
+    return s->ops->remove(s, order_id, now_s, info);
 }
 
 enum err challenge_orders(struct challenge_store *s, void (*fn)(void *arg, int64_t order_id),
                           void *arg, struct err_info *info)
 {
-    enum err e = ensure_current(s, info);
-    if (e != ERR_OK)
-        return e;
-    sqlite3_stmt *st = NULL;
-    if (sqlite3_prepare_v2(s->db, "SELECT DISTINCT order_id FROM challenge", -1, &st, NULL) !=
-        SQLITE_OK)
-        return fail(s, info, "read it");
-    int rc;
-    while ((rc = sqlite3_step(st)) == SQLITE_ROW)
-        fn(arg, sqlite3_column_int64(st, 0));
-    sqlite3_finalize(st);
-    return rc == SQLITE_DONE ? ERR_OK : fail(s, info, "read it");
+    return s->ops->orders(s, fn, arg, info);
 }

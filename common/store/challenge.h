@@ -21,10 +21,20 @@ struct challenge_value {
 
 struct challenge_store; /* opaque: one connection */
 
-/* Opens "sqlite:PATH". With `writer` the file and the table are made where missing (mode 0640, so
+/* Whether `url` is one that challenge_store_open() takes; nothing is opened. *has_password tells
+ * whether it holds a secret. Errors: ERR_CONFIG; `info` never quotes a password. */
+NODISCARD enum err challenge_url_check(const char *url, bool *has_password, struct err_info *info);
+
+/* Writes what may be shown of `url`: all but user, password and options. */
+void challenge_url_show(const char *url, char *out, size_t cap);
+
+/* Opens "sqlite:PATH", or "postgresql://..." as libpq reads it (several hosts,
+ * target_session_attrs and the rest included), which can only be read. A lost connection is made
+ * again by a later read; connecting and reading have time limits, and so does trying again.
+ * With `writer` the file and the table are made where missing (mode 0640, so
  * that a dnsd of the same group can read); without, the connection can only read, and the file may
  * still be missing: reads are then ERR_UNAVAILABLE until it is there.
- * Errors: ERR_CONFIG for another scheme, ERR_IO, ERR_NOMEM. */
+ * Errors: ERR_CONFIG for another scheme, or a writer of PostgreSQL; ERR_IO, ERR_NOMEM. */
 NODISCARD enum err challenge_store_open(struct challenge_store **out, const char *url, bool writer,
                                         struct err_info *info);
 

@@ -266,6 +266,47 @@ static void test_open(void **state)
     challenge_store_free(NULL);
 }
 
+static void test_urls(void **state)
+{
+    static const struct {
+        const char *why, *url;
+        enum err want;
+        bool has_password;
+        const char *shown;
+    } CASES[] = {
+        { "a file", "sqlite:/a/b.db", ERR_OK, false, "sqlite:/a/b.db" },
+        { "no file", "sqlite:", ERR_CONFIG, false, NULL },
+        { "one host", "postgresql://u@h/d", ERR_OK, false, "postgresql://h/d" },
+        { "a password", "postgresql://u:pw@h:5433/d", ERR_OK, true, "postgresql://h/d" },
+        { "a password as an option", "postgresql://h/d?password=pw", ERR_OK, true,
+          "postgresql://h/d" },
+        { "of the key", "postgresql://h/d?sslpassword=pw", ERR_OK, true, "postgresql://h/d" },
+        { "several hosts", "postgresql://u@a:1,b:2/d?target_session_attrs=read-write", ERR_OK,
+          false, "postgresql://a,b/d" },
+        { "a socket", "postgresql:///d?host=/run/pg", ERR_OK, false, "postgresql:///run/pg/d" },
+        { "an unknown option", "postgresql://u:pw@h/d?colour=pw", ERR_CONFIG, false, NULL },
+        { "broken", "postgresql://u:pw%zz@h/d", ERR_CONFIG, false, NULL },
+        { "another scheme", "postgres://u:pw@h/d", ERR_CONFIG, false, NULL },
+        { "none", "", ERR_CONFIG, false, NULL },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        bool has_password = true;
+        char shown[128] = "";
+        info.text[0] = 0;
+        enum err e = challenge_url_check(CASES[i].url, &has_password, &info);
+        if (e != CASES[i].want || has_password != CASES[i].has_password ||
+            strstr(info.text, "pw") != NULL)
+            fail_msg("%s: %s, %s", CASES[i].why, err_name(e), info.text);
+        if (e == ERR_OK)
+            challenge_url_show(CASES[i].url, shown, sizeof shown);
+        if (CASES[i].shown != NULL)
+            assert_string_equal(shown, CASES[i].shown);
+    }
+    assert_int_equal(challenge_store_open(&writer, "postgresql://h/d", true, &info), ERR_CONFIG);
+    assert_null(writer);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -281,6 +322,7 @@ int main(void)
         T(test_reader_of_the_group),
         T(test_orders),
         T(test_open),
+        T(test_urls),
     };
 #undef T
     return cmocka_run_group_tests(tests, NULL, NULL);

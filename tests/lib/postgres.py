@@ -1,0 +1,88 @@
+"""A PostgreSQL of the test's own: in its own folder, on its own port of loopback."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from daemon import Daemon, environment
+from ports import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARIES = "/usr/lib/postgresql/15/bin"
+
+
+class Postgres(Daemon):
+    """A cluster with the superuser "admin", the database "lanyard" and what deploy/postgres puts
+    there. Not as root: PostgreSQL refuses that, so that root becomes the user "postgres"."""
+
+    def __init__(self, folder):
+        if not Path(BINARIES, "initdb").exists():
+            pytest.skip("PostgreSQL is not installed")
+        self.prefix = []
+        # not below pytest's folders, which only their owner can enter
+        self.data = Path(tempfile.mkdtemp(prefix="lanyard-pg-"))
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(self.data, user.pw_uid, user.pw_gid)
+            self.prefix = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups"]
+        self.port = free_port()
+        self._run("initdb", "-D", self.data, "-U", "admin", "-A", "trust", "-E", "UTF8", "--locale=C",
+                  "--no-sync")
+        (self.data / "pg_hba.conf").write_text(
+            "local all admin trust\n"
+            "host all admin 127.0.0.1/32 trust\n"
+            "host all all 127.0.0.1/32 scram-sha-256\n", encoding="ascii")
+        super().__init__("postgres", [*self.prefix, f"{BINARIES}/postgres", "-D", self.data,
+                                      "-p", self.port, "-k", self.data, "-c", "listen_addresses=127.0.0.1",
+                                      "-c", "fsync=off"],
+                         folder, lambda: self.sql("SELECT 1", check=False).returncode == 0)
+
+    def _run(self, name, *args):
+        subprocess.run([*self.prefix, f"{BINARIES}/{name}", *map(str, args)], check=True, cwd=self.data,
+                       env=environment(), stdout=subprocess.DEVNULL)
+
+    def start(self, extra_env=None):
+        self.database = "postgres"
+        super().start(extra_env)
+        if self.sql("SELECT 1 FROM pg_database WHERE datname='lanyard'").stdout.strip() != "1":
+            self.sql("CREATE DATABASE lanyard")
+            self.database = "lanyard"
+            self.sql(path=ROOT / "deploy/postgres/challenges.sql")
+            self.sql("ALTER ROLE lanyard_dnsd PASSWORD 'pass word'")
+        self.database = "lanyard"
+        return self
+
+    def sql(self, text=None, *, path=None, check=True, user="admin", password=None):
+        """psql's result. As superuser unless told."""
+        what = ["-c", text] if path is None else ["-f", path]
+        run = subprocess.run(
+            ["psql", "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port),
+             "-U", user, "-d", self.database, *what], capture_output=True, text=True, check=False,
+            timeout=30, env=environment({"PGPASSWORD": password or ""}), stdin=subprocess.DEVNULL)
+        assert not check or run.returncode == 0, run.stderr
+        return run
+
+    def put(self, zone, device, value, *, order=1, lives_s=600):
+        self.sql(f"INSERT INTO challenge VALUES ('{zone}', '{device}', '{value}', {order},"
+                 f" extract(epoch FROM now())::bigint + {lives_s})")
+
+    def restart(self):
+        """In good order, without waiting for clients to go."""
+        self.signal(signal.SIGINT)
+        self.wait()
+        self.start()
+
+    def crash(self):
+        """As a power cut."""
+        self.signal(signal.SIGQUIT)
+        self.wait()
+
+    def remove(self):
+        self.kill()
+        shutil.rmtree(self.data, ignore_errors=True)
