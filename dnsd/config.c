@@ -7,6 +7,7 @@
 
 #include "common/conf/conf.h"
 #include "common/dns/wire.h"
+#include "common/store/challenge.h"
 #include "dnsd/shieldconf.h"
 #include "dnsd/zonefile.h"
 
@@ -25,6 +26,7 @@ static cfg_opt_t zone_options[] = { CFG_STR("file", NULL, CFGF_NONE),
                                     CFG_BOOL("loopback", cfg_false, CFGF_NONE),
                                     CFG_STR("suspended", NULL, CFGF_NONE),
                                     CFG_STR("challenges", "none", CFGF_NONE),
+                                    CFG_STR("challenges_of", NULL, CFGF_NONE),
                                     CFG_BOOL("dnssec", cfg_false, CFGF_NONE),
                                     CFG_STR("dnssec_keys", NULL, CFGF_NONE),
                                     CFG_END() };
@@ -189,24 +191,90 @@ static enum err read_root(struct config *out, struct conf *c, struct err_info *i
     return ERR_OK;
 }
 
+/* "cname:acme.direct.example": <id> below that name has the values. */
+static enum err read_challenges_cname(struct zone *z, const struct conf *c, cfg_t *sec,
+                                      const char *target, struct err_info *info)
+{
+    struct name name;
+    if (name_parse(&name, target) != ERR_OK || name.n_labels < 2 ||
+        name.len + SYNTH_ID_LEN + 1 > NAME_WIRE_MAX)
+        return conf_fail(c, sec, "challenges", info,
+                         "'%s' is not a domain name: write it whole, as in "
+                         "cname:acme.direct.example",
+                         target);
+    if ((z->challenges_cname = malloc(sizeof name)) == NULL)
+        return no_memory(info);
+    *z->challenges_cname = name;
+    return ERR_OK;
+}
+
+/* The zone whose values the store is asked for: another one's at the end of its CNAMEs. */
+static enum err read_challenges_of(struct zone *z, const struct conf *c, cfg_t *sec,
+                                   struct err_info *info)
+{
+    struct name name;
+    char text[NAME_TEXT_MAX];
+    const char *v = cfg_getstr(sec, "challenges_of");
+    if (v == NULL || v[0] == 0)
+        return ERR_OK;
+    if (name_parse(&name, v) != ERR_OK || name.n_labels == 0)
+        return conf_fail(c, sec, "challenges_of", info,
+                         "'%s' is not a zone: write it as in direct.example", v);
+    if (z->challenges == NULL)
+        return conf_fail(c, sec, "challenges_of", info,
+                         "there is no store to read them from: set challenges as well");
+    name_format(&name, text);
+    z->policy.challenges_only = true;
+    z->challenges_of = strdup(text);
+    return z->challenges_of == NULL ? no_memory(info) : ERR_OK;
+}
+
 static enum err read_challenges(struct zone *z, const struct conf *c, cfg_t *sec,
                                 struct err_info *info)
 {
-    static const char SQLITE[] = "sqlite:";
+    static const char SQLITE[] = "sqlite:", CNAME[] = "cname:";
     const char *v = cfg_getstr(sec, "challenges");
+    struct err_info why;
+    bool has_password;
     if (strcmp(v, "none") == 0)
         return ERR_OK;
-    if (strncmp(v, "cname:", 6) == 0 || strncmp(v, "postgresql:", 11) == 0)
+    if (strncmp(v, CNAME, sizeof CNAME - 1) == 0)
+        return read_challenges_cname(z, c, sec, v + sizeof CNAME - 1, info);
+    if (strncmp(v, SQLITE, sizeof SQLITE - 1) != 0 && strstr(v, "://") == NULL)
         return conf_fail(c, sec, "challenges", info,
-                         "'%.*s' is not supported by this version: use sqlite:PATH or none",
-                         (int)(strchr(v, ':') - v), v);
-    if (strncmp(v, SQLITE, sizeof SQLITE - 1) != 0 || v[sizeof SQLITE - 1] == 0)
-        return conf_fail(c, sec, "challenges", info, "'%s': write sqlite:PATH or none", v);
+                         "'%.*s' is none: write sqlite:PATH, postgresql://..., cname:NAME or none",
+                         (int)strcspn(v, ":"), v); /* what follows may be a password */
+    if (challenge_url_check(v, &has_password, &why) != ERR_OK)
+        return conf_fail(c, sec, "challenges", info, "%s", why.text);
+    if (has_password && conf_is_open(c))
+        return conf_fail(c, sec, "challenges", info,
+                         "the URL has a password, but the file is open to others: chmod 640, or "
+                         "use passfile=PATH instead");
+    if (strncmp(v, SQLITE, sizeof SQLITE - 1) != 0) {
+        z->challenges = strdup(v);
+        return z->challenges == NULL ? no_memory(info) : ERR_OK;
+    }
     char *path = conf_path(c, v + sizeof SQLITE - 1);
     if (path == NULL || asprintf(&z->challenges, "%s%s", SQLITE, path) < 0)
         z->challenges = NULL;
     free(path);
     return z->challenges == NULL ? no_memory(info) : ERR_OK;
+}
+
+/* Whether resolvers find the way to the CNAME's target: a delegation, where it is in this zone. */
+static void check_challenges_cname(const struct zone *z)
+{
+    const struct name *to = z->challenges_cname;
+    bool delegated = to == NULL || !name_is_within(to, &z->apex);
+    for (unsigned i = z->apex.n_labels; !delegated && i <= to->n_labels; i++) {
+        const struct zone_node *n = zone_find(z, name_suffix(to, i));
+        delegated = n != NULL && n->is_cut;
+    }
+    if (!delegated)
+        log_warn(
+            "zone %s: challenges are a CNAME into the zone itself, at a name that its file does "
+            "not delegate: add its NS records",
+            z->text);
 }
 
 static enum err read_policy(struct zone *z, const struct conf *c, cfg_t *sec, struct err_info *info)
@@ -218,6 +286,8 @@ static enum err read_policy(struct zone *z, const struct conf *c, cfg_t *sec, st
     enum err e = refuse_later(c, sec, LATER, info);
     if (e == ERR_OK)
         e = read_challenges(z, c, sec, info);
+    if (e == ERR_OK)
+        e = read_challenges_of(z, c, sec, info);
     if (e != ERR_OK)
         return e;
     z->policy.loopback = cfg_getbool(sec, "loopback") == cfg_true;
@@ -323,6 +393,7 @@ static enum err read_zone(struct zone **out, const struct conf *c, cfg_t *sec,
         zone_free(z);
         return e;
     }
+    check_challenges_cname(z);
     *out = z;
     return ERR_OK;
 }

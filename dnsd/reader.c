@@ -87,7 +87,9 @@ static void note_outcome(struct source *s, enum err e, const struct err_info *wh
 {
     int64_t now_ms = clock_mono_ms();
     if (e == ERR_OK && s->failing) {
-        log_info("challenge store %s: reads work again", s->url);
+        char shown[256];
+        challenge_url_show(s->url, shown, sizeof shown);
+        log_info("challenge store %s: reads work again", shown);
         s->failing = false;
     } else if (e != ERR_OK && (!s->failing || now_ms - s->logged_ms >= LOG_EVERY_MS)) {
         log_warn("%s; challenge names are SERVFAIL until it can be read", why->text);
@@ -108,7 +110,8 @@ static void serve(struct reader *r, const struct job *job)
         now_s - c->asked_at_s > ASKED_MAX_S ? NULL : source_find(r, c->zone->challenges);
     if (s != NULL) {
         struct err_info why = { .text = "" };
-        e = challenge_get(s->store, c->zone->text, c->id, now_s, values, &n, &why);
+        const char *zone = c->zone->challenges_of != NULL ? c->zone->challenges_of : c->zone->text;
+        e = challenge_get(s->store, zone, c->id, now_s, values, &n, &why);
         note_outcome(s, e, &why);
     }
     for (size_t i = 0; e == ERR_OK && i < n; i++)

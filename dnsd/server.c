@@ -2,12 +2,14 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/net/loop.h"
+#include "common/store/challenge.h"
 #include "dnsd/exposition.h"
 #include "dnsd/health.h"
 #include "dnsd/notify.h"
@@ -97,8 +99,12 @@ static void log_zones(const struct view *v)
 {
     for (size_t i = 0; i < v->n_zones; i++) {
         const struct zone *z = v->zones[i];
-        log_info("zone %s: %zu static names, challenges from %s", z->text, z->n_nodes,
-                 z->challenges != NULL ? z->challenges : "nowhere");
+        char store[256] = "nowhere";
+        if (z->challenges != NULL)
+            challenge_url_show(z->challenges, store, sizeof store);
+        else if (z->challenges_cname != NULL)
+            (void)snprintf(store, sizeof store, "where their CNAME points");
+        log_info("zone %s: %zu static names, challenges from %s", z->text, z->n_nodes, store);
         const struct suspended *list = v->guards[i].suspended;
         if (list != NULL)
             log_info("zone %s: %zu ids and %zu ranges of addresses are suspended", z->text,

@@ -26,6 +26,10 @@ endforeach()
 foreach(name dnsd dnsd_challenge dnsd_config dnsd_guard dnsd_abuse dnsd_tcp dnsd_tls dnsd_status dnsd_service)
     py_test(integration/test_${name}.py TIMEOUT 300)
 endforeach()
+# what is answered for whom, and where challenges come from
+foreach(name dnsd_edge dnsd_postgres)
+    py_test(integration/test_${name}.py TIMEOUT 300)
+endforeach()
 
 # Races between its threads, in a build of its own with ThreadSanitizer; once, beside the plain build.
 find_program(CLANG clang)

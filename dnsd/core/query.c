@@ -10,6 +10,7 @@
 #define CHALLENGE_TTL_S 1
 #define AMPLIFY_MAX 10        /* bytes over UDP for each byte of a question that may be forged */
 #define POINTER_LIMIT 0x4000u /* offsets below it fit a compression pointer */
+#define CHALLENGE_CNAME_TTL_S 300 /* where an edge sends those who ask for challenges */
 
 struct reply {
     struct wire_writer w;               /* its cap leaves room for the OPT record */
@@ -116,7 +117,7 @@ static void defer(struct query_ctx *ctx, const struct reply *r, const struct zon
                   const struct name *name)
 {
     struct query_challenge *c = &ctx->challenge;
-    struct span id = name_label(name, 1);
+    struct span id = name_label(name, name->n_labels - z->apex.n_labels - 1u);
     c->zone = z;
     c->asked_at_s = ctx->now_s;
     c->limit = r->w.cap;
@@ -130,10 +131,42 @@ static void defer(struct query_ctx *ctx, const struct reply *r, const struct zon
     ctx->deferred = true;
 }
 
-static void answer_challenge(struct query_ctx *ctx, struct reply *r, const struct zone *z,
-                             const struct place *at, unsigned type)
+/* Reads the target of a CNAME whose data, of `len` bytes, was just written, for it to be answered
+ * next. */
+static bool follow(struct query_ctx *ctx, const struct reply *r, size_t len, struct place *at)
+{
+    if (r->w.overflow)
+        return false;
+    at->offset = r->w.len - len;
+    at->name = &ctx->target;
+    return at->offset + len < POINTER_LIMIT &&
+           name_read(&ctx->target, (struct span){ r->w.p + at->offset, len }) == ERR_OK;
+}
+
+/* <id>.acme.direct.example instead of _acme-challenge.<id>.direct.example: an edge without a store.
+ */
+static bool answer_challenge_cname(struct query_ctx *ctx, struct reply *r, const struct zone *z,
+                                   struct place *at, unsigned type)
+{
+    const struct name *to = z->challenges_cname;
+    size_t len = 1 + SYNTH_ID_LEN + (size_t)to->len;
+    uint8_t *p =
+        put_record(r, pointer_to(at, at->name->n_labels), RR_CNAME, CHALLENGE_CNAME_TTL_S, len);
+    if (p != NULL) {
+        memcpy(p, at->name->wire + at->name->at[1], 1 + SYNTH_ID_LEN);
+        memcpy(p + 1 + SYNTH_ID_LEN, to->wire, to->len);
+    }
+    r->n_answer++;
+    return type != RR_CNAME && type != RR_ANY && follow(ctx, r, len, at);
+}
+
+/* True when *at is now the target of a CNAME. */
+static bool answer_challenge(struct query_ctx *ctx, struct reply *r, const struct zone *z,
+                             struct place *at, unsigned type)
 {
     r->kind = RRL_CHALLENGE;
+    if (z->challenges_cname != NULL)
+        return answer_challenge_cname(ctx, r, z, at, type);
     if (type == RR_TXT && z->challenges != NULL) {
         /* behind a CNAME the resolver asks again: a reply is from the store or from here */
         if (at->offset == DNS_HEADER_LEN)
@@ -143,6 +176,7 @@ static void answer_challenge(struct query_ctx *ctx, struct reply *r, const struc
     } else {
         put_negative(r, z, at, DNS_NOERROR, CHALLENGE_TTL_S);
     }
+    return false;
 }
 
 /* The servers of a delegated name, which is the last `n_labels` labels of the name at `at`. */
@@ -157,19 +191,6 @@ static void answer_referral(struct reply *r, const struct zone_node *cut, const 
     r->n_authority = (uint16_t)(r->n_authority + ns->n);
     wire_put(&r->w, cut->glue, cut->glue_len); /* glue that does not fit truncates [RFC 9471] */
     r->n_additional = (uint16_t)(r->n_additional + cut->n_glue);
-}
-
-/* Reads the target of a CNAME that was just written, for it to be answered next. */
-static bool follow(struct query_ctx *ctx, const struct reply *r, const struct rrset *cname,
-                   struct place *at)
-{
-    if (r->w.overflow)
-        return false;
-    size_t len = cname->len - ZONE_RR_HEAD;
-    at->offset = r->w.len - len;
-    at->name = &ctx->target;
-    return at->offset + len < POINTER_LIMIT &&
-           name_read(&ctx->target, (struct span){ r->w.p + at->offset, len }) == ERR_OK;
 }
 
 /* Answers from the static names. True when *at is now the target of a CNAME. */
@@ -196,7 +217,7 @@ static bool answer_static(struct query_ctx *ctx, struct reply *r, const struct z
     if (set != NULL) {
         put_rrset(r, pointer_to(at, at->name->n_labels), set);
         r->n_answer = (uint16_t)(r->n_answer + set->n);
-        return cname != NULL && type != RR_ANY && follow(ctx, r, cname, at);
+        return cname != NULL && type != RR_ANY && follow(ctx, r, cname->len - ZONE_RR_HEAD, at);
     }
     if (type == RR_ANY && n->n_sets > 0)
         put_any(r, at);
@@ -216,8 +237,7 @@ static bool answer_name(struct query_ctx *ctx, struct reply *r, const struct zon
         answer_address(r, z, at, &s, type);
         break;
     case SYNTH_CHALLENGE:
-        answer_challenge(ctx, r, z, at, type);
-        break;
+        return answer_challenge(ctx, r, z, at, type);
     case SYNTH_DEVICE:
         put_negative(r, z, at, DNS_NOERROR, NEGATIVE_TTL_S);
         break;

@@ -15,48 +15,45 @@ bool synth_is_id(struct span label)
     return bad == 0;
 }
 
-/* Whether the policy answers the public address out->ip, with a tag before it in `label` or not. */
-static bool public_is_answered(const struct synth *out, const struct synth_policy *policy,
-                               const struct guard *guard, struct span label, struct span id,
-                               bool tagged)
+static bool ip_is_suspended(struct synth *out, const struct guard *guard)
 {
-    if (policy->public_answers == SYNTH_PUBLIC_NONE)
-        return false;
-    if (!tagged)
-        return policy->public_answers == SYNTH_PUBLIC_ALL;
-    return guard->tag_keys != NULL && tag_check(guard->tag_keys, label, id, &out->ip);
+    out->suspended = guard->suspended != NULL && suspended_has_ip(guard->suspended, &out->ip);
+    return out->suspended;
 }
 
-/* The address of `label` into *out, as far as the policy goes. */
+/* The address of `label`, which has no tag, into *out, as far as the policy goes. */
 static enum synth_kind match_address(struct synth *out, const struct synth_policy *policy,
-                                     const struct guard *guard, struct span label, struct span id)
+                                     const struct guard *guard, struct span label)
 {
-    struct span text = label;
-    bool tagged = label.p[0] == 'p', answered = false; /* no address begins so */
-    if (tagged && !tag_split(label, &text))
+    if (iplabel_decode(&out->ip, label) != ERR_OK || ip_is_suspended(out, guard))
         return SYNTH_MISSING;
-    if (iplabel_decode(&out->ip, text) != ERR_OK)
-        return SYNTH_MISSING;
-    if (guard->suspended != NULL && suspended_has_ip(guard->suspended, &out->ip)) {
-        out->suspended = true;
-        return SYNTH_MISSING;
-    }
     out->ttl_s = SYNTH_TTL_PRIVATE_S;
     switch (ip_classify(&out->ip)) {
     case IP_PRIVATE:
-        answered = !tagged;
-        break;
+        return SYNTH_ADDRESS;
     case IP_LOOPBACK:
-        answered = !tagged && policy->loopback;
-        break;
+        return policy->loopback ? SYNTH_ADDRESS : SYNTH_MISSING;
     case IP_PUBLIC:
         out->ttl_s = SYNTH_TTL_PUBLIC_S;
-        answered = public_is_answered(out, policy, guard, label, id, tagged);
-        break;
+        return policy->public_answers == SYNTH_PUBLIC_ALL ? SYNTH_ADDRESS : SYNTH_MISSING;
     case IP_FORBIDDEN:
         break;
     }
-    return answered ? SYNTH_ADDRESS : SYNTH_MISSING;
+    return SYNTH_MISSING;
+}
+
+/* The same for a label that begins as one with a tag, of device `id`. */
+static enum synth_kind match_tagged(struct synth *out, const struct synth_policy *policy,
+                                    const struct guard *guard, struct span label, struct span id)
+{
+    struct span text;
+    if (policy->public_answers == SYNTH_PUBLIC_NONE || guard->tag_keys == NULL ||
+        !tag_split(label, &text) || iplabel_decode(&out->ip, text) != ERR_OK ||
+        ip_is_suspended(out, guard) || ip_classify(&out->ip) != IP_PUBLIC ||
+        !tag_check(guard->tag_keys, label, id, &out->ip))
+        return SYNTH_MISSING;
+    out->ttl_s = SYNTH_TTL_PUBLIC_S;
+    return SYNTH_ADDRESS;
 }
 
 void synth_match(struct synth *out, const struct synth_policy *policy, const struct guard *guard,
@@ -64,24 +61,24 @@ void synth_match(struct synth *out, const struct synth_policy *policy, const str
 {
     static const char CHALLENGE[] = "_acme-challenge";
     unsigned depth = name->n_labels - n_apex;
-    struct span id = { NULL, 0 };
     out->suspended = false;
-    if (depth > 0)
-        id = name_label(name, depth - 1);
-    if (depth == 0 || !synth_is_id(id)) {
+    if (depth == 0 || !synth_is_id(name_label(name, depth - 1))) {
         out->kind = SYNTH_OTHER;
-    } else if (guard->suspended != NULL && suspended_has_id(guard->suspended, id)) {
+    } else if (guard->suspended != NULL &&
+               suspended_has_id(guard->suspended, name_label(name, depth - 1))) {
         out->kind = SYNTH_MISSING;
         out->suspended = true;
-    } else if (depth > 2) {
-        out->kind = SYNTH_MISSING;
     } else if (depth == 1) {
-        out->kind = SYNTH_DEVICE;
+        out->kind = policy->challenges_only ? SYNTH_CHALLENGE : SYNTH_DEVICE;
+    } else if (depth > 2 || policy->challenges_only) {
+        out->kind = SYNTH_MISSING;
     } else {
         struct span label = name_label(name, 0);
         if (label.len == sizeof CHALLENGE - 1 && memcmp(label.p, CHALLENGE, label.len) == 0)
             out->kind = SYNTH_CHALLENGE;
+        else if (label.p[0] == 'p') /* no address begins so */
+            out->kind = match_tagged(out, policy, guard, label, name_label(name, 1));
         else
-            out->kind = match_address(out, policy, guard, label, id);
+            out->kind = match_address(out, policy, guard, label);
     }
 }

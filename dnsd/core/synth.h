@@ -23,14 +23,15 @@ enum synth_public {
 /* What a zone answers. */
 struct synth_policy {
     enum synth_public public_answers;
-    bool loopback; /* 127/8 and ::1 */
+    bool loopback;        /* 127/8 and ::1 */
+    bool challenges_only; /* <id> itself has the challenge values of another zone, and no more */
 };
 
 enum synth_kind {
     SYNTH_OTHER,     /* not below a device id: for the zone's static names to decide */
     SYNTH_MISSING,   /* a suspended id, or below an id, where there is no such name */
     SYNTH_DEVICE,    /* <id>: an empty non-terminal */
-    SYNTH_CHALLENGE, /* _acme-challenge.<id> */
+    SYNTH_CHALLENGE, /* _acme-challenge.<id>, or <id> with challenges_only */
     SYNTH_ADDRESS    /* <ip>.<id> or p<tag>-<ip>.<id>, and policy and guard answer it */
 };
 

@@ -34,6 +34,8 @@ void zone_free(struct zone *z)
     free(z->nodes);
     free(z->index);
     free(z->challenges);
+    free(z->challenges_of);
+    free(z->challenges_cname);
     free(z);
 }
 

@@ -43,8 +43,10 @@ struct zone {
     uint32_t number;          /* its place in the view */
     char text[NAME_TEXT_MAX]; /* of the apex, without the final dot */
     struct synth_policy policy;
-    char *challenges;        /* URL of the challenge store, NULL for none */
-    struct zone_node *nodes; /* [0] is the apex */
+    char *challenges;              /* URL of the challenge store, NULL for none */
+    char *challenges_of;           /* zone whose values they are, NULL for this one */
+    struct name *challenges_cname; /* what stands behind <id> in place of them, or NULL */
+    struct zone_node *nodes;       /* [0] is the apex */
     size_t n_nodes;
     uint32_t *index; /* hash table of number of node + 1; 0 is free */
     size_t n_index;  /* a power of two, at least twice n_nodes */

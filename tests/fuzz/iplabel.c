@@ -41,7 +41,8 @@ static int never_answered(const struct ip *ip)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct synth_policy EVERYTHING = { SYNTH_PUBLIC_ALL, true };
+    static const struct synth_policy EVERYTHING = { .public_answers = SYNTH_PUBLIC_ALL,
+                                                    .loopback = true };
     static const struct guard NOTHING = { NULL, NULL };
     struct ip ip, again;
     struct span label = { data, size };

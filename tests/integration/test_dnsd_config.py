@@ -58,13 +58,25 @@ MISTAKES = [
     ("public_answers", LISTEN + 'zone "z.test" {\npublic_answers = "some"\n}', None,
      r"dnsd.conf:3: .*public_answers: 'some': write tagged, all or none"),
     ("a challenge store of another kind", LISTEN + 'zone "z.test" {\nchallenges = "mysql:x"\n}', None,
-     r"dnsd.conf:3: .*challenges: 'mysql:x': write sqlite:PATH or none"),
+     r"dnsd.conf:3: .*challenges: 'mysql' is none: write sqlite:PATH, postgresql://"),
     ("no path of the store", LISTEN + 'zone "z.test" {\nchallenges = "sqlite:"\n}', None,
      r"dnsd.conf:3: .*challenges: "),
-    ("PostgreSQL", LISTEN + 'zone "z.test" {\nchallenges = "postgresql://h/d"\n}', None,
-     r"dnsd.conf:3: .*not supported by this version"),
-    ("cname", LISTEN + 'zone "z.test" {\nchallenges = "cname:acme.z.test"\n}', None,
-     r"dnsd.conf:3: .*not supported by this version"),
+    ("a URL that is none", LISTEN + 'zone "z.test" {\nchallenges = "postgresql://u:secret@h:port%zz/d"\n}', None,
+     r"dnsd.conf:3: .*challenges: not a URL that libpq understands: write postgresql://USER@HOST"),
+    ("another scheme", LISTEN + 'zone "z.test" {\nchallenges = "postgres://u:secret@h/d"\n}', None,
+     r"dnsd.conf:3: .*challenges: 'postgres' is not a challenge store"),
+    ("a password that others can read", LISTEN + 'zone "z.test" {\nchallenges = "postgresql://u:secret@h/d"\n}',
+     None, r"dnsd.conf:3: .*challenges: the URL has a password, but the file is open to others: chmod 640"),
+    ("a CNAME that is no name", LISTEN + 'zone "z.test" {\nchallenges = "cname:acme..test"\n}', None,
+     r"dnsd.conf:3: .*challenges: 'acme..test' is not a domain name: write it whole"),
+    ("a CNAME into the root", LISTEN + 'zone "z.test" {\nchallenges = "cname:test"\n}', None,
+     r"dnsd.conf:3: .*challenges: 'test' is not a domain name: write it whole"),
+    ("a CNAME that is too long", LISTEN + 'zone "z.test" {\nchallenges = "cname:' + "abcdefghi." * 23 + '"\n}',
+     None, r"dnsd.conf:3: .*challenges: .*is not a domain name"),
+    ("values of no zone", LISTEN + 'zone "z.test" {\nchallenges = "sqlite:x"\nchallenges_of = "a..b"\n}', None,
+     r"dnsd.conf:4: .*challenges_of: 'a..b' is not a zone"),
+    ("values of another zone, and no store", LISTEN + 'zone "z.test" {\nchallenges_of = "a.b"\n}', None,
+     r"dnsd.conf:3: .*challenges_of: there is no store"),
     ("TLS without a certificate", LISTEN + 'listen_tls = {"127.0.0.1:8853"}\n' + GOOD_ZONE, None,
      r"dnsd.conf:2: listen_tls: DNS over TLS needs a certificate: set tls_cert and tls_key"),
     ("an address for both", LISTEN + 'listen_tls = {"127.0.0.1:5300"}\n' + GOOD_ZONE, None,
@@ -114,6 +126,8 @@ def test_mistakes(tmp_path, options):
         lines = got.stderr.splitlines()
         if got.returncode != 2 or len(lines) != 1 or got.stdout or not re.search(want, lines[0]):
             wrong.append(f"{why}: status {got.returncode}, {got.stdout}{got.stderr}")
+        elif "secret" in got.stderr:
+            wrong.append(f"{why}: shows a password: {lines[0]}")
         elif not re.match(r"[^ ]+/(dnsd\.conf|z\.zone):\d+: ", lines[0]):
             wrong.append(f"{why}: no file and line: {lines[0]}")
     assert not wrong, "\n".join(wrong)

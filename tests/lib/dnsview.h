@@ -1,6 +1,6 @@
 /* dnsview.h - a view for tests of the answer path: three zones, their records read by ldns.
  * direct.example has everything and a challenge store, open.example answers all addresses and has
- * no store, sub.direct.example is a zone below another one. */
+ * no store, but tag keys and a suspended list, sub.direct.example is a zone below another one. */
 #ifndef LANYARD_TESTS_DNSVIEW_H
 #define LANYARD_TESTS_DNSVIEW_H
 
@@ -110,6 +110,22 @@ static inline void dnsview_add_big(struct zone *z, unsigned n)
     }
 }
 
+/* Tag keys and a suspended list for `zone`: key 00..0f, the second; an id of 'z' only, and a range.
+ */
+static inline void dnsview_guard(struct view *v, const struct zone *zone)
+{
+    static const char LIST[] = "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz\n10.66.0.0/16\nfd66::/16\n";
+    struct guard *g = &v->guards[zone->number];
+    unsigned line;
+    g->tag_keys = calloc(1, sizeof *g->tag_keys);
+    if (g->tag_keys == NULL ||
+        suspended_parse(&g->suspended, span_str(LIST), 1, &line, NULL) != ERR_OK)
+        dnsview_die("guard");
+    g->tag_keys->n = 2;
+    for (unsigned i = 0; i < SIPHASH_KEY_LEN; i++)
+        g->tag_keys->keys[1][i] = (uint8_t)i;
+}
+
 /* The view; view_free() it. */
 static inline struct view *dnsview_new(void)
 {
@@ -121,14 +137,17 @@ static inline struct view *dnsview_new(void)
     zones[0]->challenges = strdup("sqlite:challenges.db");
     dnsview_add_big(zones[0], 20);
     zones[1] = dnsview_zone("open.example", DNSVIEW_OPEN, ARRAY_LEN(DNSVIEW_OPEN));
-    zones[1]->policy = (struct synth_policy){ SYNTH_PUBLIC_ALL, true };
+    zones[1]->policy =
+        (struct synth_policy){ .public_answers = SYNTH_PUBLIC_ALL, .loopback = true };
     zones[2] = dnsview_zone("sub.direct.example", DNSVIEW_SUB, ARRAY_LEN(DNSVIEW_SUB));
     for (size_t i = 0; i < 3; i++) {
         if (zone_finish(zones[i], NULL) != ERR_OK)
             dnsview_die("zone_finish");
     }
+    const struct zone *open = zones[1];
     if (view_new(&v, zones, 3) != ERR_OK)
         dnsview_die("view_new");
+    dnsview_guard(v, open);
     return v;
 }
 

@@ -140,6 +140,20 @@ static const struct row DEVICES[] = {
     { "below an address", "a.10-0-0-1." ID D, RR_A, "NXDOMAIN aa |" SOA " 60" },
     { "anything else", "nothing" D, RR_A, "NXDOMAIN aa |" SOA " 60" },
     { "below a static name", "a.ns1" D, RR_A, "NXDOMAIN aa |" SOA " 60" },
+    { "a public address with a tag", "pksjz766e-8-8-8-8." ID ".open.example", RR_A,
+      "NOERROR aa | pksjz766e-8-8-8-8." ID ".open.example. 3600 A 8.8.8.8" },
+    { "its TXT", "pksjz766e-8-8-8-8." ID ".open.example", RR_TXT,
+      "NOERROR aa | pksjz766e-8-8-8-8." ID ".open.example. 86400 TXT \"lanyard\"" },
+    { "its other types", "pksjz766e-8-8-8-8." ID ".open.example", RR_AAAA,
+      "NOERROR aa | | open.example. SOA 3600" },
+    { "a wrong tag", "pksjz766f-8-8-8-8." ID ".open.example", RR_A,
+      "NXDOMAIN aa | | open.example. SOA 60" },
+    { "a suspended range", "fd66--1." ID ".open.example", RR_AAAA,
+      "NXDOMAIN aa | | open.example. SOA 60" },
+    { "a suspended id", "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz.open.example", RR_A,
+      "NXDOMAIN aa | | open.example. SOA 60" },
+    { "its challenge", "_acme-challenge.zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz.open.example", RR_TXT,
+      "NXDOMAIN aa | | open.example. SOA 60" },
 };
 
 static const struct row STATIC[] = {
@@ -490,6 +504,52 @@ static void a_challenge_is_deferred_and_ended(void **state)
 
 /* The OPT record counts as well: no reply is larger than the client takes, and what fits is sent.
  */
+/* What an edge without a store says, and a zone at the end of its CNAMEs. */
+static void challenges_elsewhere(void **state)
+{
+    static const struct row ROWS[] = {
+        { "the values are elsewhere", "_acme-challenge." ID ".open.example", RR_TXT,
+          "NOERROR aa | _acme-challenge." ID ".open.example. 300 CNAME " ID ".acme.other.test." },
+        { "whatever is asked", "_acme-challenge." ID ".open.example", RR_A,
+          "NOERROR aa | _acme-challenge." ID ".open.example. 300 CNAME " ID ".acme.other.test." },
+        { "CNAME", "_acme-challenge." ID ".open.example", RR_CNAME,
+          "NOERROR aa | _acme-challenge." ID ".open.example. 300 CNAME " ID ".acme.other.test." },
+        { "ANY", "_acme-challenge." ID ".open.example", QTYPE_ANY,
+          "NOERROR aa | _acme-challenge." ID ".open.example. 300 CNAME " ID ".acme.other.test." },
+        { "delegated by the zone itself", "_acme-challenge." ID D, RR_TXT,
+          "NOERROR aa | _acme-challenge." ID D ". 300 CNAME " ID ".acme" D ". | | acme" D
+          ". 60 NS ns1.acme" D ". | acme" D ". 60 NS ns1" D ". || | ns1.acme" D
+          ". 60 A 192.88.99.7 | ns1" D ". 900 A 192.88.99.1 | ns1" D ". 900 AAAA 3ffe::1" },
+        { "an address", "10-0-0-1." ID ".open.example", RR_A,
+          "NOERROR aa | 10-0-0-1." ID ".open.example. 86400 A 10.0.0.1" },
+        { "the end of CNAMEs, another type", ID ".sub" D, RR_A,
+          "NOERROR aa | | sub.direct.example. SOA 1" },
+        { "below it", "10-0-0-1." ID ".sub" D, RR_A, "NXDOMAIN aa | | sub.direct.example. SOA 60" },
+    };
+    struct fixture *fx = *state;
+    struct zone *open = NULL, *direct = NULL, *sub = NULL;
+    for (size_t i = 0; i < fx->view->n_zones; i++) {
+        struct zone *z = fx->view->zones[i];
+        open = strcmp(z->text, "open.example") == 0 ? z : open;
+        direct = strcmp(z->text, "direct.example") == 0 ? z : direct;
+        sub = strcmp(z->text, "sub.direct.example") == 0 ? z : sub;
+    }
+    open->challenges_cname = calloc(1, sizeof(struct name));
+    direct->challenges_cname = calloc(1, sizeof(struct name));
+    assert_int_equal(name_parse(open->challenges_cname, "acme.other.test"), ERR_OK);
+    assert_int_equal(name_parse(direct->challenges_cname, "acme.direct.example"), ERR_OK);
+    sub->challenges = strdup("sqlite:challenges.db");
+    sub->policy.challenges_only = true;
+    check_rows(fx, ROWS, ARRAY_LEN(ROWS));
+
+    assert_int_equal(ask(fx, ID ".sub" D, RR_TXT, 0), 0);
+    assert_true(fx->ctx.deferred);
+    assert_string_equal(fx->ctx.challenge.id, ID);
+    assert_ptr_equal(fx->ctx.challenge.zone, sub);
+    free(direct->challenges_cname);
+    direct->challenges_cname = NULL;
+}
+
 static void the_limit_is_kept_to_the_byte(void **state)
 {
     struct fixture *fx = *state;
@@ -562,6 +622,10 @@ static void nothing_is_allocated(void **state)
         { "big" D, RR_TXT, 0 },
         { "x.test", RR_A, 0 },
         { "direct.example", 252, 0 },
+        { "pksjz766e-8-8-8-8." ID ".open.example", RR_A, 1232 },
+        { "pksjz766f-8-8-8-8." ID ".open.example", RR_A, 1232 },
+        { "10-66-0-1." ID ".open.example", RR_A, 1232 },
+        { "10-0-0-1.zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz.open.example", RR_A, 1232 },
         { "_acme-challenge." ID D, RR_TXT, 0 },
         { "_acme-challenge." ID D, RR_A, 1232 },
     };
@@ -601,6 +665,7 @@ int main(void)
         T(packets_of_every_kind),
         T(every_byte_changed),
         T(a_challenge_is_deferred_and_ended),
+        T(challenges_elsewhere),
         T(the_limit_is_kept_to_the_byte),
         T(a_small_buffer_is_refused),
         T(nothing_is_allocated),

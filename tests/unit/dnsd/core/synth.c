@@ -12,10 +12,11 @@
 #define ID "abcdefghijklmnopqrstuvwxyz234567"
 #define Z ".direct.example"
 
-static const struct synth_policy TAGGED = { SYNTH_PUBLIC_TAGGED, false },
-                                 ALL = { SYNTH_PUBLIC_ALL, false },
-                                 NONE = { SYNTH_PUBLIC_NONE, false },
-                                 LOOP = { SYNTH_PUBLIC_NONE, true };
+static const struct synth_policy TAGGED = { .public_answers = SYNTH_PUBLIC_TAGGED },
+                                 ALL = { .public_answers = SYNTH_PUBLIC_ALL },
+                                 NONE = { .public_answers = SYNTH_PUBLIC_NONE },
+                                 LOOP = { .public_answers = SYNTH_PUBLIC_NONE, .loopback = true },
+                                 CHALLENGES = { .challenges_only = true };
 static const struct guard NOTHING = { NULL, NULL };
 
 static void names_and_policies(void **state)
@@ -61,6 +62,10 @@ static void names_and_policies(void **state)
         { "IPv4-mapped", "0--ffff-a00-5." ID Z, &ALL, SYNTH_MISSING, 0 },
         { "multicast", "224-0-0-1." ID Z, &ALL, SYNTH_MISSING, 0 },
         { "unspecified", "0-0-0-0." ID Z, &ALL, SYNTH_MISSING, 0 },
+        { "at the end of CNAMEs", ID Z, &CHALLENGES, SYNTH_CHALLENGE, 0 },
+        { "there, nothing is below an id", "10-0-0-1." ID Z, &CHALLENGES, SYNTH_MISSING, 0 },
+        { "not even that", "_acme-challenge." ID Z, &CHALLENGES, SYNTH_MISSING, 0 },
+        { "static names are", "www" Z, &CHALLENGES, SYNTH_OTHER, 0 },
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
@@ -137,7 +142,7 @@ static void tags(void **state)
                        "." ID Z,
                        label);
         assert_int_equal(name_parse(&n, text), ERR_OK);
-        const struct synth_policy loop = { SYNTH_PUBLIC_ALL, true };
+        const struct synth_policy loop = { .public_answers = SYNTH_PUBLIC_ALL, .loopback = true };
         synth_match(&s, &loop, &guard, &n, 2);
         if (s.kind != SYNTH_MISSING)
             fail_msg("%s", label);

@@ -1,0 +1,227 @@
+"""Challenge values from PostgreSQL: the role that dnsd reads by, and what happens when the database
+is slow, stopped, gone, moved and back. Whatever happens, only challenge names are SERVFAIL."""
+
+import os
+import re
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from nameserver import ID, VALUE, Nameserver, summary
+from ports import free_port
+from postgres import ROOT, Postgres
+from wait import until
+
+Z = ".fleet.example"
+SCRIPT = ROOT / "deploy/postgres/challenges.sql"
+NAME = f"_acme-challenge.{ID}{Z}"
+ADDRESS = f"10-0-0-1.{ID}{Z}"
+NONE, FAILED = "NOERROR AA |  | 1 SOA", "SERVFAIL |  | "
+THERE = f'NOERROR AA | 1 TXT "{VALUE}" | '
+
+
+@pytest.fixture
+def db(tmp_path):
+    (tmp_path / "pg").mkdir()
+    postgres = Postgres(tmp_path / "pg")
+    try:
+        yield postgres.start()
+    finally:
+        postgres.remove()
+
+
+def nameserver(folder, *hosts, options="", password="pass%20word"):
+    url = f"postgresql://lanyard_dnsd:{password}@{','.join(hosts)}/lanyard{options}"
+    server = Nameserver(folder, zones=f"""
+zone "fleet.example" {{
+    nameservers = {{"ns.elsewhere.test"}}
+    challenges = "{url}"
+}}
+""")
+    server.config.chmod(0o600)
+    return server
+
+
+@pytest.fixture
+def server(tmp_path, db):
+    with nameserver(tmp_path, f"127.0.0.1:{db.port}") as s:
+        yield s
+
+
+def ask(server, **options):
+    return summary(server.ask(NAME, "TXT", **options))
+
+
+def address_is_answered(server):
+    return summary(server.ask(ADDRESS)) == "NOERROR AA | 86400 A 10.0.0.1 | "
+
+
+@pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
+def test_values_come_and_go(server, db, tcp):
+    assert ask(server, tcp=tcp) == NONE
+    db.put("fleet.example", ID, VALUE)
+    assert ask(server, tcp=tcp) == THERE
+    db.put("fleet.example", ID, VALUE, order=2)
+    assert ask(server, tcp=tcp) == THERE, "once, though two orders have it"
+    db.put("fleet.example", ID, "x" * 43, order=3)
+    assert len(server.ask(NAME, "TXT", tcp=tcp).answer[0]) == 2
+    db.sql("DELETE FROM challenge WHERE order_id > 1")
+    assert ask(server, tcp=tcp) == THERE
+    db.sql("DELETE FROM challenge")
+    assert ask(server, tcp=tcp) == NONE
+    for zone, device, value, lives_s in (("other.example", ID, VALUE, 600), ("fleet.example", ID[::-1], VALUE, 600),
+                                         ("fleet.example", ID, VALUE, -1), ("fleet.example", ID, VALUE + "x", 600),
+                                         ("fleet.example", ID, "q''" * 14 + "q", 600)):
+        db.put(zone, device, value, lives_s=lives_s)
+    assert ask(server, tcp=tcp) == NONE, "nothing of others, of the past, or that is no value"
+    for n in range(12):
+        db.put("fleet.example", ID, f"{n:02}{VALUE[2:]}", order=10 + n)
+    assert len(server.ask(NAME, "TXT", tcp=True).answer[0]) == 8
+
+
+def test_the_role_may_do_nothing_else(db):
+    """Only the view can be read; nothing can be written, made or changed."""
+    def run(text):
+        return db.sql(text, check=False, user="lanyard_dnsd", password="pass word")
+    assert run("SELECT zone, id, value, expires_at FROM live_challenges").returncode == 0
+    for text in ("SELECT * FROM challenge", "DELETE FROM challenge",
+                 "INSERT INTO challenge VALUES ('z', 'i', 'v', 1, 1)",
+                 "SET default_transaction_read_only = off; DELETE FROM challenge",
+                 "SET default_transaction_read_only = off; DELETE FROM live_challenges",
+                 "SET default_transaction_read_only = off; CREATE TABLE mine (x int)",
+                 "SET default_transaction_read_only = off; CREATE SCHEMA mine", "CREATE ROLE more",
+                 "SET ROLE admin", "COPY live_challenges TO PROGRAM 'true'"):
+        got = run(text)
+        assert got.returncode != 0 and re.search("permission denied|read-only|cannot delete|must be superuser", got.stderr), (
+            text, got.stderr)
+    db.sql(path=SCRIPT)  # a second time changes nothing
+
+
+def test_no_password_is_shown(tmp_path, db):
+    with nameserver(tmp_path, f"127.0.0.1:{db.port}", password="wrong-secret") as server:
+        assert ask(server) == FAILED and address_is_answered(server)
+        until(lambda: "SERVFAIL until it can be read" in server.log(), 5, "a line about the store")
+        assert "password authentication failed" in server.log()
+        assert "postgresql://127.0.0.1/lanyard" in server.log()
+        assert "wrong-secret" not in server.log()
+        with open(f"/proc/{server.pid}/cmdline", encoding="utf-8") as f:
+            assert "wrong-secret" not in f.read()
+
+
+def test_the_database_is_away_and_comes_back(server, db):
+    """Case 35 on this side: back within 5 seconds, without a restart, and one line about it."""
+    db.put("fleet.example", ID, VALUE)
+    assert ask(server) == THERE
+    db.crash()
+    assert ask(server) == FAILED and address_is_answered(server)
+    for _ in range(30):
+        assert ask(server) == FAILED
+    db.start()
+    began = time.monotonic()
+    until(lambda: ask(server) == THERE, 5, "the values to be back")
+    assert time.monotonic() - began < 5
+    until(lambda: "reads work again" in server.log(), 5, "a line")
+    assert server.log().count("SERVFAIL until it can be read") == 1, server.tail()
+
+
+def test_a_restart_between_two_questions_is_not_noticed(server, db):
+    """The connection of before is dead: the question that finds out gets its answer all the same."""
+    db.put("fleet.example", ID, VALUE)
+    assert ask(server) == THERE
+    db.restart()
+    assert ask(server) == THERE
+    db.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename='lanyard_dnsd'")
+    assert ask(server) == THERE
+    assert "SERVFAIL" not in server.log()
+
+
+def test_a_database_that_stands_still(server, db):
+    """Every process of it stopped in the middle: addresses are answered at once, challenges are
+    SERVFAIL within seconds, and right again when it goes on."""
+    db.put("fleet.example", ID, VALUE)
+    assert ask(server) == THERE
+    pids = db.sql("SELECT pid FROM pg_stat_activity WHERE usename='lanyard_dnsd'").stdout.split()
+    stopped = [db.pid, *map(int, pids)]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        results = []
+        thread = threading.Thread(
+            target=lambda: results.append(summary(server.ask(NAME, "TXT", tcp=True))))
+        began = time.monotonic()
+        thread.start()
+        for _ in range(200):
+            assert address_is_answered(server)
+        assert thread.is_alive() or time.monotonic() - began > 1.5
+        thread.join(20)
+        assert results == [FAILED]
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    until(lambda: ask(server) == THERE, 10, "the values to be back")
+
+
+def test_a_locked_table(server, db):
+    """Somebody holds the table exclusively, as a migration does."""
+    db.put("fleet.example", ID, VALUE)
+    assert ask(server) == THERE
+    lock = threading.Thread(target=lambda: db.sql(
+        "BEGIN; LOCK TABLE challenge IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(4); COMMIT"))
+    lock.start()
+    until(lambda: db.sql("SELECT count(*) FROM pg_locks WHERE mode='AccessExclusiveLock'"
+                         " AND relation='challenge'::regclass").stdout.strip() != "0", 5, "the lock")
+    assert summary(server.ask(NAME, "TXT", tcp=True)) == FAILED
+    assert address_is_answered(server)
+    lock.join()
+    until(lambda: ask(server) == THERE, 5, "the values to be back")
+
+
+def test_the_view_is_missing(server, db):
+    db.sql("DROP VIEW live_challenges")
+    assert ask(server) == FAILED and address_is_answered(server)
+    until(lambda: "live_challenges" in server.log(), 5, "the reason")
+    db.sql(path=SCRIPT)
+    until(lambda: ask(server) == NONE, 5, "the view to be back")
+
+
+def test_several_hosts(tmp_path, db):
+    """The first refuses, the second takes the connection and never speaks, the third is a standby
+    by its own word; what the URL says about it is libpq's business, and passed through."""
+    db.put("fleet.example", ID, VALUE)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hosts = (f"127.0.0.1:{free_port()}", f"127.0.0.1:{silent.getsockname()[1]}", f"127.0.0.1:{db.port}")
+        with nameserver(tmp_path, *hosts, options="?target_session_attrs=any&connect_timeout=2") as server:
+            assert summary(server.ask(NAME, "TXT", tcp=True)) == THERE
+            assert address_is_answered(server)
+    (tmp_path / "2").mkdir()
+    with nameserver(tmp_path / "2", f"127.0.0.1:{db.port}", options="?target_session_attrs=standby") as server:
+        assert ask(server) == FAILED and address_is_answered(server)
+        until(lambda: "standby" in server.log(), 5, "libpq's reason")
+
+
+def test_a_flood_of_questions_while_it_is_away(server, db):
+    """Ten connections' worth of pipelined questions: all answered, addresses as fast as ever."""
+    db.crash()
+    stop, wrong, count = threading.Event(), [], [0]
+
+    def flood():
+        while not stop.is_set():
+            got = ask(server)
+            if got != FAILED:
+                wrong.append(got)
+            count[0] += 1
+
+    threads = [threading.Thread(target=flood) for _ in range(5)]
+    for t in threads:
+        t.start()
+    for _ in range(300):
+        assert address_is_answered(server)
+    stop.set()
+    for t in threads:
+        t.join()
+    assert not wrong and count[0] > 20
+    db.start()
+    until(lambda: ask(server) == NONE, 5, "the database to be back")
