@@ -5,8 +5,10 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -323,20 +325,26 @@ def test_changes_lose_no_question(server, tmp_path):
     assert not wrong and min(counts) > 10, (wrong, counts)
 
 
-def test_files_of_the_user_that_it_becomes(tmp_path):
+@pytest.fixture
+def open_folder():
+    """One that other users can enter: pytest closes its own ones, at any time when two run."""
+    with tempfile.TemporaryDirectory(prefix="lanyard-dnsd-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_files_of_the_user_that_it_becomes(open_folder):
     """Keys may belong to the user that dnsd becomes, and are then read again after that."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
-    server = prepare(tmp_path, head='user = "nobody"')
+    server = prepare(open_folder, head='user = "nobody"')
     with server:  # they are root's
         assert "tag.keys can only be read at the start" in server.log()
         assert answered(server, KEY)
-    os.chown(tmp_path / "tag.keys", 65534, 65534)
+    os.chown(open_folder / "tag.keys", 65534, 65534)
     with server:
         assert "can only be read at the start" not in server.log()
-        (tmp_path / "tag.keys").write_text(NEW_KEY.hex(), encoding="ascii")
+        (open_folder / "tag.keys").write_text(NEW_KEY.hex(), encoding="ascii")
         until(lambda: answered(server, NEW_KEY), 10, "the new key")
 
 
