@@ -53,12 +53,11 @@ static bool read_record(struct edns *out, unsigned *version, struct wire_reader 
     return len == 0 || read_options(out, (struct span){ data, len });
 }
 
-enum dns_rcode edns_read(struct edns *out, struct span request, size_t pos, unsigned n_skip,
-                         unsigned n_additional)
+enum dns_rcode edns_read_records(struct edns *out, struct span request, size_t pos, unsigned n_skip,
+                                 unsigned n_additional)
 {
     struct wire_reader r = { .msg = request, .pos = pos };
     unsigned version = 0;
-    *out = (struct edns){ .present = false };
     for (unsigned i = 0; i < n_skip && !r.bad; i++) {
         wire_skip_name(&r);
         const uint8_t *head = wire_get(&r, RECORD_HEAD_LEN);

@@ -40,13 +40,23 @@ struct edns_options {
     uint8_t bytes[EDNS_OPTIONS_MAX];
 };
 
+/* What edns_read() does where there are records. */
+enum dns_rcode edns_read_records(struct edns *out, struct span request, size_t pos, unsigned n_skip,
+                                 unsigned n_additional);
+
 /* Reads the records of `request` from `pos` to its end: `n_skip` are passed over, then
  * `n_additional`, among which one OPT may be. DNS_NOERROR; DNS_FORMERR for a broken record, a
  * second OPT, options that do not fill its data, a COOKIE of a wrong length, or bytes after the
  * last record; DNS_BADVERS for another version than 0. out->present is right in each case; the
  * cookie is borrowed of `request`. */
-enum dns_rcode edns_read(struct edns *out, struct span request, size_t pos, unsigned n_skip,
-                         unsigned n_additional);
+static inline enum dns_rcode edns_read(struct edns *out, struct span request, size_t pos,
+                                       unsigned n_skip, unsigned n_additional)
+{
+    *out = (struct edns){ .present = false };
+    if ((n_skip | n_additional) == 0)
+        return pos == request.len ? DNS_NOERROR : DNS_FORMERR;
+    return edns_read_records(out, request, pos, n_skip, n_additional);
+}
 
 /* Bytes that a reply over UDP may have. */
 size_t edns_udp_limit(const struct edns *e);

@@ -109,14 +109,10 @@ static const struct zone *find_apex(const struct view *v, struct span apex)
     return NULL;
 }
 
-const struct zone *view_find(const struct view *v, const struct name *name, unsigned n_max)
+const struct zone *view_find_longest(const struct view *v, const struct name *name, unsigned n_max)
 {
     if (n_max > name->n_labels)
         n_max = name->n_labels;
-    if (v->n_zones == 1) { /* the common case needs no hash */
-        const struct zone *z = v->zones[0];
-        return z->apex.n_labels <= n_max && name_is_within(name, &z->apex) ? z : NULL;
-    }
     const struct zone *z = NULL;
     for (size_t i = 0; z == NULL && i < v->n_depths; i++) {
         if (v->depths[i] <= n_max)

@@ -43,8 +43,18 @@ static inline const struct guard *view_guard(const struct view *v, const struct 
     return &v->guards[z->number];
 }
 
+/* What view_find() does where there are several zones. */
+const struct zone *view_find_longest(const struct view *v, const struct name *name, unsigned n_max);
+
 /* The zone that `name` belongs to: the one with the longest apex of at most `n_max` labels. NULL
  * when there is none. */
-const struct zone *view_find(const struct view *v, const struct name *name, unsigned n_max);
+static inline const struct zone *view_find(const struct view *v, const struct name *name,
+                                           unsigned n_max)
+{
+    if (v->n_zones != 1)
+        return view_find_longest(v, name, n_max);
+    const struct zone *z = v->zones[0]; /* the common case needs no hash */
+    return z->apex.n_labels <= n_max && name_is_within(name, &z->apex) ? z : NULL;
+}
 
 #endif
