@@ -28,6 +28,21 @@ static bool read_options(struct edns *out, struct span data)
     return !r.bad;
 }
 
+/* What the head of an OPT record says, from its type on. Returns the version. */
+static unsigned take_opt(struct edns *out, const uint8_t *head)
+{
+    out->present = true;
+    out->udp_len = wire_load16(head + 2);
+    return head[5];
+}
+
+/* Whether the rest of a request is one OPT record without options, as of most resolvers. */
+static bool is_plain_opt(const uint8_t *p, size_t len)
+{
+    return len == 1 + RECORD_HEAD_LEN && p[0] == 0 && wire_load16(p + 1) == RR_OPT &&
+           wire_load16(p + 9) == 0;
+}
+
 /* One additional record; an OPT among them goes to *out and *version. */
 static bool read_record(struct edns *out, unsigned *version, struct wire_reader *r)
 {
@@ -47,9 +62,7 @@ static bool read_record(struct edns *out, unsigned *version, struct wire_reader 
         return true;
     if (!root || out->present)
         return false;
-    out->present = true;
-    out->udp_len = wire_load16(head + 2);
-    *version = head[5];
+    *version = take_opt(out, head);
     return len == 0 || read_options(out, (struct span){ data, len });
 }
 
@@ -58,6 +71,8 @@ enum dns_rcode edns_read_records(struct edns *out, struct span request, size_t p
 {
     struct wire_reader r = { .msg = request, .pos = pos };
     unsigned version = 0;
+    if (n_skip == 0 && n_additional == 1 && is_plain_opt(request.p + pos, request.len - pos))
+        return take_opt(out, request.p + pos + 1) == 0 ? DNS_NOERROR : DNS_BADVERS;
     for (unsigned i = 0; i < n_skip && !r.bad; i++) {
         wire_skip_name(&r);
         const uint8_t *head = wire_get(&r, RECORD_HEAD_LEN);
