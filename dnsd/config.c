@@ -5,9 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/conf/conf.h"
 #include "common/dns/wire.h"
 #include "common/store/challenge.h"
+#include "dnsd/core/zonesign.h"
+#include "dnsd/keyfile.h"
 #include "dnsd/shieldconf.h"
 #include "dnsd/zonefile.h"
 
@@ -17,6 +20,7 @@
 #define TCP_IDLE_MAX_S 3600
 #define NAMESERVERS_MAX 13
 #define NS_TTL_S 86400
+#define SIGNATURES_MAX 1000000
 
 /* Libconfuse's tables; it wants them writable. */
 static cfg_opt_t zone_options[] = { CFG_STR("file", NULL, CFGF_NONE),
@@ -43,6 +47,7 @@ static cfg_opt_t root_options[] = { CFG_STR_LIST("listen", NULL, CFGF_NONE),
                                     CFG_INT("tcp_client_max", 256, CFGF_NONE),
                                     CFG_INT("tcp_idle", 10, CFGF_NONE),
                                     SHIELDCONF_OPTIONS,
+                                    CFG_INT("signatures_per_second", 20000, CFGF_NONE),
                                     CFG_SEC("zone", zone_options,
                                             CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
                                     CFG_END() };
@@ -50,23 +55,6 @@ static cfg_opt_t root_options[] = { CFG_STR_LIST("listen", NULL, CFGF_NONE),
 static enum err no_memory(struct err_info *info)
 {
     return err_set(info, ERR_NOMEM, "out of memory");
-}
-
-/* Fails when one of the options of `keys` (NULL at the end) is set: better than ignoring it. */
-static enum err refuse_later(const struct conf *c, cfg_t *sec, const char *const *keys,
-                             struct err_info *info)
-{
-    for (; *keys != NULL; keys++) {
-        cfg_opt_t *opt = cfg_getopt(sec, *keys);
-        bool set = conf_is_set(c, sec, *keys);
-        if (set && opt->type == CFGT_STR && (opt->flags & CFGF_LIST) == 0)
-            set = cfg_opt_getstr(opt) != NULL && cfg_opt_getstr(opt)[0] != 0;
-        if (set && opt->type == CFGT_BOOL)
-            set = cfg_opt_getnbool(opt, 0) == cfg_true;
-        if (set)
-            return conf_fail(c, sec, *keys, info, "not supported by this version: remove it");
-    }
-    return ERR_OK;
 }
 
 static enum err read_number(struct conf *c, const char *key, long min, long max, unsigned *out,
@@ -180,6 +168,8 @@ static enum err read_root(struct config *out, struct conf *c, struct err_info *i
         e = read_number(c, "tcp_client_max", 1, TCP_MAX, &out->tcp_client_max, info);
     if (e == ERR_OK)
         e = read_number(c, "tcp_idle", 1, TCP_IDLE_MAX_S, &out->tcp_idle_s, info);
+    if (e == ERR_OK)
+        e = read_number(c, "signatures_per_second", 1, SIGNATURES_MAX, &out->sign_budget, info);
     if (e != ERR_OK)
         return e;
     if (!log_level_parse(cfg_getstr(root, "log_level"), &out->log_level))
@@ -279,13 +269,10 @@ static void check_challenges_cname(const struct zone *z)
 
 static enum err read_policy(struct zone *z, const struct conf *c, cfg_t *sec, struct err_info *info)
 {
-    static const char *const LATER[] = { "dnssec", "dnssec_keys", NULL };
     static const char *const NAMES[] = {
         [SYNTH_PUBLIC_TAGGED] = "tagged", [SYNTH_PUBLIC_ALL] = "all", [SYNTH_PUBLIC_NONE] = "none"
     };
-    enum err e = refuse_later(c, sec, LATER, info);
-    if (e == ERR_OK)
-        e = read_challenges(z, c, sec, info);
+    enum err e = read_challenges(z, c, sec, info);
     if (e == ERR_OK)
         e = read_challenges_of(z, c, sec, info);
     if (e != ERR_OK)
@@ -371,6 +358,49 @@ static enum err read_zone_file(struct zone *z, const struct conf *c, cfg_t *sec,
     return e;
 }
 
+/* The folder of the keys of a zone; the caller frees it. */
+static enum err read_keys_dir(char **out, const struct conf *c, cfg_t *sec, struct err_info *info)
+{
+    const char *dir = cfg_getstr(sec, "dnssec_keys");
+    if (dir == NULL || dir[0] == 0)
+        return conf_fail(c, sec, "dnssec_keys", info,
+                         "a signed zone needs a folder for its keys, such as dnssec_keys = "
+                         "\"keys\"");
+    *out = conf_path(c, dir);
+    return *out == NULL ? no_memory(info) : ERR_OK;
+}
+
+static enum err read_keys(struct zone *z, const struct conf *c, cfg_t *sec, struct err_info *info)
+{
+    if (cfg_getbool(sec, "dnssec") != cfg_true)
+        return ERR_OK;
+    char *dir = NULL;
+    struct keyring *ring = NULL;
+    struct err_info why;
+    enum err e = read_keys_dir(&dir, c, sec, info);
+    if (e != ERR_OK)
+        return e;
+    e = keyfile_ring(&ring, dir, z->text, clock_now_s(), &why);
+    free(dir);
+    if (e == ERR_OK)
+        e = zonesign_prepare(z, ring, &why);
+    return e == ERR_OK ? e : conf_fail(c, sec, "dnssec_keys", info, "%s", why.text);
+}
+
+static enum err sign_zone(struct zone *z, const struct conf *c, cfg_t *sec, struct err_info *info)
+{
+    struct signer *signer = NULL;
+    struct err_info why;
+    if (z->keyring == NULL)
+        return ERR_OK;
+    enum err e = signer_new(&signer, 0);
+    if (e != ERR_OK)
+        return no_memory(info);
+    e = zonesign_finish(z, signer, clock_now_s(), &why);
+    signer_free(signer);
+    return e == ERR_OK ? e : conf_fail(c, sec, "dnssec", info, "%s", why.text);
+}
+
 static enum err read_zone(struct zone **out, const struct conf *c, cfg_t *sec,
                           struct err_info *info)
 {
@@ -386,9 +416,13 @@ static enum err read_zone(struct zone **out, const struct conf *c, cfg_t *sec,
         e = read_zone_file(z, c, sec, info);
     if (e == ERR_OK)
         e = read_nameservers(z, c, sec, info);
+    if (e == ERR_OK)
+        e = read_keys(z, c, sec, info);
     if (e == ERR_OK && zone_finish(z, &why) != ERR_OK)
         e = conf_fail(c, sec, conf_is_set(c, sec, "file") ? "file" : NULL, info,
                       "%s, in a zone file or with nameservers = {...}", why.text);
+    if (e == ERR_OK)
+        e = sign_zone(z, c, sec, info);
     if (e != ERR_OK) {
         zone_free(z);
         return e;
@@ -412,6 +446,8 @@ static enum err read_zones(struct config *out, struct conf *c, struct err_info *
     for (; e == ERR_OK && done < n; done += e == ERR_OK) {
         cfg_t *sec = cfg_getnsec(root, "zone", done);
         e = read_zone(&zones[done], c, sec, info);
+        if (e == ERR_OK && zones[done]->keyring != NULL)
+            zones[done]->keyring->budget = out->sign_budget;
         for (unsigned i = 0; e == ERR_OK && i < done; i++) {
             if (strcmp(zones[i]->text, zones[done]->text) == 0) {
                 zone_free(zones[done]);
@@ -463,6 +499,28 @@ static enum err read_guards(struct config *out, struct conf *c, struct err_info 
         if (e == ERR_OK)
             e = read_guard(out, c, sec, "suspended", GUARDFILE_SUSPENDED, zone, info);
     }
+    return e;
+}
+
+enum err config_find_keys(char **out, const char *path, const char *zone, struct err_info *info)
+{
+    struct conf *c = NULL;
+    enum err e = conf_load(&c, path, root_options, info);
+    if (e != ERR_OK)
+        return e;
+    cfg_t *root = conf_root(c);
+    e = err_set(info, ERR_CONFIG, "%s: there is no zone \"%s\"", path, zone);
+    for (unsigned i = 0; i < cfg_size(root, "zone"); i++) {
+        cfg_t *sec = cfg_getnsec(root, "zone", i);
+        struct name apex;
+        char text[NAME_TEXT_MAX];
+        if (name_parse(&apex, cfg_title(sec)) != ERR_OK)
+            continue;
+        name_format(&apex, text);
+        if (strcmp(text, zone) == 0)
+            e = read_keys_dir(out, c, sec, info);
+    }
+    conf_free(c);
     return e;
 }
 

@@ -39,6 +39,7 @@ struct config {
     unsigned tcp_max;              /* connections */
     unsigned tcp_client_max;       /* connections of one address */
     unsigned tcp_idle_s;           /* a connection without a whole query for this long is closed */
+    unsigned sign_budget;          /* signatures that a thread may make in a second */
     struct view *view;             /* NULL once taken */
     struct guardfiles *guardfiles; /* of the view; NULL once taken */
 };
@@ -47,6 +48,11 @@ struct config {
  * config_free(). Errors: ERR_CONFIG with a line "FILE:LINE: what is wrong and what to do",
  * ERR_NOMEM. */
 NODISCARD enum err config_load(struct config **out, const char *path, struct err_info *info);
+
+/* The folder of the keys of `zone` (text) by the file at `path`, without reading anything else. The
+ * caller frees *out. Errors: ERR_CONFIG, ERR_NOMEM. */
+NODISCARD enum err config_find_keys(char **out, const char *path, const char *zone,
+                                    struct err_info *info);
 
 void config_free(struct config *c);
 

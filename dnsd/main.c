@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -11,12 +12,14 @@
 #include "common/base/secret.h"
 #include "common/net/privdrop.h"
 #include "dnsd/config.h"
+#include "dnsd/keytool.h"
 #include "dnsd/server.h"
 
 enum { EXIT_CONFIG = 2 }; /* usage or configuration: a person has to change something */
 
 static const char USAGE[] =
     "usage: lanyard-dnsd -c FILE [--check-config]\n"
+    "       lanyard-dnsd key make|publish|activate|retire|list|ds -c FILE ZONE [TAG]\n"
     "Authoritative DNS for device names: the address in the name, ACME challenges, static "
     "records.\n"
     "\n"
@@ -107,6 +110,8 @@ int main(int argc, char **argv)
     fill_standard_fds();
     hold_signals();
     secret_harden_process();
+    if (argc > 1 && strcmp(argv[1], "key") == 0)
+        return keytool_main(argc - 1, argv + 1);
     int status = parse_options(&o, argc, argv);
     if (status >= 0)
         return status;

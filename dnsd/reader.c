@@ -52,6 +52,7 @@ struct reader {
     _Atomic int64_t checked_ms;
     struct reader_counts counts;
     struct source *sources; /* the thread's own */
+    struct signer *signer;
 };
 
 static void source_free(struct source *s)
@@ -117,7 +118,8 @@ static void serve(struct reader *r, const struct job *job)
     for (size_t i = 0; e == ERR_OK && i < n; i++)
         spans[i] = span_str(values[i].text);
     uint8_t reply[DNS_EDNS_LEN]; /* the values of one name always fit */
-    size_t len = query_end_challenge(c, e == ERR_OK ? spans : NULL, n, reply, sizeof reply);
+    size_t len =
+        query_end_challenge(c, e == ERR_OK ? spans : NULL, n, r->signer, reply, sizeof reply);
     enum reader_result result = e == ERR_TIMEOUT && s == NULL ? READER_EXPIRED
                                 : e != ERR_OK                 ? READER_FAILED
                                 : n > 0                       ? READER_VALUES
@@ -226,7 +228,10 @@ enum err reader_new(struct reader **out, struct err_info *info)
 {
     struct reader *r = calloc(1, sizeof *r);
     pthread_attr_t attr;
-    if (r == NULL || pthread_attr_init(&attr) != 0) {
+    if (r == NULL || signer_new(&r->signer, SIGNER_KEPT) != ERR_OK ||
+        pthread_attr_init(&attr) != 0) {
+        if (r != NULL)
+            signer_free(r->signer);
         free(r);
         return err_set(info, ERR_NOMEM, "out of memory");
     }
@@ -237,6 +242,7 @@ enum err reader_new(struct reader **out, struct err_info *info)
     int rc = pthread_create(&r->thread, &attr, run, r);
     pthread_attr_destroy(&attr);
     if (rc != 0) {
+        signer_free(r->signer);
         free(r);
         return err_set(info, ERR_IO, "cannot start a thread: %s", strerror(rc));
     }
@@ -258,6 +264,7 @@ void reader_free(struct reader *r)
         r->sources = s->next;
         source_free(s);
     }
+    signer_free(r->signer);
     pthread_cond_destroy(&r->filled);
     pthread_mutex_destroy(&r->lock);
     free(r);

@@ -160,7 +160,7 @@ static void answer(struct stream *s, struct conn *c, struct span request)
             return;
         }
         metric_add(&tally->queue_full, 1);
-        len = query_end_challenge(&s->ctx.challenge, NULL, 0, out + 2, DNS_TCP_LEN);
+        len = query_end_challenge(&s->ctx.challenge, NULL, 0, NULL, out + 2, DNS_TCP_LEN);
     }
     if (len == 0) {
         metric_add(&tally->unanswered, 1);
@@ -552,6 +552,8 @@ enum err stream_new(struct stream **out, const int *fds, size_t n, SSL_CTX *tls,
     s->n_fds = n;
     memcpy(s->fds, fds, n * sizeof fds[0]);
     enum err e = conn_table_init(&s->conns, limits->max, limits->client_max);
+    if (e == ERR_OK)
+        e = signer_new(&s->ctx.signer, SIGNER_KEPT);
     if (e != ERR_OK)
         (void)err_set(info, e, "out of memory");
     else

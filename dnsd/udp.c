@@ -191,7 +191,7 @@ unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct re
             continue;
         if (len == 0) {
             metric_add(&tally->queue_full, 1);
-            len = query_end_challenge(&ctx->challenge, NULL, 0, reply, REPLY_LEN);
+            len = query_end_challenge(&ctx->challenge, NULL, 0, NULL, reply, REPLY_LEN);
         }
         if (ctx->verdict == RRL_SLIP)
             metric_add(&tally->slipped, 1);

@@ -67,6 +67,8 @@ enum err worker_new(struct worker **out, const int *fds, size_t n, const struct 
     enum err e = udp_batch_new(&w->batch);
     if (e == ERR_OK)
         e = rrl_new(&w->ctx.rrl, seed);
+    if (e == ERR_OK)
+        e = signer_new(&w->ctx.signer, SIGNER_KEPT);
     if (e != ERR_OK)
         (void)err_set(info, e, "out of memory");
     else
@@ -78,6 +80,7 @@ enum err worker_new(struct worker **out, const int *fds, size_t n, const struct 
         e = start(w, info);
     if (e != ERR_OK) {
         mailbox_clear(&w->mailbox);
+        signer_free(w->ctx.signer);
         udp_batch_free(w->batch);
         rrl_free(w->ctx.rrl);
         free(w);
@@ -94,6 +97,7 @@ void worker_free(struct worker *w)
     mailbox_stop(&w->mailbox);
     pthread_join(w->thread, NULL);
     mailbox_clear(&w->mailbox);
+    signer_free(w->ctx.signer);
     udp_batch_free(w->batch);
     rrl_free(w->ctx.rrl);
     free(w);

@@ -2,7 +2,7 @@
 foreach(name name iplabel tag wire)
     unit_test(common/dns/${name} DEPS dns)
 endforeach()
-foreach(name suspended synth zone view cookie rrl shield query)
+foreach(name suspended synth zone view cookie rrl shield query rrsig)
     unit_test(dnsd/core/${name} DEPS dnsd_core PkgConfig::LDNS)
     target_include_directories(unit_dnsd_core_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
 endforeach()
@@ -23,7 +23,7 @@ foreach(target replay_query fuzz_query)
     endif()
 endforeach()
 
-foreach(name dnsd dnsd_challenge dnsd_config dnsd_guard dnsd_abuse dnsd_tcp dnsd_tls dnsd_status dnsd_service)
+foreach(name dnsd dnsd_challenge dnsd_config dnsd_guard dnsd_abuse dnsd_tcp dnsd_tls dnsd_dnssec dnsd_status dnsd_service)
     py_test(integration/test_${name}.py TIMEOUT 300)
 endforeach()
 # what is answered for whom, and where challenges come from

@@ -24,6 +24,8 @@ enum rr_type {
     RR_DNSKEY = 48,
     RR_NSEC3 = 50,
     RR_NSEC3PARAM = 51,
+    RR_CDS = 59,
+    RR_CDNSKEY = 60,
     RR_NXNAME = 128,     /* in the bitmap of a denial only: never a question [RFC 9824 s3.4] */
     RR_META_FIRST = 249, /* TKEY, TSIG, IXFR, AXFR, MAILB, MAILA: questions, never data */
     RR_META_LAST = 254,

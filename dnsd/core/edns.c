@@ -3,6 +3,8 @@
 #include "dnsd/core/cookie.h"
 
 #define RECORD_HEAD_LEN 10 /* type, class, TTL, length */
+#define FLAG_DO 0x8000u
+#define FLAG_CO 0x4000u
 
 /* Reads the option list `data`; false when it is not whole. However many there are of a kind, the
  * first one counts [RFC 7873 s5.2]. */
@@ -33,6 +35,8 @@ static unsigned take_opt(struct edns *out, const uint8_t *head)
 {
     out->present = true;
     out->udp_len = wire_load16(head + 2);
+    out->dnssec_ok = (head[6] & FLAG_DO >> 8) != 0;
+    out->compact_ok = (head[6] & FLAG_CO >> 8) != 0;
     return head[5];
 }
 
@@ -107,7 +111,7 @@ uint8_t *edns_option_add(struct edns_options *o, enum edns_option code, size_t l
 }
 
 void edns_write(struct wire_writer *w, enum dns_rcode rcode, const struct edns_options *o,
-                enum edns_ede ede)
+                enum edns_ede ede, bool dnssec_ok)
 {
     size_t len = o->len + (ede != EDE_NONE ? EDNS_EDE_LEN : 0);
     uint8_t *p = wire_room(w, EDNS_REPLY_LEN + len);
@@ -116,7 +120,7 @@ void edns_write(struct wire_writer *w, enum dns_rcode rcode, const struct edns_o
     p[0] = 0; /* the root */
     wire_store16(p + 1, RR_OPT);
     wire_store16(p + 3, DNS_EDNS_LEN);
-    wire_store32(p + 5, (uint32_t)rcode >> 4 << 24); /* version 0, no flags: DO is ignored */
+    wire_store32(p + 5, (uint32_t)rcode >> 4 << 24 | (dnssec_ok ? FLAG_DO : 0)); /* version 0 */
     wire_store16(p + 9, (unsigned)len);
     if (len == 0)
         return;

@@ -30,6 +30,8 @@ struct edns {
     bool present;
     bool wants_nsid;
     bool wants_keepalive; /* to be told how long the connection may be idle [RFC 7828] */
+    bool dnssec_ok;       /* DO: signatures are wanted [RFC 3225] */
+    bool compact_ok;      /* CO: NXDOMAIN may go with a compact denial [RFC 9824 s5.1] */
     uint16_t udp_len;     /* what the client takes over UDP; only when present */
     struct span cookie;   /* data of the first COOKIE option, of a good length; NULL for none */
 };
@@ -64,8 +66,9 @@ size_t edns_udp_limit(const struct edns *e);
 /* Adds an option of `len` bytes, whose room is returned; NULL when there is none. */
 uint8_t *edns_option_add(struct edns_options *o, enum edns_option code, size_t len);
 
-/* Writes the OPT record of a reply: the upper bits of `rcode`, `o`, and `ede`. */
+/* Writes the OPT record of a reply: the upper bits of `rcode`, `o`, `ede`, and
+ * DO as it was asked. */
 void edns_write(struct wire_writer *w, enum dns_rcode rcode, const struct edns_options *o,
-                enum edns_ede ede);
+                enum edns_ede ede, bool dnssec_ok);
 
 #endif

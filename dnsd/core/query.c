@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/dns/wire.h"
+#include "dnsd/core/rrsig.h"
 
 #define CNAMES_MAX 8        /* followed in one reply */
 #define NEGATIVE_TTL_S 3600 /* of a name that exists without the type that is asked for */
@@ -17,6 +18,14 @@ struct reply {
     size_t head_len;                    /* header and question: what is left of a truncated reply */
     const struct edns_options *options; /* of the OPT record; NULL: there is none */
     enum edns_ede ede;
+    bool dnssec_ok;  /* DO was set */
+    bool compact_ok; /* CO was set */
+    bool stream;
+    bool unsignable;           /* a signature could not be made: SERVFAIL */
+    const struct zone *secure; /* signatures or denials of this zone are wanted; NULL for none */
+    struct signer *signer;
+    int64_t now_s;
+    unsigned type;  /* asked for */
     unsigned flags; /* AA, TC and RCODE */
     enum dns_rcode rcode;
     enum rrl_kind kind; /* RRL_STATIC unless something else is known */
@@ -63,28 +72,103 @@ static void put_rrset(struct reply *r, unsigned owner, const struct rrset *set)
         wire_store16(p + at, owner);
 }
 
-/* The SOA in the authority section: its TTL is what makes the answer's negative TTL. */
-static void put_negative(struct reply *r, const struct zone *z, const struct place *at,
-                         enum dns_rcode rcode, uint32_t ttl_s)
+/* What signs records of the last `n_labels` labels of the name at `at`, which is read again into
+ * `owner` when it is not all of it. */
+static struct rrsig signature_of(struct reply *r, const struct place *at, unsigned n_labels,
+                                 uint32_t ttl_s, struct name *owner)
 {
+    struct rrsig s = { .zone = r->secure,
+                       .signer = r->signer,
+                       .now_s = r->now_s,
+                       .w = &r->w,
+                       .owner = at->name,
+                       .pointer = pointer_to(at, n_labels),
+                       .ttl_s = ttl_s };
+    if (n_labels < at->name->n_labels &&
+        name_read(owner, name_suffix(at->name, n_labels)) == ERR_OK) /* it is: a part of a name */
+        s.owner = owner;
+    return s;
+}
+
+/* What becomes of a reply with a signature too many: over UDP the client asks again by TCP, where
+ * signatures have a budget of their own. */
+static void note_signed(struct reply *r, enum err e)
+{
+    if (e == ERR_LIMIT && !r->stream)
+        r->w.overflow = true;
+    else if (e != ERR_OK)
+        r->unsignable = true;
+}
+
+/* Signs the records of `type` that were written from `from` on, whose owner is the name at `at`. */
+static void sign_answer(struct reply *r, const struct place *at, unsigned type, uint32_t ttl_s,
+                        size_t from)
+{
+    if (r->secure == NULL || !r->dnssec_ok)
+        return;
+    struct rrsig s = signature_of(r, at, at->name->n_labels, ttl_s, NULL);
+    note_signed(r, rrsig_put(&s, type, from, &r->n_answer));
+}
+
+/* The signatures of a static set, whose owner is the last `n_labels` labels. */
+static void sign_static(struct reply *r, const struct place *at, unsigned n_labels,
+                        const struct rrset *set, uint32_t ttl_s, uint16_t *n)
+{
+    if (r->secure == NULL || !r->dnssec_ok)
+        return;
+    struct name owner;
+    struct rrsig s = signature_of(r, at, n_labels, ttl_s, &owner);
+    note_signed(r, rrsig_put_static(&s, set, n));
+}
+
+/* The SOA and the denial in the authority section; with `have` NULL there is no such name. The
+ * SOA's TTL is what makes the answer's negative TTL. */
+static void put_negative(struct reply *r, const struct zone *z, const struct place *at,
+                         const struct denial *have, uint32_t ttl_s)
+{
+    static const struct denial NOTHING = { .missing = true };
     size_t from = r->w.len;
+    if (have == NULL)
+        r->rcode = DNS_NXDOMAIN;
+    if (r->secure != NULL) {
+        /* no TTL outlives the signed one [RFC 4035 s5.3.3] */
+        ttl_s = ttl_s < z->soa->ttl_s ? ttl_s : z->soa->ttl_s;
+        struct rrsig s = signature_of(r, at, at->name->n_labels, ttl_s, NULL);
+        have = have == NULL ? &NOTHING : have;
+        if (r->type == RR_NSEC) {
+            r->rcode = DNS_NOERROR;
+            note_signed(r, rrsig_put_nsec(&s, have, r->dnssec_ok, &r->n_answer));
+            return;
+        }
+        if (r->type == RR_RRSIG) {
+            r->rcode = DNS_NOERROR;
+            note_signed(r, rrsig_put_only(&s, have, &r->n_answer));
+            return;
+        }
+        note_signed(r, rrsig_put_nsec(&s, have, r->dnssec_ok, &r->n_authority));
+        if (!r->compact_ok) /* a NOERROR that says NXNAME [RFC 9824 s3.1] */
+            r->rcode = DNS_NOERROR;
+        from = r->w.len;
+    }
     put_rrset(r, pointer_to(at, z->apex.n_labels), z->soa);
     if (!r->w.overflow)
         wire_store32(r->w.p + from + 6, ttl_s);
     r->n_authority++;
-    r->rcode = rcode;
     r->kind = RRL_NEGATIVE;
+    sign_static(r, at, z->apex.n_labels, z->soa, ttl_s, &r->n_authority);
 }
 
 /* One record that says that ANY gets no more than this [RFC 8482 s4.2]. */
 static void put_any(struct reply *r, const struct place *at)
 {
     static const uint8_t HINFO[] = { 7, 'R', 'F', 'C', '8', '4', '8', '2', 0 };
+    size_t from = r->w.len;
     uint8_t *p =
         put_record(r, pointer_to(at, at->name->n_labels), RR_HINFO, NEGATIVE_TTL_S, sizeof HINFO);
     if (p != NULL)
         memcpy(p, HINFO, sizeof HINFO);
     r->n_answer++;
+    sign_answer(r, at, RR_HINFO, NEGATIVE_TTL_S, from);
 }
 
 static void answer_address(struct reply *r, const struct zone *z, const struct place *at,
@@ -94,21 +178,25 @@ static void answer_address(struct reply *r, const struct zone *z, const struct p
     unsigned owner = pointer_to(at, at->name->n_labels);
     unsigned address_type = s->ip.family == 4 ? RR_A : RR_AAAA;
     r->kind = RRL_ADDRESS;
+    size_t from = r->w.len;
     if (type == address_type) {
         size_t len = s->ip.family == 4 ? 4 : 16;
         uint8_t *p = put_record(r, owner, type, s->ttl_s, len);
         if (p != NULL)
             memcpy(p, s->ip.bytes, len);
         r->n_answer++;
+        sign_answer(r, at, type, s->ttl_s, from);
     } else if (type == RR_TXT) {
         uint8_t *p = put_record(r, owner, type, SYNTH_TTL_PRIVATE_S, sizeof TXT);
         if (p != NULL)
             memcpy(p, TXT, sizeof TXT);
         r->n_answer++;
+        sign_answer(r, at, type, SYNTH_TTL_PRIVATE_S, from);
     } else if (type == RR_ANY) {
         put_any(r, at);
     } else {
-        put_negative(r, z, at, DNS_NOERROR, NEGATIVE_TTL_S);
+        struct denial have = { .n_types = 2, .types = { (uint16_t)address_type, RR_TXT } };
+        put_negative(r, z, at, &have, NEGATIVE_TTL_S);
     }
 }
 
@@ -124,6 +212,8 @@ static void defer(struct query_ctx *ctx, const struct reply *r, const struct zon
     c->edns = r->options != NULL;
     c->options.len = ctx->options.len;
     memcpy(c->options.bytes, ctx->options.bytes, ctx->options.len);
+    c->dnssec_ok = r->dnssec_ok;
+    c->stream = r->stream;
     memcpy(c->id, id.p, SYNTH_ID_LEN);
     c->id[SYNTH_ID_LEN] = 0;
     c->head_len = (uint16_t)r->head_len;
@@ -133,11 +223,12 @@ static void defer(struct query_ctx *ctx, const struct reply *r, const struct zon
 
 /* Reads the target of a CNAME whose data, of `len` bytes, was just written, for it to be answered
  * next. */
-static bool follow(struct query_ctx *ctx, const struct reply *r, size_t len, struct place *at)
+static bool follow(struct query_ctx *ctx, const struct reply *r, size_t end, size_t len,
+                   struct place *at)
 {
     if (r->w.overflow)
         return false;
-    at->offset = r->w.len - len;
+    at->offset = end - len;
     at->name = &ctx->target;
     return at->offset + len < POINTER_LIMIT &&
            name_read(&ctx->target, (struct span){ r->w.p + at->offset, len }) == ERR_OK;
@@ -150,6 +241,7 @@ static bool answer_challenge_cname(struct query_ctx *ctx, struct reply *r, const
 {
     const struct name *to = z->challenges_cname;
     size_t len = 1 + SYNTH_ID_LEN + (size_t)to->len;
+    size_t from = r->w.len;
     uint8_t *p =
         put_record(r, pointer_to(at, at->name->n_labels), RR_CNAME, CHALLENGE_CNAME_TTL_S, len);
     if (p != NULL) {
@@ -157,7 +249,9 @@ static bool answer_challenge_cname(struct query_ctx *ctx, struct reply *r, const
         memcpy(p + 1 + SYNTH_ID_LEN, to->wire, to->len);
     }
     r->n_answer++;
-    return type != RR_CNAME && type != RR_ANY && follow(ctx, r, len, at);
+    size_t end = r->w.len;
+    sign_answer(r, at, RR_CNAME, CHALLENGE_CNAME_TTL_S, from);
+    return type != RR_CNAME && type != RR_ANY && follow(ctx, r, end, len, at);
 }
 
 /* True when *at is now the target of a CNAME. */
@@ -174,9 +268,28 @@ static bool answer_challenge(struct query_ctx *ctx, struct reply *r, const struc
     } else if (type == RR_ANY) {
         put_any(r, at);
     } else {
-        put_negative(r, z, at, DNS_NOERROR, CHALLENGE_TTL_S);
+        /* whether there are values now is not known: their absence is not asserted */
+        struct denial have = { .n_types = z->challenges != NULL, .types = { RR_TXT } };
+        put_negative(r, z, at, &have, CHALLENGE_TTL_S);
     }
     return false;
+}
+
+/* The DS records of a delegated name, or that it has none. */
+static void put_delegation_proof(struct reply *r, const struct zone_node *cut,
+                                 const struct place *at, unsigned n_labels)
+{
+    const struct rrset *ds = node_rrset(cut, RR_DS);
+    if (ds != NULL) {
+        put_rrset(r, pointer_to(at, n_labels), ds);
+        r->n_authority = (uint16_t)(r->n_authority + ds->n);
+        sign_static(r, at, n_labels, ds, ds->ttl_s, &r->n_authority);
+        return;
+    }
+    struct name owner;
+    struct rrsig s = signature_of(r, at, n_labels, r->secure->negative_ttl_s, &owner);
+    struct denial have = { .node = cut };
+    note_signed(r, rrsig_put_nsec(&s, &have, true, &r->n_authority));
 }
 
 /* The servers of a delegated name, which is the last `n_labels` labels of the name at `at`. */
@@ -189,6 +302,8 @@ static void answer_referral(struct reply *r, const struct zone_node *cut, const 
     r->kind = RRL_REFERRAL;
     put_rrset(r, pointer_to(at, n_labels), ns);
     r->n_authority = (uint16_t)(r->n_authority + ns->n);
+    if (r->secure != NULL && r->dnssec_ok)
+        put_delegation_proof(r, cut, at, n_labels);
     wire_put(&r->w, cut->glue, cut->glue_len); /* glue that does not fit truncates [RFC 9471] */
     r->n_additional = (uint16_t)(r->n_additional + cut->n_glue);
 }
@@ -201,7 +316,7 @@ static bool answer_static(struct query_ctx *ctx, struct reply *r, const struct z
     for (unsigned i = z->apex.n_labels; i <= at->name->n_labels; i++) {
         n = zone_find(z, name_suffix(at->name, i));
         if (n == NULL) {
-            put_negative(r, z, at, DNS_NXDOMAIN, NXDOMAIN_TTL_S);
+            put_negative(r, z, at, NULL, NXDOMAIN_TTL_S);
             return false;
         }
         /* the parent side of a delegation answers for DS [RFC 4035 s3.1.4.1] */
@@ -217,12 +332,16 @@ static bool answer_static(struct query_ctx *ctx, struct reply *r, const struct z
     if (set != NULL) {
         put_rrset(r, pointer_to(at, at->name->n_labels), set);
         r->n_answer = (uint16_t)(r->n_answer + set->n);
-        return cname != NULL && type != RR_ANY && follow(ctx, r, cname->len - ZONE_RR_HEAD, at);
+        size_t end = r->w.len;
+        sign_static(r, at, at->name->n_labels, set, set->ttl_s, &r->n_answer);
+        return cname != NULL && type != RR_ANY &&
+               follow(ctx, r, end, cname->len - ZONE_RR_HEAD, at);
     }
+    struct denial have = { .node = n };
     if (type == RR_ANY && n->n_sets > 0)
         put_any(r, at);
     else
-        put_negative(r, z, at, DNS_NOERROR, n->n_sets > 0 ? z->negative_ttl_s : NEGATIVE_TTL_S);
+        put_negative(r, z, at, &have, n->n_sets > 0 ? z->negative_ttl_s : NEGATIVE_TTL_S);
     return false;
 }
 
@@ -230,6 +349,7 @@ static bool answer_static(struct query_ctx *ctx, struct reply *r, const struct z
 static bool answer_name(struct query_ctx *ctx, struct reply *r, const struct zone *z,
                         struct place *at, unsigned type)
 {
+    static const struct denial NOTHING = { .missing = false };
     struct synth s;
     synth_match(&s, &z->policy, view_guard(ctx->view, z), at->name, z->apex.n_labels);
     switch (s.kind) {
@@ -239,17 +359,26 @@ static bool answer_name(struct query_ctx *ctx, struct reply *r, const struct zon
     case SYNTH_CHALLENGE:
         return answer_challenge(ctx, r, z, at, type);
     case SYNTH_DEVICE:
-        put_negative(r, z, at, DNS_NOERROR, NEGATIVE_TTL_S);
+        put_negative(r, z, at, &NOTHING, NEGATIVE_TTL_S);
         break;
     case SYNTH_MISSING:
         if (s.suspended)
             r->ede = EDE_BLOCKED;
-        put_negative(r, z, at, DNS_NXDOMAIN, NXDOMAIN_TTL_S);
+        put_negative(r, z, at, NULL, NXDOMAIN_TTL_S);
         break;
     case SYNTH_OTHER:
         return answer_static(ctx, r, z, at, type);
     }
     return false;
+}
+
+/* The reply is to be signed, or tells of signatures. */
+static void secure(const struct query_ctx *ctx, struct reply *r, const struct zone *z)
+{
+    r->secure = z;
+    r->signer = ctx->signer;
+    r->now_s = ctx->now_s;
+    r->type = ctx->question.type;
 }
 
 static void answer(struct query_ctx *ctx, struct reply *r)
@@ -267,6 +396,8 @@ static void answer(struct query_ctx *ctx, struct reply *r)
         return;
     }
     r->flags |= DNS_FLAG_AA;
+    if (z->keyring != NULL && (r->dnssec_ok || q->type == RR_NSEC || q->type == RR_RRSIG))
+        secure(ctx, r, z);
     struct place at = { &q->name, DNS_HEADER_LEN };
     for (unsigned i = 0; i < CNAMES_MAX && answer_name(ctx, r, z, &at, q->type); i++) {
         if (view_find(ctx->view, at.name, NAME_LABELS_MAX) != z)
@@ -370,14 +501,21 @@ static void put_opt(struct reply *r)
     r->w.cap += len;
     if (r->ede != EDE_NONE && r->w.cap - r->w.len < len + EDNS_EDE_LEN)
         r->ede = EDE_NONE;
-    edns_write(&r->w, r->rcode, r->options, r->ede);
+    edns_write(&r->w, r->rcode, r->options, r->ede, r->dnssec_ok);
     r->n_additional++;
 }
 
 /* Completes the header; what did not fit goes, and TC says so. */
 static size_t reply_end(struct reply *r)
 {
-    if (r->w.overflow) {
+    if (r->unsignable) {
+        r->rcode = DNS_SERVFAIL;
+        r->ede = EDE_NOT_READY;
+        r->flags = 0;
+        r->w.overflow = false;
+        r->w.len = r->head_len;
+        r->n_answer = r->n_authority = r->n_additional = 0;
+    } else if (r->w.overflow) {
         r->w.overflow = false;
         r->w.len = r->head_len;
         r->n_answer = r->n_authority = r->n_additional = 0;
@@ -420,6 +558,7 @@ static __attribute__((noinline, cold)) void slip(struct query_ctx *ctx, struct r
     bool cookie = ctx->edns.cookie.p != NULL && ctx->options.len >= 4 + COOKIE_LEN;
     ctx->options.len = cookie ? 4 + COOKIE_LEN : 0; /* it is the first */
     r->ede = EDE_NONE;
+    r->unsignable = false;
     r->flags = cookie ? 0 : DNS_FLAG_TC;
     r->rcode = cookie ? DNS_BADCOOKIE : DNS_NOERROR;
     r->w.len = r->head_len;
@@ -449,6 +588,9 @@ size_t query_answer(struct query_ctx *ctx, uint8_t *out, size_t cap, struct span
                 ctx->edns.present ? &ctx->options : NULL);
     r.rcode = rcode;
     r.ede = ede;
+    r.dnssec_ok = ctx->edns.present && ctx->edns.dnssec_ok;
+    r.compact_ok = ctx->edns.compact_ok;
+    r.stream = peer->stream;
     if (rcode == DNS_NOERROR && q->end > DNS_HEADER_LEN) {
         if (q->class == RR_CLASS_IN)
             answer(ctx, &r);
@@ -469,8 +611,24 @@ size_t query_answer(struct query_ctx *ctx, uint8_t *out, size_t cap, struct span
     return reply_end(&r);
 }
 
+/* Puts the values into the order in which they are signed: shorter ones first, since the length
+ * goes before the text. */
+static void order_values(struct span *sorted, const struct span *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t k = i;
+        for (; k > 0; k--) {
+            const struct span *a = &values[i], *b = &sorted[k - 1];
+            if (b->len < a->len || (b->len == a->len && memcmp(b->p, a->p, a->len) <= 0))
+                break;
+            sorted[k] = sorted[k - 1];
+        }
+        sorted[k] = values[i];
+    }
+}
+
 size_t query_end_challenge(const struct query_challenge *c, const struct span *values, size_t n,
-                           uint8_t *out, size_t cap)
+                           struct signer *signer, uint8_t *out, size_t cap)
 {
     struct question q;
     struct reply r;
@@ -479,23 +637,36 @@ size_t query_end_challenge(const struct query_challenge *c, const struct span *v
         return 0;
     size_t limit = cap - (c->edns ? EDNS_REPLY_LEN + c->options.len : 0);
     reply_begin(&r, out, c->limit < limit ? c->limit : limit, head, c->edns ? &c->options : NULL);
+    r.dnssec_ok = c->dnssec_ok;
+    r.stream = c->stream;
     if (values == NULL) {
         r.rcode = DNS_SERVFAIL;
         r.ede = EDE_NOT_READY;
         return reply_end(&r);
     }
+    static const struct denial NOTHING = { .missing = false };
     struct place at = { &q.name, DNS_HEADER_LEN };
+    struct span sorted[QUERY_VALUES_MAX];
     r.flags |= DNS_FLAG_AA;
+    r.secure = c->dnssec_ok && c->zone->keyring != NULL ? c->zone : NULL;
+    r.signer = signer;
+    r.now_s = c->asked_at_s;
+    r.type = RR_TXT;
+    n = n < QUERY_VALUES_MAX ? n : QUERY_VALUES_MAX;
     if (n == 0)
-        put_negative(&r, c->zone, &at, DNS_NOERROR, CHALLENGE_TTL_S);
+        put_negative(&r, c->zone, &at, &NOTHING, CHALLENGE_TTL_S);
+    order_values(sorted, values, n);
+    size_t from = r.w.len;
     for (size_t i = 0; i < n; i++) {
         uint8_t *p = put_record(&r, DNS_POINTER | DNS_HEADER_LEN, RR_TXT, CHALLENGE_TTL_S,
-                                values[i].len + 1);
+                                sorted[i].len + 1);
         if (p != NULL) {
-            p[0] = (uint8_t)values[i].len;
-            memcpy(p + 1, values[i].p, values[i].len);
+            p[0] = (uint8_t)sorted[i].len;
+            memcpy(p + 1, sorted[i].p, sorted[i].len);
         }
         r.n_answer++;
     }
+    if (n > 0)
+        sign_answer(&r, &at, RR_TXT, CHALLENGE_TTL_S, from);
     return reply_end(&r);
 }

@@ -25,8 +25,10 @@ void zone_free(struct zone *z)
     if (z == NULL)
         return;
     for (size_t i = 0; i < z->n_nodes; i++) {
-        for (size_t k = 0; k < z->nodes[i].n_sets; k++)
+        for (size_t k = 0; k < z->nodes[i].n_sets; k++) {
             free(z->nodes[i].sets[k].rrs);
+            free(z->nodes[i].sets[k].sigs);
+        }
         free(z->nodes[i].sets);
         free(z->nodes[i].glue);
         free(z->nodes[i].name);
@@ -36,6 +38,7 @@ void zone_free(struct zone *z)
     free(z->challenges);
     free(z->challenges_of);
     free(z->challenges_cname);
+    keyring_free(z->keyring);
     free(z);
 }
 
@@ -221,6 +224,8 @@ static enum err check_type(const struct zone *z, const struct zone_node *n, unsi
     case RR_NSEC3:
     case RR_NSEC3PARAM:
     case RR_DNSKEY:
+        if (type == RR_DNSKEY && z->keyring != NULL)
+            break; /* the file has been read: this is the zone's own key */
         return err_set(info, ERR_CONFIG,
                        "records of this type are not served from a file by this "
                        "version: remove it");

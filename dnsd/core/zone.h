@@ -12,6 +12,7 @@
 #include "common/base/span.h"
 #include "common/dns/name.h"
 #include "common/dns/rr.h"
+#include "dnsd/core/keyring.h"
 #include "dnsd/core/synth.h"
 
 #define ZONE_RR_HEAD 12          /* bytes of a ready-made record before its data */
@@ -25,6 +26,11 @@ struct rrset {
     uint32_t ttl_s;
     uint8_t *rrs;
     size_t len;
+    /* in a signed zone: RRSIG records alike, to be used from sig_from_s until before sig_renew_s */
+    uint8_t *sigs;
+    size_t sigs_len;
+    unsigned n_sigs;
+    int64_t sig_from_s, sig_renew_s;
 };
 
 struct zone_node {
@@ -51,6 +57,7 @@ struct zone {
     uint32_t *index; /* hash table of number of node + 1; 0 is free */
     size_t n_index;  /* a power of two, at least twice n_nodes */
     const struct rrset *soa;
+    struct keyring *keyring; /* NULL: the zone is not signed */
     uint32_t negative_ttl_s; /* for a type that a static name lacks [RFC 2308 s3] */
 };
 

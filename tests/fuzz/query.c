@@ -106,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (ctx.deferred) {
             if (n != 0)
                 abort();
-            n = query_end_challenge(&ctx.challenge, NULL, 0, out, sizeof out);
+            n = query_end_challenge(&ctx.challenge, NULL, 0, NULL, out, sizeof out);
             if (n == 0)
                 abort();
         } else if ((n == 0) != (size < 12 || (data[2] & 0x80) != 0)) {

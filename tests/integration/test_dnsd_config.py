@@ -85,7 +85,14 @@ MISTAKES = [
      None, r"dnsd.conf:3: tls_cert: cannot open .*x: No such file"),
     ("metrics on a name", LISTEN + 'metrics = "localhost:9153"\n' + GOOD_ZONE, None,
      r"dnsd.conf:2: metrics: 'localhost:9153' is not an address"),
-    ("DNSSEC", LISTEN + 'zone "z.test" {\ndnssec = true\n}', None, r":3: .*dnssec: not supported"),
+    ("DNSSEC without keys", LISTEN + 'zone "z.test" {\nnameservers = {"ns.test"}\ndnssec = true\n}', None,
+     r":\d: .*dnssec_keys: a signed zone needs a folder"),
+    ("DNSSEC, no folder", LISTEN + 'zone "z.test" {\nnameservers = {"ns.test"}\ndnssec = true\n'
+     'dnssec_keys = "nowhere"\n}', None, r":5: .*dnssec_keys: cannot read the folder .*nowhere"),
+    ("DNSSEC, no key", LISTEN + 'zone "z.test" {\nnameservers = {"ns.test"}\ndnssec = true\n'
+     'dnssec_keys = "."\n}', None, r":5: .*dnssec_keys: .*no active key: lanyard-dnsd key make"),
+    ("signatures", LISTEN + 'signatures_per_second = 0\n' + 'zone "z.test" {\nnameservers = {"ns.test"}\n}',
+     None, r":2: signatures_per_second: 0 is out of range"),
     ("no zone file", LISTEN + 'zone "z.test" {\nfile = "z.zone"\n}', None,
      r"dnsd.conf:3: .*file: cannot read .*z.zone: No such file"),
     ("a folder as zone file", LISTEN + 'zone "z.test" {\nfile = "."\n}', None, r"dnsd.conf:3: .*not a file"),

@@ -470,19 +470,19 @@ static void a_challenge_is_deferred_and_ended(void **state)
     assert_string_equal(c.zone->text, "direct.example");
     assert_int_equal(c.asked_at_s, 77);
 
-    size_t n = query_end_challenge(&c, values, 2, fx->reply, sizeof fx->reply);
+    size_t n = query_end_challenge(&c, values, 2, NULL, fx->reply, sizeof fx->reply);
     describe(got, sizeof got, fx->reply, n);
     assert_string_equal(
         got, "NOERROR aa edns"
              " | _Acme-Challenge." ID D ". 1 TXT \"evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA\""
              " | _Acme-Challenge." ID D ". 1 TXT \"evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA\"");
-    n = query_end_challenge(&c, values, 8, fx->reply, sizeof fx->reply);
+    n = query_end_challenge(&c, values, 8, NULL, fx->reply, sizeof fx->reply);
     describe(got, sizeof got, fx->reply, n);
     assert_null(strstr(got, " tc")); /* eight values fit with EDNS */
-    n = query_end_challenge(&c, values, 0, fx->reply, sizeof fx->reply);
+    n = query_end_challenge(&c, values, 0, NULL, fx->reply, sizeof fx->reply);
     describe(got, sizeof got, fx->reply, n);
     assert_string_equal(got, "NOERROR aa edns |" SOA " 1");
-    n = query_end_challenge(&c, NULL, 0, fx->reply, sizeof fx->reply);
+    n = query_end_challenge(&c, NULL, 0, NULL, fx->reply, sizeof fx->reply);
     describe(got, sizeof got, fx->reply, n);
     assert_string_equal(got, "SERVFAIL edns");
     assert_memory_equal(fx->reply + 12, c.head + 12,
@@ -490,12 +490,12 @@ static void a_challenge_is_deferred_and_ended(void **state)
 
     /* without EDNS eight values are more than 512 bytes: TCP has them */
     assert_int_equal(ask(fx, "_acme-challenge." ID D, RR_TXT, 0), 0);
-    n = query_end_challenge(&fx->ctx.challenge, values, 8, fx->reply, sizeof fx->reply);
+    n = query_end_challenge(&fx->ctx.challenge, values, 8, NULL, fx->reply, sizeof fx->reply);
     describe(got, sizeof got, fx->reply, n);
     assert_string_equal(got, "NOERROR aa tc");
     fx->peer.stream = true;
     assert_int_equal(ask(fx, "_acme-challenge." ID D, RR_TXT, 0), 0);
-    n = query_end_challenge(&fx->ctx.challenge, values, 8, fx->reply, sizeof fx->reply);
+    n = query_end_challenge(&fx->ctx.challenge, values, 8, NULL, fx->reply, sizeof fx->reply);
     assert_int_equal(n, 12 + 16 + 33 + 16 + 4 + 8 * (12 + 44));
     /* the next question is not taken for a deferred one */
     assert_true(ask(fx, "10-0-0-1." ID D, RR_A, 0) > 0);
@@ -559,7 +559,8 @@ static void the_limit_is_kept_to_the_byte(void **state)
         values[i] = span_str("evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA");
     for (unsigned udp_len = 512; udp_len < 600; udp_len++) {
         assert_int_equal(ask(fx, "_acme-challenge." ID D, RR_TXT, udp_len), 0);
-        size_t n = query_end_challenge(&fx->ctx.challenge, values, 8, fx->reply, sizeof fx->reply);
+        size_t n =
+            query_end_challenge(&fx->ctx.challenge, values, 8, NULL, fx->reply, sizeof fx->reply);
         bool tc = (fx->reply[2] & 2) != 0;
         assert_int_equal(tc, udp_len < whole);
         if (!tc)
@@ -639,7 +640,7 @@ static void nothing_is_allocated(void **state)
         size_t n = query_answer(&fx->ctx, fx->reply, sizeof fx->reply,
                                 (struct span){ fx->request, len }, &fx->peer);
         if (fx->ctx.deferred)
-            n = query_end_challenge(&fx->ctx.challenge, NULL, 0, fx->reply, sizeof fx->reply);
+            n = query_end_challenge(&fx->ctx.challenge, NULL, 0, NULL, fx->reply, sizeof fx->reply);
         assert_int_equal(n_calls, 0);
         assert_true(n > 12);
     }

@@ -125,7 +125,7 @@ static struct seen ask(struct fixture *fx, const char *name, unsigned type, unsi
     struct span request = { fx->request, w.len };
     fx->reply_len = query_answer(&fx->ctx, fx->reply, sizeof fx->reply, request, &fx->peer);
     if (fx->ctx.deferred)
-        fx->reply_len = query_end_challenge(&fx->ctx.challenge, NULL, 0, fx->reply, 1232);
+        fx->reply_len = query_end_challenge(&fx->ctx.challenge, NULL, 0, NULL, fx->reply, 1232);
     return fx->reply_len > 0 ? look(fx->reply, fx->reply_len) : (struct seen){ .ede = -1 };
 }
 

@@ -1,0 +1,32 @@
+/* keyring.h - the keys of one signed zone, and what each is there for. Immutable once the zone is
+ * published.
+ *
+ * All keys of the ring are in the DNSKEY record set and sign it, and the CDS and CDNSKEY record
+ * sets, so that a DS record of any of them is good; one key is active and signs the rest. No more
+ * than one key signs an answer, however many there are. */
+#ifndef LANYARD_DNSD_CORE_KEYRING_H
+#define LANYARD_DNSD_CORE_KEYRING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "dnsd/core/sign.h"
+
+#define KEYRING_MAX 4
+
+struct keyring_key {
+    struct sign_key key;
+    bool wanted; /* the parent ought to have its DS: it is in CDS and CDNSKEY */
+};
+
+struct keyring {
+    size_t n; /* 1..KEYRING_MAX */
+    size_t active;
+    unsigned budget; /* signatures that a thread may make in a second; 0: any number */
+    struct keyring_key keys[KEYRING_MAX];
+};
+
+/* Frees the ring, which came from malloc, with its keys. */
+void keyring_free(struct keyring *ring);
+
+#endif
