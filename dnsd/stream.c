@@ -584,6 +584,7 @@ void stream_free(struct stream *s)
         free(l);
     }
     conn_table_clear(&s->conns);
+    signer_free(s->ctx.signer);
     SSL_CTX_free(atomic_load(&s->next_tls));
     SSL_CTX_free(s->tls);
     mailbox_clear(&s->mailbox);
