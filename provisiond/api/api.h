@@ -29,7 +29,7 @@ void api_stop(struct api *a);
 /* The listener must be closed before, and the store's jobs done. */
 void api_free(struct api *a);
 
-/* httpd handlers: the device listener, and the public one (health only, for now). */
+/* httpd handlers: the device listener, and the public one (health only). */
 void api_on_device_request(void *api, struct httpd_req *r);
 void api_on_public_request(void *api, struct httpd_req *r);
 
