@@ -8,20 +8,23 @@
 #include <unistd.h>
 
 #include "agent/control.h"
+#include "agent/fallback.h"
+#include "agent/front.h"
 #include "agent/hook.h"
 #include "agent/identity.h"
 #include "agent/issuance.h"
+#include "agent/netwatch.h"
 #include "agent/proxy.h"
 #include "agent/statedir.h"
 #include "agent/status.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/net/tls.h"
 
 #define HANDSHAKE_MS 10000
 #define CONNECT_MS 10000
 #define HALF_CLOSED_MS 60000
-#define SESSIONS_MAX 256 /* kept for resumption: a household, not a web site */
+#define NET_QUIET_MS 1000
+#define DAY_MS INT64_C(86400000)
 #define ENV_N 8
 
 struct agent {
@@ -32,6 +35,10 @@ struct agent {
     struct issuance *issuance;
     struct hook *hook;
     bool hook_again; /* a newer certificate came while the command was running */
+    struct front *front;
+    struct fallback fallback;
+    struct netwatch *netwatch; /* NULL: the system has none */
+    struct loop_timer *daily;
     struct proxy *proxies[CONFIG_PROXIES_MAX];
     struct control *control;
     struct control_req *forget_req; /* NULL: nobody waits for the end of `forget` */
@@ -117,18 +124,41 @@ static void use_certificate(struct agent *a)
 {
     const struct certset *set = issuance_current(a->issuance);
     struct err_info info;
-    SSL_CTX *tls = NULL;
-    if (set == NULL)
-        return;
-    if (tls_server_new(&tls, set->key, set->chain, TLS_PEER_ANONYMOUS, "http/1.1", &info) !=
-        ERR_OK) {
+    if (set != NULL &&
+        front_set_public(a->front, set->key, set->chain, set->not_after_s, &info) != ERR_OK)
         log_error("the proxies cannot use the certificate: %s", info.text);
+}
+
+/* ---- the device's own certificate -------------------------------------------------------------
+ */
+
+static void refresh_fallback(struct agent *a)
+{
+    struct fallback *f = &a->fallback;
+    struct err_info info;
+    bool changed;
+    enum err e = fallback_refresh(f, a->config, &changed, &info);
+    if (e == ERR_OK && changed)
+        e = front_set_local(a->front, f->key, f->cert, &info);
+    if (e != ERR_OK) {
+        log_error("no local certificate: %s", info.text);
         return;
     }
-    (void)SSL_CTX_sess_set_cache_size(tls, SESSIONS_MAX);
-    for (size_t i = 0; i < a->config->n_proxies; i++)
-        proxy_set_tls(a->proxies[i], tls);
-    SSL_CTX_free(tls);
+    for (size_t i = 0; changed && i < a->config->n_proxies; i++)
+        proxy_set_tls(a->proxies[i], front_tls(a->front));
+}
+
+static void on_network(void *arg)
+{
+    log_debug("addresses or routes changed");
+    refresh_fallback(arg);
+}
+
+static void on_day(void *arg)
+{
+    struct agent *a = arg;
+    refresh_fallback(a); /* it grows old, too */
+    loop_timer_set(a->daily, DAY_MS);
 }
 
 static void on_certificate(void *arg)
@@ -151,6 +181,7 @@ static json_t *status_json(const struct agent *a)
         .is_running = true,
         .detail = issuance_detail(a->issuance),
         .next_at = issuance_next_at(a->issuance),
+        .fallback = &a->fallback,
         .proxies = a->proxies,
     };
     return status_to_json(&s, clock_now_s());
@@ -210,7 +241,7 @@ static bool same_proxies(const struct config *a, const struct config *b)
     for (size_t i = 0; i < a->n_proxies; i++) {
         const struct config_proxy *p = &a->proxies[i], *q = &b->proxies[i];
         if (strcmp(p->label, q->label) != 0 || p->connections_max != q->connections_max ||
-            p->idle_ms != q->idle_ms)
+            p->idle_ms != q->idle_ms || p->proxy_protocol != q->proxy_protocol)
             return false;
     }
     return true;
@@ -234,9 +265,10 @@ static void on_reload(void *arg)
     const struct config *old = a->config;
     if (!same_text(c->server, old->server) || !same_text(c->server_ca, old->server_ca) ||
         !same_text(c->zone, old->zone) || !same_text(c->state_dir, old->state_dir) ||
-        !same_text(c->user, old->user) || !same_proxies(c, old)) {
-        log_error("server, server_ca, zone, state_dir, user and proxy change at a restart only; "
-                  "going on with the configuration before");
+        !same_text(c->user, old->user) || !same_proxies(c, old) ||
+        c->refuse_foreign != old->refuse_foreign) {
+        log_error("server, server_ca, zone, state_dir, user, foreign_sni and proxy change at a "
+                  "restart only; going on with the configuration before");
         config_free(c);
         return;
     }
@@ -244,6 +276,7 @@ static void on_reload(void *arg)
     config_free(a->config);
     a->config = c;
     log_init("agent", c->log_level);
+    refresh_fallback(a); /* `addresses` may be others */
     log_info("configuration read again");
 }
 
@@ -269,6 +302,7 @@ static enum err start_proxies(struct agent *a, int *fds)
             .backend = p->backend,
             .backend_len = p->backend_len,
             .label = p->label,
+            .proxy_protocol = p->proxy_protocol,
             .connections_max = p->connections_max,
             .handshake_ms = HANDSHAKE_MS,
             .connect_ms = CONNECT_MS,
@@ -297,7 +331,11 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
     if (e == ERR_OK)
         e = hook_new(&a->hook, a->loop);
     if (e == ERR_OK)
+        e = front_new(&a->front, issuance_name(a->issuance), a->config->refuse_foreign);
+    if (e == ERR_OK)
         e = start_proxies(a, fds);
+    if (e == ERR_OK)
+        e = loop_timer_new(&a->daily, a->loop, on_day, a);
     if (e == ERR_OK)
         e = statedir_path(path, dir, "control.sock", info);
     if (e == ERR_OK)
@@ -343,6 +381,10 @@ void agent_start(struct agent *a)
              a->config->n_proxies == 1 ? "proxy" : "proxies");
     log_debug("device %s", a->identity.id.text);
     use_certificate(a);
+    struct err_info info;
+    if (netwatch_new(&a->netwatch, a->loop, NET_QUIET_MS, on_network, a, &info) != ERR_OK)
+        log_warn("%s", info.text);
+    on_day(a);
     /* a crash between the new certificate and its reload command */
     if (set != NULL && issuance_journal(a->issuance)->hook.generation != set->generation)
         run_hook(a);
@@ -356,6 +398,10 @@ void agent_free(struct agent *a)
     control_free(a->control);
     for (size_t i = 0; i < ARRAY_LEN(a->proxies); i++)
         proxy_free(a->proxies[i]);
+    front_free(a->front);
+    fallback_clear(&a->fallback);
+    netwatch_free(a->netwatch);
+    loop_timer_free(a->daily);
     hook_free(a->hook);
     issuance_free(a->issuance);
     for (size_t i = 0; i < ARRAY_LEN(a->signals); i++)

@@ -19,6 +19,7 @@ static cfg_opt_t PROXY_OPTS[] = {
     CFG_STR("backend", NULL, CFGF_NONE),
     CFG_INT("connections_max", 1000, CFGF_NONE),
     CFG_INT("idle_timeout_s", 3600, CFGF_NONE),
+    CFG_BOOL("proxy_protocol", cfg_false, CFGF_NONE),
     CFG_END(),
 };
 
@@ -30,6 +31,7 @@ static cfg_opt_t OPTS[] = {
     CFG_STR("state_dir", "/var/lib/lanyard-agent", CFGF_NONE),
     CFG_STR_LIST("addresses", NULL, CFGF_NONE),
     CFG_SEC("proxy", PROXY_OPTS, CFGF_MULTI),
+    CFG_STR("foreign_sni", "local", CFGF_NONE),
     CFG_STR("reload_command", NULL, CFGF_NONE),
     CFG_INT("reload_timeout_s", 30, CFGF_NONE),
     CFG_INT("retry_s", 60, CFGF_NONE),
@@ -253,6 +255,7 @@ static enum err read_proxy(const struct reader *r, cfg_t *sec, struct config_pro
     p->connections_max = (size_t)n;
     e = read_int(r, sec, "idle_timeout_s", 1, 86400, &n);
     p->idle_ms = n * 1000;
+    p->proxy_protocol = cfg_getbool(sec, "proxy_protocol") == cfg_true;
     return e;
 }
 
@@ -268,6 +271,16 @@ static enum err read_proxies(const struct reader *r, struct config *c)
         e = read_proxy(r, cfg_getnsec(r->root, "proxy", i), &c->proxies[i]);
     }
     return e;
+}
+
+static enum err read_foreign_sni(const struct reader *r, struct config *c)
+{
+    const char *text = cfg_getstr(r->root, "foreign_sni");
+    c->refuse_foreign = strcmp(text, "refuse") == 0;
+    if (!c->refuse_foreign && strcmp(text, "local") != 0)
+        return conf_fail(r->conf, r->root, "foreign_sni", r->info,
+                         "\"%.100s\" is neither \"local\" nor \"refuse\"", text);
+    return ERR_OK;
 }
 
 static enum err read_key_type(const struct reader *r, struct config *c)
@@ -336,6 +349,8 @@ static enum err read_all(const struct reader *r, struct config *c)
         e = read_addresses(r, c);
     if (e == ERR_OK)
         e = read_proxies(r, c);
+    if (e == ERR_OK)
+        e = read_foreign_sni(r, c);
     if (e == ERR_OK)
         e = read_key_type(r, c);
     if (e == ERR_OK)

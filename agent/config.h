@@ -25,6 +25,7 @@ struct config_proxy {
     char *label; /* "LISTEN -> BACKEND" */
     size_t connections_max;
     int64_t idle_ms;
+    bool proxy_protocol; /* tell the backend who the client is */
 };
 
 struct config {
@@ -36,6 +37,7 @@ struct config {
     bool addresses_auto;
     size_t n_addresses;
     char *addresses[CONFIG_ADDRESSES_MAX]; /* numeric */
+    bool refuse_foreign;                   /* names that are neither ours nor local */
     size_t n_proxies;
     struct config_proxy proxies[CONFIG_PROXIES_MAX];
     char *reload_command; /* NULL: none */

@@ -10,6 +10,7 @@
 #include "agent/core/csr.h"
 #include "agent/core/issued.h"
 #include "agent/core/renewal.h"
+#include "agent/fallback.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
@@ -487,6 +488,8 @@ void issuance_renew(struct issuance *s)
 static enum err remove_all(struct issuance *s, struct err_info *info)
 {
     enum err e = certstore_wipe(state_dir(s), info);
+    if (e == ERR_OK)
+        e = fallback_remove(state_dir(s), info);
     if (e == ERR_OK)
         e = journal_remove(state_dir(s), info);
     if (e == ERR_OK)

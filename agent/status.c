@@ -6,6 +6,7 @@
 
 #include "agent/address.h"
 #include "common/base/clock.h"
+#include "common/pki/cert.h"
 
 /* What a state means to a person: where we are, and what comes next. */
 static const struct {
@@ -33,6 +34,15 @@ static json_t *certificate_to_json(const struct status *s, int64_t now_s)
                      "not_before", (json_int_t)c->not_before_s, "not_after",
                      (json_int_t)c->not_after_s, "renew_at", (json_int_t)s->journal->renew_at,
                      "expired", now_s >= c->not_after_s, "dir", dir);
+}
+
+static json_t *fallback_to_json(const struct fallback *f)
+{
+    int64_t from, to;
+    if (f == NULL || f->cert == NULL || cert_validity(f->cert, &from, &to) != ERR_OK)
+        return json_null();
+    return json_pack("{ss sI sI}", "pin", f->pin, "not_before", (json_int_t)from, "not_after",
+                     (json_int_t)to);
 }
 
 static json_t *hook_to_json(const struct status *s)
@@ -106,6 +116,7 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
         return NULL;
     add_names(root, s);
     (void)json_object_set_new(root, "certificate", certificate_to_json(s, now_s));
+    (void)json_object_set_new(root, "local_certificate", fallback_to_json(s->fallback));
     (void)json_object_set_new(root, "last_error", error_to_json(j));
     (void)json_object_set_new(root, "hook", hook_to_json(s));
     (void)json_object_set_new(root, "proxies", proxies_to_json(s));
@@ -153,6 +164,14 @@ static void print_certificate(FILE *out, const json_t *c)
     print_date(out, "  renewal", int_of(c, "renew_at"));
     (void)fprintf(out, "  files      %s (generation %lld)\n", text_of(c, "dir"),
                   int_of(c, "generation"));
+}
+
+static void print_fallback(FILE *out, const json_t *c)
+{
+    if (!json_is_object(c))
+        return;
+    (void)fprintf(out, "local cert.  pin %s\n", text_of(c, "pin"));
+    print_date(out, "  until", int_of(c, "not_after"));
 }
 
 static void print_hook(FILE *out, const json_t *h)
@@ -207,6 +226,7 @@ void status_print(const json_t *root, FILE *out)
         (void)fprintf(out, "             %s\n", text_of(error, "text"));
     }
     print_certificate(out, json_object_get(root, "certificate"));
+    print_fallback(out, json_object_get(root, "local_certificate"));
     print_hook(out, json_object_get(root, "hook"));
     print_proxies(out, json_object_get(root, "proxies"));
 }

@@ -12,6 +12,7 @@
 #include <event2/event_struct.h>
 #include <openssl/err.h>
 
+#include "agent/proxyheader.h"
 #include "common/base/clock.h"
 
 #define PIECE (16 * 1024)  /* bytes moved at once: a full TLS record */
@@ -350,6 +351,20 @@ static void handshake(struct tunnel *t)
     }
 }
 
+/* Puts the header in front of what the client sends. */
+static enum step introduce(struct tunnel *t)
+{
+    struct sockaddr_storage from, to;
+    socklen_t from_len = sizeof from, to_len = sizeof to;
+    uint8_t header[PROXYHEADER_MAX];
+    if (getpeername(t->client.fd, (struct sockaddr *)&from, &from_len) != 0 ||
+        getsockname(t->client.fd, (struct sockaddr *)&to, &to_len) != 0)
+        return STEP_BROKEN;
+    size_t len =
+        proxyheader_write(header, (const struct sockaddr *)&from, (const struct sockaddr *)&to);
+    return hold(&t->up, header, len);
+}
+
 static void finish_connect(struct tunnel *t)
 {
     if (!t->backend.writable)
@@ -358,6 +373,10 @@ static void finish_connect(struct tunnel *t)
     socklen_t len = sizeof errnum;
     if (getsockopt(t->backend.fd, SOL_SOCKET, SO_ERROR, &errnum, &len) != 0 || errnum != 0) {
         end(t, TUNNEL_BACKEND);
+        return;
+    }
+    if (t->o.proxy_protocol && introduce(t) == STEP_BROKEN) {
+        end(t, TUNNEL_ABORTED);
         return;
     }
     set_phase(t, PHASE_COPY);

@@ -6,6 +6,7 @@
 #ifndef LANYARD_AGENT_TUNNEL_H
 #define LANYARD_AGENT_TUNNEL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <openssl/ssl.h>
@@ -31,6 +32,7 @@ enum tunnel_end {
 struct tunnel_options {
     const struct sockaddr_storage *backend; /* TCP or Unix; read at the start only */
     socklen_t backend_len;
+    bool proxy_protocol;  /* the backend is told who the client is: see proxyheader.h */
     int64_t handshake_ms; /* for the whole TLS handshake */
     int64_t connect_ms;   /* for the backend to accept */
     int64_t idle_ms;      /* without a byte in either direction */

@@ -39,12 +39,12 @@ def snapshot(agent):
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
 
 
-def served(port):
+def served(port, service):
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     with socket.create_connection(("127.0.0.1", port), 10) as tcp:
-        with context.wrap_socket(tcp) as tls:
+        with context.wrap_socket(tcp, server_hostname=service.wildcard[2:]) as tls:
             return tls.getpeercert(binary_form=True)
 
 
@@ -106,7 +106,7 @@ def test_nothing_wrong_is_installed(world, why):
     service, agent = world
     make, reason = CASES[why]
     service.honest()
-    before, shown = snapshot(agent), served(agent.port)
+    before, shown = snapshot(agent), served(agent.port, service)
     service.on_poll = lambda body: make(service)
     submits = service.seen["submit"]
     assert agent.tool("renew").returncode == 0
@@ -114,12 +114,12 @@ def test_nothing_wrong_is_installed(world, why):
           lambda: f"the reason\n{agent.status()['last_error']}\n{agent.tail()}")
     assert service.seen["submit"] > submits
     assert snapshot(agent) == before
-    assert served(agent.port) == shown
+    assert served(agent.port, service) == shown
     # and back
     service.honest()
     agent.tool("renew")
     until(lambda: snapshot(agent) != before, 30, lambda: f"the next certificate\n{agent.tail()}")
-    until(lambda: served(agent.port) != shown, 10, "the next certificate to be served")
+    until(lambda: served(agent.port, service) != shown, 10, "the next certificate to be served")
     until(lambda: agent.status()["state"] == "serve", 10, "rest")
     assert agent.status()["last_error"] is None
 

@@ -435,17 +435,6 @@ def test_curl_and_throughput(world, tmp_path):
             web.terminate()
 
 
-def test_no_certificate_yet(tmp_path):
-    """Bound from the start, closed at once: nobody hangs."""
-    port = free_port()
-    with FakeService(tmp_path, tmp_path / "agent" / "state") as service:
-        service.on_enroll = lambda body: service.on_delete(body)
-        with Agent(tmp_path, service, proxies=[(f"127.0.0.1:{port}", "127.0.0.1:9")]) as agent:
-            with socket.create_connection(("127.0.0.1", port), 10) as tcp:
-                assert tcp.recv(10) == b""
-            assert agent.status()["proxies"][0]["refused"] == 1
-
-
 def test_out_of_descriptors(tmp_path):
     """EMFILE: no spinning, and everything works again afterwards."""
     port = free_port()
