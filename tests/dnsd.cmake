@@ -27,7 +27,7 @@ foreach(name dnsd dnsd_challenge dnsd_config dnsd_guard dnsd_abuse dnsd_tcp dnsd
     py_test(integration/test_${name}.py TIMEOUT 300)
 endforeach()
 # what is answered for whom, and where challenges come from
-foreach(name dnsd_edge dnsd_policy dnsd_postgres)
+foreach(name dnsd_edge dnsd_policy dnsd_postgres dnsd_resolvers)
     py_test(integration/test_${name}.py TIMEOUT 300)
 endforeach()
 
