@@ -24,8 +24,9 @@ static inline void tmpdir_make(struct tmpdir *d)
 /* The path of `name` in the folder; valid for the next three calls. */
 static inline const char *tmpdir_file(struct tmpdir *d, const char *name)
 {
-    char *out = d->file[d->next++ % 4];
-    (void)snprintf(out, sizeof d->file[0], "%s/%s", d->path, name);
+    char *out = d->file[d->next++ % 4], path[sizeof d->path];
+    memcpy(path, d->path, sizeof path); /* gcc takes source and target for one object otherwise */
+    (void)snprintf(out, sizeof d->file[0], "%s/%s", path, name);
     return out;
 }
 

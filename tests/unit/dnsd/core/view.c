@@ -74,7 +74,7 @@ static void a_thousand_zones(void **state)
     for (unsigned i = 0; i < 1000; i++) {
         struct name n;
         char name[40];
-        (void)snprintf(name, sizeof name, "www.%s", text[i]);
+        (void)snprintf(name, sizeof name, "www.%.31s", text[i]);
         assert_int_equal(name_parse(&n, name), ERR_OK);
         assert_string_equal(view_find(v, &n, 127)->text, text[i]);
     }
