@@ -1,14 +1,17 @@
 #include "provisiond/config.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
 #include "common/conf/conf.h"
+#include "common/store/challenge.h"
 
 #define ZONE_NAME_MAX 180 /* bytes: leaves room for _acme-challenge, the id and the dots in 253 */
+#define NODE_NAME_MAX 128 /* bytes */
 #define DAY_S 86400
 
 static cfg_opt_t issuer_opts[] = {
@@ -28,6 +31,7 @@ static cfg_opt_t zone_opts[] = {
 
 static cfg_opt_t root_opts[] = {
     CFG_STR("store", NULL, CFGF_NONE),
+    CFG_STR("node", NULL, CFGF_NONE),
     CFG_STR("listen_device", "127.0.0.1:8443", CFGF_NONE),
     CFG_STR("listen_public", NULL, CFGF_NONE),
     CFG_STR("metrics", NULL, CFGF_NONE),
@@ -91,20 +95,45 @@ static enum err copy_file(struct reader *r, cfg_t *sec, const char *key, char **
 
 static enum err copy_store(struct reader *r, cfg_t *sec, const char *key, char **out)
 {
+    static const char SQLITE[] = "sqlite:";
     const char *v = cfg_getstr(sec, key);
+    struct err_info why;
+    bool has_password;
     if (v == NULL)
         return ERR_OK;
-    if (strncmp(v, "postgresql:", 11) == 0)
-        return FAIL(r, sec, key, "PostgreSQL is not supported by this version: write sqlite:PATH");
-    if (strncmp(v, "sqlite:", 7) != 0 || v[7] == 0)
-        return FAIL(r, sec, key, "'%s' is no store: write sqlite:PATH", v);
-    char *path = conf_path(r->conf, v + 7);
+    if (challenge_url_check(v, &has_password, &why) != ERR_OK)
+        return FAIL(r, sec, key, "%s", why.text);
+    if (has_password && conf_is_open(r->conf))
+        return FAIL(r, sec, key,
+                    "the URL has a password, but the file is open to others: chmod 640, or use "
+                    "passfile=PATH instead");
+    if (strncmp(v, SQLITE, sizeof SQLITE - 1) != 0) {
+        *out = strdup(v);
+        return *out != NULL ? ERR_OK : no_memory(r);
+    }
+    char *path = conf_path(r->conf, v + sizeof SQLITE - 1);
     if (path == NULL)
         return no_memory(r);
-    if (asprintf(out, "sqlite:%s", path) < 0)
+    if (asprintf(out, "%s%s", SQLITE, path) < 0)
         *out = NULL;
     free(path);
     return *out != NULL ? ERR_OK : no_memory(r);
+}
+
+/* The host name alone would be that of two services on one machine, too. */
+static enum err read_node(struct reader *r, cfg_t *root, struct config *c)
+{
+    char host[HOST_NAME_MAX + 1] = "", text[ADDR_TEXT_MAX];
+    enum err e = copy(r, root, "node", &c->node);
+    if (e == ERR_OK && c->node != NULL && strlen(c->node) > NODE_NAME_MAX)
+        e = FAIL(r, root, "node", "has at most %d bytes", NODE_NAME_MAX);
+    if (e != ERR_OK || c->node != NULL)
+        return e;
+    (void)gethostname(host, sizeof host - 1);
+    addr_format(&c->device.addr, text);
+    if (asprintf(&c->node, "%s/%s", host, text) < 0)
+        c->node = NULL;
+    return c->node != NULL ? ERR_OK : no_memory(r);
 }
 
 static enum err note_where(struct reader *r, cfg_t *sec, const char *key, char **out)
@@ -326,6 +355,8 @@ static enum err read_root(struct reader *r)
     if (e == ERR_OK)
         e = read_listen(r, "listen_device", &c->device);
     if (e == ERR_OK)
+        e = read_node(r, root, c);
+    if (e == ERR_OK)
         e = read_listen(r, "listen_public", &c->public_);
     if (e == ERR_OK)
         e = unsupported(r, root, "metrics");
@@ -393,6 +424,7 @@ void config_free(struct config *c)
     if (c == NULL)
         return;
     free(c->store);
+    free(c->node);
     free(c->device.where);
     free(c->public_.where);
     free(c->tls_cert);

@@ -36,7 +36,7 @@ struct config_zone {
     size_t n_issuers;
     size_t issuers[CONFIG_LIST_MAX]; /* indices into config.issuers, in order of preference */
     enum config_enroll enroll;
-    char *challenges;       /* "sqlite:PATH", PATH resolved; NULL when no issuer needs one */
+    char *challenges;       /* as config.store; NULL when no issuer needs one */
     char *challenges_where; /* "FILE:LINE" */
     size_t n_nameservers;
     struct addr nameservers[CONFIG_LIST_MAX];
@@ -44,7 +44,9 @@ struct config_zone {
 };
 
 struct config {
-    char *store, *store_where; /* "sqlite:PATH", PATH resolved; "FILE:LINE" */
+    char *store,
+        *store_where; /* "sqlite:PATH", PATH resolved, or "postgresql://..."; "FILE:LINE" */
+    char *node;       /* unlike that of every other node over the same store */
     struct config_listen device, public_;
     char *tls_cert, *tls_key; /* both or neither */
     char *tls_where;          /* "FILE:LINE" of tls_cert */

@@ -7,6 +7,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/secret.h"
 #include "provisiond/core/backoff.h"
 #include "provisiond/sweep.h"
 #include "provisiond/task.h"
@@ -33,6 +34,8 @@ struct engine {
     struct task *tasks;
     size_t n_tasks;
     bool claiming, again, stopping;
+    int64_t claim;         /* number of the present claim, or of the next */
+    bool claim_unsure;     /* a claim of that number may have taken an order already */
     int64_t clock_ahead_s; /* of the wall clock over the monotonic one, at the last claim */
     const char *stop_at;   /* state after whose write a test wants a kill -9; NULL otherwise */
     void (*on_stopped)(void *arg);
@@ -405,22 +408,35 @@ void task_park(struct task *t, int64_t delay_s, const char *problem, const char 
 struct claim {
     struct job job;
     struct engine *engine;
+    struct order_lease lease;
     struct order_row row;
     bool found;
+    bool unsure;         /* look first whether this claim was successful before */
     int64_t next_due_at; /* where none was */
     int64_t clock_ahead_s;
     bool clock_went_back;
 };
+
+/* Not counted up: a node that was started again must not repeat the numbers of before. */
+static int64_t claim_number(void)
+{
+    uint64_t n;
+    secret_random(&n, sizeof n);
+    return (int64_t)(n >> 1);
+}
 
 static enum err run_claim(struct job *j, void *ctx)
 {
     struct claim *c = (struct claim *)j;
     int64_t now = clock_now_s();
     enum err e = ERR_OK;
+    c->lease.until = now + LEASE_S;
     if (c->clock_went_back)
-        e = order_clock_back(ctx, now, now + LEASE_S, &j->info);
+        e = order_clock_back(ctx, now, c->lease.until, &j->info);
     if (e == ERR_OK)
-        e = order_claim(ctx, now, now + LEASE_S, &c->row, &c->next_due_at, &j->info);
+        e = c->unsure || j->again ? order_claimed(ctx, &c->lease, &c->row, &j->info) : ERR_NOTFOUND;
+    if (e == ERR_NOTFOUND)
+        e = order_claim(ctx, now, &c->lease, &c->row, &c->next_due_at, &j->info);
     c->found = e == ERR_OK;
     return e == ERR_NOTFOUND ? ERR_OK : e; /* an error would undo the first statement */
 }
@@ -447,8 +463,11 @@ static void on_claimed(struct job *j, enum err e)
     struct claim *c = (struct claim *)j;
     struct engine *en = c->engine;
     en->claiming = false;
-    if (e == ERR_OK)
+    en->claim_unsure = e != ERR_OK;
+    if (e == ERR_OK) {
         en->clock_ahead_s = c->clock_ahead_s;
+        en->claim = claim_number();
+    }
     if (!en->stopping && e == ERR_OK && c->found) {
         begin(en, &c->row);
         en->again = true;
@@ -482,6 +501,8 @@ void engine_kick(struct engine *en)
     c->clock_ahead_s = clock_now_s() - clock_mono_ms() / 1000;
     c->clock_went_back = c->clock_ahead_s < en->clock_ahead_s - CLOCK_BACK_S;
     c->engine = en;
+    c->lease = (struct order_lease){ .node = en->parts.node, .claim = en->claim };
+    c->unsure = en->claim_unsure;
     c->job.run = run_claim;
     c->job.done = on_claimed;
     en->claiming = true;
@@ -534,6 +555,7 @@ enum err engine_new(struct engine **out, const struct engine_parts *parts, struc
         return err_set(info, ERR_NOMEM, "out of memory");
     en->parts = *parts;
     en->stop_at = getenv("LANYARD_TEST_STOP_AT");
+    en->claim = claim_number();
     en->clock_ahead_s = INT64_MAX; /* the clock may have been set back while no process ran */
     enum err e = open_stores(en, info);
     if (e == ERR_OK)

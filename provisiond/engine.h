@@ -18,6 +18,7 @@ struct engine_parts {
     const struct config *config;
     struct issuer *const *issuers; /* one for each of config->issuers; owned by the caller */
     struct jobs *store;            /* the thread of the main database */
+    const char *node;              /* whose orders are ours: unlike every other node's */
     /* Called when the orders of a device have changed in a way it may wait for. */
     void (*on_change)(void *arg, const char *device_id);
     void *arg;

@@ -82,11 +82,11 @@ static enum err lock_store(struct server *s, struct err_info *info)
 
 static enum err open_store(struct server *s, struct err_info *info)
 {
-    enum err e = lock_store(s, info);
+    enum err e = sql_url_is_postgres(s->config->store) ? ERR_OK : lock_store(s, info);
     if (e == ERR_OK)
         e = sql_open(&s->db, s->config->store, info);
     if (e == ERR_OK)
-        e = order_release_all(s->db, info);
+        e = order_release_all(s->db, s->config->node, info);
     return e == ERR_OK ? e : err_prefix(info, e, "%s: store: ", s->config->store_where);
 }
 
@@ -330,7 +330,7 @@ static enum err prepare(struct server *s, struct err_info *info)
         e = api_new(&s->api, &api, info);
     if (e == ERR_OK)
         e = open_listeners(s, info);
-    struct engine_parts parts = { s->loop, c, s->issuers, s->store, on_change, s };
+    struct engine_parts parts = { s->loop, c, s->issuers, s->store, c->node, on_change, s };
     if (e == ERR_OK) /* begins to work, so after all that the configuration can get wrong */
         e = engine_new(&s->engine, &parts, info);
     if (e == ERR_OK)

@@ -65,6 +65,7 @@ static enum err run_submit(struct job *j, void *ctx)
     if (e == ERR_OK)
         e = order_submit(ctx, &c->order, c->api->parts.config->orders_per_day, now, &c->submit,
                          &j->info);
+    buf_reset(&c->chain);
     if (e == ERR_OK && c->submit == ORDER_SUBMIT_DONE)
         e = certificate_get(ctx, c->order.id, &c->cert, &c->chain, &j->info);
     return e;

@@ -17,6 +17,7 @@ struct jobs {
     pthread_cond_t wake;
     struct job *first, **last; /* waiting; under mutex */
     bool stop;                 /* under mutex */
+    bool away;                 /* the database was, at the last look; the thread's own */
 };
 
 static struct job *take_batch(struct jobs *js)
@@ -37,25 +38,91 @@ static struct job *take_batch(struct jobs *js)
     return batch;
 }
 
+/* One job in a transaction of its own. */
+static enum err run_job(void *arg, struct sql *db, struct err_info *info)
+{
+    struct job *j = arg;
+    j->info.text[0] = 0;
+    enum err e = j->run(j, db);
+    j->again = true;
+    *info = j->info;
+    return e;
+}
+
+static bool run_alone(struct jobs *js, struct job *j)
+{
+    struct err_info info = { "" };
+    j->e = sql_transact(js->db, run_job, j, &info);
+    j->info = info;
+    return j->e != ERR_UNAVAILABLE;
+}
+
+/* One job of several in a transaction. */
+static void run_shared(struct jobs *js, struct job *j)
+{
+    j->e = sql_savepoint(js->db, &j->info);
+    if (j->e != ERR_OK)
+        return;
+    j->e = j->run(j, js->db);
+    j->again = true;
+    if (j->e == ERR_OK)
+        j->e = sql_savepoint_end(js->db, true, &j->info);
+    if (j->e != ERR_OK && sql_savepoint_end(js->db, false, NULL) != ERR_OK)
+        j->e = ERR_UNAVAILABLE; /* the transaction is lost, which its commit finds out */
+}
+
+static enum err run_together(struct jobs *js, struct job *batch, struct err_info *info)
+{
+    enum err e = sql_begin_tx(js->db, info);
+    if (e != ERR_OK)
+        return e;
+    for (struct job *j = batch; j != NULL && !sql_may_retry(js->db); j = j->next)
+        run_shared(js, j);
+    if (!sql_may_retry(js->db))
+        return sql_commit(js->db, info);
+    sql_rollback(js->db);
+    return ERR_UNAVAILABLE;
+}
+
+static void fail_all(struct job *batch, const struct err_info *info)
+{
+    for (struct job *j = batch; j != NULL; j = j->next) {
+        j->e = ERR_UNAVAILABLE;
+        j->info = *info;
+    }
+}
+
+/* Says so when the database goes, and when it is back, not for each job in between. */
+static void note_state(struct jobs *js, bool away, const struct err_info *info)
+{
+    if (away && !js->away)
+        log_error("%s", info->text);
+    else if (!away && js->away)
+        log_info("the database takes changes again");
+    js->away = away;
+}
+
+/* Together first. What got into another node's way is done again one by one: each is then short,
+ * and touches little; when one finds the database gone the rest do not try. */
 static void run_in_tx(struct jobs *js, struct job *batch)
 {
     struct err_info info = { "" };
-    enum err e = sql_begin_tx(js->db, &info);
-    for (struct job *j = batch; j != NULL && e == ERR_OK; j = j->next) {
-        j->e = sql_savepoint(js->db, &j->info);
-        if (j->e != ERR_OK)
-            continue;
-        j->e = j->run(j, js->db);
-        sql_savepoint_end(js->db, j->e == ERR_OK);
+    if (batch->next != NULL) {
+        enum err e = run_together(js, batch, &info);
+        if (e != ERR_OK && !sql_may_retry(js->db))
+            fail_all(batch, &info);
+        if (e == ERR_OK || !sql_may_retry(js->db)) {
+            note_state(js, e != ERR_OK, &info);
+            return;
+        }
     }
-    if (e == ERR_OK)
-        e = sql_commit(js->db, &info);
-    if (e == ERR_OK)
-        return;
-    log_error("%s", info.text);
     for (struct job *j = batch; j != NULL; j = j->next) {
-        j->e = ERR_UNAVAILABLE;
-        j->info = info;
+        bool there = run_alone(js, j);
+        note_state(js, !there, &j->info);
+        if (!there && sql_may_retry(js->db)) {
+            fail_all(j, &j->info);
+            return;
+        }
     }
 }
 
@@ -119,6 +186,7 @@ void jobs_free(struct jobs *js)
 void jobs_submit(struct jobs *js, struct job *j)
 {
     j->next = NULL;
+    j->again = false;
     j->e = ERR_OK;
     j->info.text[0] = 0;
     pthread_mutex_lock(&js->mutex);

@@ -1,8 +1,19 @@
 /* jobs.h - a thread that does the blocking work of a database, one job after the other, and posts
  * each result back to the loop. What waits at the same moment shares one transaction and so one
- * fsync (group commit); a job that fails is undone alone. */
+ * fsync (group commit); a job that fails is undone alone.
+ *
+ * What a job may rely on: its transaction is serializable, and nothing of it is seen by others
+ * before it is durable. Where another node got in its way, or the connection was lost, it was
+ * undone and run() is called again, for two seconds at most; then done() gets ERR_UNAVAILABLE.
+ * What it may not rely on: that ERR_UNAVAILABLE, or a further run(), means that nothing was done.
+ * When the connection breaks between a commit and its answer nobody can know. So every job must be
+ * harmless when it is run once more after it was done: by a fence (orders), by a number that is
+ * made before the first run (claims), or because it finds its own work (admission, requests,
+ * certificates). run() sets what it hands out through its own struct; it never adds to it. */
 #ifndef LANYARD_PROVISIOND_STORE_JOBS_H
 #define LANYARD_PROVISIOND_STORE_JOBS_H
+
+#include <stdbool.h>
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
@@ -19,6 +30,7 @@ struct job {
     /* On the loop: e is run's result, or ERR_UNAVAILABLE when the commit failed. */
     void (*done)(struct job *j, enum err e);
     struct err_info info; /* the sentence that goes with e */
+    bool again;           /* run() was called before: its work may be there already */
     enum err e;           /* private */
     struct job *next;     /* private */
 };

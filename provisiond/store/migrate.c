@@ -1,5 +1,6 @@
 #include "provisiond/store/migrate.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/attr.h"
@@ -36,6 +37,9 @@ static const char *const STEPS[] = {
     " spki_sha256 BLOB NOT NULL, not_before INTEGER NOT NULL, not_after INTEGER NOT NULL,"
     " issued_at INTEGER NOT NULL, ari_id TEXT NOT NULL, chain TEXT NOT NULL);"
     "CREATE INDEX certificate_device ON certificate (device_id, id);",
+    /* 2: which node holds an order, and by which claim */
+    "ALTER TABLE cert_order ADD COLUMN lease_by TEXT;"
+    "ALTER TABLE cert_order ADD COLUMN claim INTEGER;",
 };
 
 int migrate_latest(void)
@@ -56,13 +60,16 @@ static enum err present(struct sql *db, int64_t *out, struct err_info *info)
     return e;
 }
 
-/* The version is read inside the transaction: two programs starting at once do not both migrate. */
+/* The version is read under a lock: of two programs that start at once one migrates, the other
+ * waits and finds it done. */
 static enum err step(struct sql *db, int64_t *version, struct err_info *info)
 {
     enum err e = sql_begin_tx(db, info);
     if (e != ERR_OK)
         return e;
-    e = present(db, version, info);
+    e = sql_lock_schema(db, info);
+    if (e == ERR_OK)
+        e = present(db, version, info);
     if (e == ERR_OK && *version < migrate_latest()) {
         e = sql_script(db, STEPS[*version], info);
         if (e == ERR_OK) {
@@ -82,13 +89,28 @@ static enum err step(struct sql *db, int64_t *version, struct err_info *info)
     return sql_commit(db, info);
 }
 
+/* Looked for first: whoever may not make tables can still use them. */
+static enum err ensure_version_table(struct sql *db, struct err_info *info)
+{
+    bool there = false;
+    enum err e = sql_has_table(db, "schema_version", &there, info);
+    if (e != ERR_OK || there)
+        return e;
+    e = sql_script(db,
+                   "CREATE TABLE IF NOT EXISTS schema_version"
+                   " (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)",
+                   info);
+    if (e == ERR_OK)
+        return e;
+    /* another program may have made it at this moment */
+    enum err e2 = sql_has_table(db, "schema_version", &there, NULL);
+    return e2 == ERR_OK && there ? ERR_OK : e;
+}
+
 enum err migrate_up(struct sql *db, struct err_info *info)
 {
     int64_t version = -1;
-    enum err e = sql_script(db,
-                            "CREATE TABLE IF NOT EXISTS schema_version"
-                            " (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)",
-                            info);
+    enum err e = ensure_version_table(db, info);
     if (e == ERR_OK)
         e = present(db, &version, info);
     while (e == ERR_OK && version < migrate_latest())

@@ -248,21 +248,36 @@ static enum err next_due(struct sql *db, int64_t now_s, int64_t *next_due_at, st
     return sql_end(&q, NULL, info);
 }
 
-enum err order_claim(struct sql *db, int64_t now_s, int64_t lease_until, struct order_row *out,
-                     int64_t *next_due_at, struct err_info *info)
+enum err order_claim(struct sql *db, int64_t now_s, const struct order_lease *lease,
+                     struct order_row *out, int64_t *next_due_at, struct err_info *info)
 {
     struct sql_query q;
     sql_begin(&q, db,
-              "UPDATE cert_order SET lease_until=$1, fence=fence+1 WHERE id=("
-              "SELECT id FROM cert_order WHERE " OPEN " AND due_at<=$2 AND lease_until<=$2"
-              " ORDER BY due_at, id LIMIT 1) RETURNING " COLUMNS);
-    sql_bind_int(&q, 1, lease_until);
+              "UPDATE cert_order SET lease_until=$1, lease_by=$3, claim=$4, fence=fence+1"
+              " WHERE id=(SELECT id FROM cert_order WHERE " OPEN
+              " AND due_at<=$2 AND lease_until<=$2 ORDER BY due_at, id LIMIT 1" SQL_SKIP_LOCKED
+              ") RETURNING " COLUMNS);
+    sql_bind_int(&q, 1, lease->until);
     sql_bind_int(&q, 2, now_s);
+    sql_bind_text(&q, 3, lease->node);
+    sql_bind_int(&q, 4, lease->claim);
     enum err e = fetch_row(&q, out, info);
     if (e != ERR_NOTFOUND)
         return e;
     enum err e2 = next_due(db, now_s, next_due_at, info);
     return e2 != ERR_OK ? e2 : ERR_NOTFOUND;
+}
+
+enum err order_claimed(struct sql *db, const struct order_lease *lease, struct order_row *out,
+                       struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db,
+              "SELECT " COLUMNS " FROM cert_order WHERE " OPEN
+              " AND lease_until<>0 AND lease_by=$1 AND claim=$2");
+    sql_bind_text(&q, 1, lease->node);
+    sql_bind_int(&q, 2, lease->claim);
+    return fetch_row(&q, out, info);
 }
 
 enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_until, int64_t now_s,
@@ -292,10 +307,14 @@ enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_u
     return e;
 }
 
-enum err order_release_all(struct sql *db, struct err_info *info)
+enum err order_release_all(struct sql *db, const char *node, struct err_info *info)
 {
     struct sql_query q;
-    sql_begin(&q, db, "UPDATE cert_order SET lease_until=0 WHERE lease_until<>0 AND " OPEN);
+    /* without a name: by a program that knew of one node only */
+    sql_begin(&q, db,
+              "UPDATE cert_order SET lease_until=0 WHERE lease_until<>0 AND " OPEN
+              " AND (lease_by=$1 OR lease_by IS NULL)");
+    sql_bind_text(&q, 1, node);
     return sql_end(&q, NULL, info);
 }
 

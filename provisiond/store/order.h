@@ -58,11 +58,24 @@ NODISCARD enum err order_latest(struct sql *db, const char *device_id, const cha
 NODISCARD enum err order_get(struct sql *db, int64_t id, struct order_row *out,
                              struct err_info *info);
 
-/* Claims the order that is due first (state not final, due, no lease alive) until `lease_until`,
- * and raises its fence. Errors: ERR_NOTFOUND when none is due; *next_due_at is then the moment of
- * the next one, or 0; the end of a lease is not foreseen. */
-NODISCARD enum err order_claim(struct sql *db, int64_t now_s, int64_t lease_until,
+/* Who takes an order, and for how long. */
+struct order_lease {
+    const char *node; /* name of this node, unlike that of every other over the same database */
+    int64_t claim;    /* a random number, new for each claim: finds it again */
+    int64_t until;    /* Unix seconds */
+};
+
+/* Claims the order that is due first (state not final, due, no lease alive) for `lease`, and raises
+ * its fence. Orders that another node is claiming at this moment are passed over. Errors:
+ * ERR_NOTFOUND when none is due; *next_due_at is then the moment of the next one, or 0; the end of
+ * a lease is not foreseen. */
+NODISCARD enum err order_claim(struct sql *db, int64_t now_s, const struct order_lease *lease,
                                struct order_row *out, int64_t *next_due_at, struct err_info *info);
+
+/* The order that this very claim has taken, of which nobody could be told: the connection broke
+ * during its commit. Errors: ERR_NOTFOUND. */
+NODISCARD enum err order_claimed(struct sql *db, const struct order_lease *lease,
+                                 struct order_row *out, struct err_info *info);
 
 /* Writes state, url, failures, lost, due_at, begun_at, problem, detail and the lease (0 gives the
  * order up for others). ERR_ILLEGAL when the fence moved on: the order is somebody else's, or
@@ -75,7 +88,8 @@ NODISCARD enum err order_save(struct sql *db, const struct order_row *row, int64
 NODISCARD enum err order_clock_back(struct sql *db, int64_t now_s, int64_t lease_max,
                                     struct err_info *info);
 
-/* Forgets the leases of a process that is certainly dead: one process, one SQLite file. */
-NODISCARD enum err order_release_all(struct sql *db, struct err_info *info);
+/* Forgets the leases of `node`, which has just been started and so holds none. Those of others
+ * stay: they are alive, or end. */
+NODISCARD enum err order_release_all(struct sql *db, const char *node, struct err_info *info);
 
 #endif

@@ -1,59 +1,38 @@
-#include "provisiond/store/sql.h"
-
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <time.h>
 
-#include <sqlite3.h>
-
+#include "common/base/clock.h"
+#include "common/base/secret.h"
 #include "provisiond/store/migrate.h"
+#include "provisiond/store/sql_driver.h"
 
-#define BUSY_TIMEOUT_MS 5000
+#define RETRY_LIMIT_MS 2000
+#define PAUSE_MIN_MS 4 /* between two tries; doubled by each, up to ... */
+#define PAUSE_MAX_MS 256
 
-struct sql {
-    sqlite3 *db;
-    char *path;
-};
+static const char SQLITE[] = "sqlite:", POSTGRES[] = "postgresql://";
 
-static enum err fail(struct sql *db, struct err_info *info)
+bool sql_url_is_postgres(const char *url)
 {
-    int rc = sqlite3_extended_errcode(db->db);
-    enum err e = (rc & 0xff) == SQLITE_CONSTRAINT ? ERR_EXISTS : ERR_UNAVAILABLE;
-    return err_set(info, e, "database %s: %s", db->path, sqlite3_errmsg(db->db));
+    return strncmp(url, POSTGRES, sizeof POSTGRES - 1) == 0;
 }
 
-/* SQLite creates with the umask: the file is made first, closed to others from its first moment. */
-static void create_closed(const char *path)
+enum err sql_connect(struct sql **out, const char *url, struct err_info *info)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd >= 0)
-        close(fd);
+    if (sql_url_is_postgres(url))
+        return sql_postgres_connect(out, url, info);
+    if (strncmp(url, SQLITE, sizeof SQLITE - 1) != 0 || url[sizeof SQLITE - 1] == 0)
+        return err_set(info, ERR_CONFIG,
+                       "'%.*s' is not a store: write sqlite:PATH or postgresql://...",
+                       (int)strcspn(url, ":"), url);
+    return sql_sqlite_connect(out, url + sizeof SQLITE - 1, info);
 }
 
 enum err sql_open(struct sql **out, const char *url, struct err_info *info)
 {
-    if (strncmp(url, "sqlite:", 7) != 0 || url[7] == 0)
-        return err_set(info, ERR_CONFIG, "'%s' is not a store of this version: write sqlite:PATH",
-                       url);
-    struct sql *db = calloc(1, sizeof *db);
-    if (db == NULL || (db->path = strdup(url + 7)) == NULL) {
-        free(db);
-        return err_set(info, ERR_NOMEM, "out of memory");
-    }
-    create_closed(db->path);
-    enum err e = ERR_OK;
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
-    if (sqlite3_open_v2(db->path, &db->db, flags, NULL) != SQLITE_OK)
-        e = fail(db, info);
-    if (e == ERR_OK) {
-        (void)sqlite3_busy_timeout(db->db, BUSY_TIMEOUT_MS);
-        e = sql_script(db,
-                       "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
-                       "PRAGMA secure_delete=ON;",
-                       info);
-    }
+    struct sql *db = NULL;
+    enum err e = sql_connect(&db, url, info);
     if (e == ERR_OK)
         e = migrate_up(db, info);
     if (e != ERR_OK) {
@@ -66,129 +45,118 @@ enum err sql_open(struct sql **out, const char *url, struct err_info *info)
 
 void sql_close(struct sql *db)
 {
-    if (db == NULL)
-        return;
-    sqlite3_close(db->db);
-    free(db->path);
-    free(db);
-}
-
-enum err sql_script(struct sql *db, const char *text, struct err_info *info)
-{
-    return sqlite3_exec(db->db, text, NULL, NULL, NULL) == SQLITE_OK ? ERR_OK : fail(db, info);
+    if (db != NULL)
+        db->ops->close(db);
 }
 
 enum err sql_begin_tx(struct sql *db, struct err_info *info)
 {
-    return sql_script(db, "BEGIN IMMEDIATE", info);
+    return db->ops->begin_tx(db, info);
 }
 
 enum err sql_commit(struct sql *db, struct err_info *info)
 {
-    enum err e = sql_script(db, "COMMIT", info);
-    if (e != ERR_OK)
-        sql_rollback(db);
-    return e;
+    return db->ops->commit(db, info);
 }
 
 void sql_rollback(struct sql *db)
 {
-    /* SQLite may have rolled back by itself, after a full disk for one */
-    if (sqlite3_get_autocommit(db->db) == 0)
-        (void)sqlite3_exec(db->db, "ROLLBACK", NULL, NULL, NULL);
+    db->ops->rollback(db);
+}
+
+bool sql_may_retry(const struct sql *db)
+{
+    return db->ops->may_retry(db);
+}
+
+/* A random part keeps two that met from meeting again. */
+static void pause_before_retry(unsigned n_tries)
+{
+    uint8_t dice = 0;
+    int64_t ms = n_tries < 6 ? (int64_t)PAUSE_MIN_MS << n_tries : PAUSE_MAX_MS;
+    secret_random(&dice, sizeof dice);
+    ms = ms / 2 + ms * dice / 512;
+    struct timespec ts = { .tv_nsec = (long)ms * 1000000 };
+    (void)nanosleep(&ts, NULL);
+}
+
+enum err sql_transact(struct sql *db,
+                      enum err (*fn)(void *arg, struct sql *db, struct err_info *info), void *arg,
+                      struct err_info *info)
+{
+    int64_t deadline_ms = clock_mono_ms() + RETRY_LIMIT_MS;
+    for (unsigned n_tries = 0;; n_tries++) {
+        enum err e = sql_begin_tx(db, info);
+        if (e == ERR_OK) {
+            e = fn(arg, db, info);
+            if (e == ERR_OK)
+                e = sql_commit(db, info);
+            else
+                sql_rollback(db);
+        }
+        if (e != ERR_UNAVAILABLE || !sql_may_retry(db) || clock_mono_ms() >= deadline_ms)
+            return e;
+        pause_before_retry(n_tries);
+    }
 }
 
 enum err sql_savepoint(struct sql *db, struct err_info *info)
 {
-    /* outside of a transaction SQLite would begin one, whose end nobody waits for */
-    if (sqlite3_get_autocommit(db->db) != 0)
-        return err_set(info, ERR_UNAVAILABLE, "database %s: the transaction was undone", db->path);
-    return sql_script(db, "SAVEPOINT job", info);
+    return db->ops->savepoint(db, info);
 }
 
-void sql_savepoint_end(struct sql *db, bool keep)
+enum err sql_savepoint_end(struct sql *db, bool keep, struct err_info *info)
 {
-    if (sqlite3_get_autocommit(db->db) != 0)
-        return;
-    if (!keep)
-        (void)sqlite3_exec(db->db, "ROLLBACK TO job", NULL, NULL, NULL);
-    (void)sqlite3_exec(db->db, "RELEASE job", NULL, NULL, NULL);
+    return db->ops->savepoint_end(db, keep, info);
 }
 
 void sql_begin(struct sql_query *q, struct sql *db, const char *text)
 {
-    sqlite3_stmt *st = NULL;
     *q = (struct sql_query){ .db = db };
-    if (sqlite3_prepare_v2(db->db, text, -1, &st, NULL) != SQLITE_OK)
-        q->e = ERR_UNAVAILABLE;
-    q->stmt = st;
-}
-
-/* SQLite numbers named parameters in the order they appear: $2 may be the first. */
-static int param(struct sql_query *q, int n)
-{
-    char name[16];
-    (void)snprintf(name, sizeof name, "$%d", n);
-    int at = sqlite3_bind_parameter_index(q->stmt, name);
-    if (at == 0)
-        q->e = ERR_ILLEGAL;
-    return at;
+    db->ops->begin(q, text);
 }
 
 void sql_bind_int(struct sql_query *q, int n, int64_t v)
 {
-    if (q->e == ERR_OK && sqlite3_bind_int64(q->stmt, param(q, n), v) != SQLITE_OK)
-        q->e = ERR_ILLEGAL;
+    if (q->e == ERR_OK)
+        q->db->ops->bind_int(q, n, v);
 }
 
 void sql_bind_text(struct sql_query *q, int n, const char *v)
 {
-    if (q->e == ERR_OK &&
-        sqlite3_bind_text(q->stmt, param(q, n), v, -1, SQLITE_STATIC) != SQLITE_OK)
-        q->e = ERR_ILLEGAL;
+    if (q->e == ERR_OK)
+        q->db->ops->bind_text(q, n, v);
 }
 
 void sql_bind_blob(struct sql_query *q, int n, struct span v)
 {
-    const void *p = v.len > 0 ? (const void *)v.p : "";
-    if (q->e == ERR_OK &&
-        sqlite3_bind_blob64(q->stmt, param(q, n), p, v.len, SQLITE_STATIC) != SQLITE_OK)
-        q->e = ERR_ILLEGAL;
+    if (q->e == ERR_OK)
+        q->db->ops->bind_blob(q, n, v);
 }
 
 bool sql_row(struct sql_query *q)
 {
-    if (q->e != ERR_OK || q->done)
-        return false;
-    int rc = sqlite3_step(q->stmt);
-    if (rc == SQLITE_ROW)
-        return true;
-    q->done = true;
-    if (rc != SQLITE_DONE)
-        q->e = (rc & 0xff) == SQLITE_CONSTRAINT ? ERR_EXISTS : ERR_UNAVAILABLE;
-    return false;
+    return q->e == ERR_OK && !q->done && q->db->ops->row(q);
 }
 
 int64_t sql_int(struct sql_query *q, int col)
 {
-    return sqlite3_column_int64(q->stmt, col);
+    return q->db->ops->get_int(q, col);
 }
 
 const char *sql_text(struct sql_query *q, int col)
 {
-    const unsigned char *t = sqlite3_column_text(q->stmt, col);
-    return t == NULL ? "" : (const char *)t;
+    return q->db->ops->get_text(q, col);
 }
 
 struct span sql_blob(struct sql_query *q, int col)
 {
-    const void *p = sqlite3_column_blob(q->stmt, col);
-    return (struct span){ p, (size_t)sqlite3_column_bytes(q->stmt, col) };
+    return q->db->ops->get_blob(q, col);
 }
 
 bool sql_is_null(struct sql_query *q, int col)
 {
-    return sqlite3_column_type(q->stmt, col) == SQLITE_NULL;
+    return q->db->ops->is_null(q, col);
 }
 
 void sql_copy(struct sql_query *q, int col, char *out, size_t cap)
@@ -200,19 +168,20 @@ enum err sql_end(struct sql_query *q, int64_t *changed, struct err_info *info)
 {
     while (sql_row(q))
         ;
-    enum err e = q->e;
-    if (e == ERR_ILLEGAL)
-        (void)err_set(info, e, "a statement was bound wrongly: this is a defect of the program");
-    else if (e != ERR_OK)
-        e = fail(q->db, info);
-    if (e == ERR_OK && changed != NULL)
-        *changed = sqlite3_changes64(q->db->db);
-    sqlite3_finalize(q->stmt);
-    q->stmt = NULL;
-    return e;
+    return q->db->ops->end(q, changed, info);
 }
 
-int64_t sql_last_id(struct sql *db)
+enum err sql_script(struct sql *db, const char *text, struct err_info *info)
 {
-    return sqlite3_last_insert_rowid(db->db);
+    return db->ops->script(db, text, info);
+}
+
+enum err sql_has_table(struct sql *db, const char *name, bool *out, struct err_info *info)
+{
+    return db->ops->has_table(db, name, out, info);
+}
+
+enum err sql_lock_schema(struct sql *db, struct err_info *info)
+{
+    return db->ops->lock_schema(db, info);
 }
