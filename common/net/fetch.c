@@ -444,6 +444,14 @@ const char *fetch_header(const struct fetch_result *res, const char *name)
     return h->value;
 }
 
+const char *fetch_header_at(const struct fetch_result *res, const char *name, size_t index)
+{
+    struct curl_header *h;
+    return curl_easy_header(res->op->easy, name, index, CURLH_HEADER, -1, &h) == CURLHE_OK
+               ? h->value
+               : NULL;
+}
+
 int64_t fetch_retry_after(const struct fetch_result *res, int64_t now_s, int64_t max_s,
                           int64_t absent_s)
 {

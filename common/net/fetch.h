@@ -69,6 +69,10 @@ void fetch_cancel(struct fetch_op *op);
  * Borrowed during the callback. */
 const char *fetch_header(const struct fetch_result *res, const char *name);
 
+/* The same for a header that may be there several times: the one at `index`, from 0; NULL after the
+ * last. */
+const char *fetch_header_at(const struct fetch_result *res, const char *name, size_t index);
+
 /* Seconds to wait from a Retry-After header, in seconds or as an HTTP date seen at `now_s`; clamped
  * to 0..max_s; `absent_s` when there is none or it makes no sense. [RFC 9110 s10.2.3] */
 int64_t fetch_retry_after(const struct fetch_result *res, int64_t now_s, int64_t max_s,
