@@ -114,6 +114,7 @@ static enum err open_acme(struct server *s, const struct config_issuer *is, stru
                                   .account_key = is->account_key,
                                   .eab_kid = is->eab_kid,
                                   .eab_hmac = is->eab_kid != NULL ? buf_str(&hmac) : NULL,
+                                  .agree_terms = true,
                                   .user_agent = "lanyard-provisiond/" LANYARD_VERSION };
         e = acme_issuer_new(out, s->loop, &o, info);
     }

@@ -96,7 +96,8 @@ static void order_new(struct task *t)
     const char *names[ISSUER_NAMES_MAX];
     for (size_t i = 0; i < t->n_names; i++)
         names[i] = t->names[i];
-    t->issuer->ops->order_new(t->issuer, names, t->n_names, on_new_order, t);
+    struct issuer_params params = { .names = names, .n_names = t->n_names };
+    t->issuer->ops->order_new(t->issuer, &params, on_new_order, t);
 }
 
 static void on_new_order(void *arg, const struct issuer_order *o)
@@ -171,8 +172,8 @@ static void on_authz(void *arg, const struct issuer_authz *a)
                   a->reply.info.text);
         return;
     }
-    if (a->status != ISSUER_VALID && !a->has_dns01) {
-        task_move(t, ORDER_EV_REFUSED, "no-dns-01", "the CA offers no dns-01 challenge");
+    if (a->status != ISSUER_VALID && !a->has_challenge) {
+        task_move(t, ORDER_EV_REFUSED, "no-challenge", "the CA offers no challenge of ours");
         return;
     }
     t->authz[t->at++] = *a;

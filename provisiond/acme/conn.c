@@ -5,77 +5,20 @@
 #include <string.h>
 
 #include "common/base/b64url.h"
-#include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
-#include "common/net/fetch.h"
-#include "common/pki/key.h"
-#include "provisiond/acme/account.h"
-#include "provisiond/acme/jws.h"
-#include "provisiond/acme/message.h"
-#include "provisiond/acme/nonce.h"
+#include "provisiond/acme/connstate.h"
 
 #define TRIES_MAX 5 /* of one request that the CA refuses for its nonce */
 #define PAUSE_MS                                                                                   \
-    50 /* before the second try, twice that before the third, ...; plus up to as much */
+    50 /* before the second try, twice that before the third, ...; up to as much more */
 #define TIMEOUT_MS 60000 /* of one exchange: some CAs validate and issue while we wait */
 #define DIRECTORY_LIFE_MS 3600000
 #define RETRY_AFTER_MAX_S ((int64_t)7 * 86400)
-#define REFUSED_MS 60000 /* a refused registration is not repeated before */
-#define EAB_KEY_MAX 256  /* bytes */
 #define REQUEST_MAX (96 * 1024)
 
-enum req_state {
-    REQ_START,          /* to be looked at when the timer fires */
-    REQ_WAIT_DIRECTORY, /* until the directory is there, or failed */
-    REQ_WAIT_ACCOUNT,   /* until the registration is done, or failed */
-    REQ_EXCHANGE,       /* a nonce or the request itself is under way */
-    REQ_FAILED,         /* `reply` is to be delivered when the timer fires */
-};
-
-struct req {
-    struct req *next, **prev;
-    struct conn *c;
-    enum req_state state;
-    struct loop_timer *timer;
-    enum errors_context context; /* ERRORS_NEW_ACCOUNT: conn's own registration */
-    const char *accept;
-    conn_fn *fn;
-    void *op;
-    unsigned tries;
-    bool reregistered;
-    struct issuer_reply reply;
-    char url[ISSUER_URL_MAX]; /* "": newOrder */
-    char kid[ISSUER_URL_MAX]; /* the account it was signed for last */
-    struct buf payload;
-};
-
-struct conn {
-    struct loop *loop;
-    struct fetch *fetch;
-    EVP_PKEY *key;
-    char thumbprint[JWS_THUMBPRINT_LEN + 1];
-    const char *name; /* for the log */
-    char *directory_url, *contact, *key_path, *eab_kid;
-    uint8_t eab_key[EAB_KEY_MAX];
-    size_t eab_key_len;
-
-    struct message_directory dir;
-    int64_t dir_until_ms; /* monotonic; 0: fetch it again */
-    bool dir_busy;
-
-    char account_url[ISSUER_URL_MAX]; /* "" until registered */
-    bool account_busy;
-    struct issuer_reply refusal; /* of the last registration */
-    int64_t refused_until_ms;
-
-    struct nonce_pool nonces;
-    struct req *reqs;
-};
-
 static void req_step(struct req *r);
-static void account_on_reply(struct conn *c, const struct conn_reply *reply);
 
 /* --- requests ------------------------------------------------------------------------------- */
 
@@ -83,6 +26,7 @@ static void req_free(struct req *r)
 {
     loop_timer_free(r->timer);
     buf_clear(&r->payload);
+    EVP_PKEY_free(r->cert_key);
     free(r->op);
     free(r);
 }
@@ -98,8 +42,8 @@ static void req_unlink(struct req *r)
 static void req_finish(struct req *r, const struct conn_reply *reply)
 {
     req_unlink(r);
-    if (r->context == ERRORS_NEW_ACCOUNT)
-        account_on_reply(r->c, reply);
+    if (r->own != NULL)
+        r->own(r->c, reply);
     else
         r->fn(r->op, reply);
     req_free(r);
@@ -142,9 +86,8 @@ static void req_fail_err(struct req *r, enum err e, const struct err_info *info)
     req_fail_later(r, &reply);
 }
 
-/* The requests that wait in `state` go on, or end with `failure` where there is one. Each by its
- * own timer: none of their callbacks runs in here. */
-static void wake(struct conn *c, enum req_state state, const struct issuer_reply *failure)
+/* Each by its own timer: none of their callbacks runs in here. */
+void conn_wake(struct conn *c, enum req_state state, const struct issuer_reply *failure)
 {
     for (struct req *r = c->reqs; r != NULL; r = r->next) {
         if (r->state != state)
@@ -162,9 +105,15 @@ static struct req *req_new(struct conn *c, const struct conn_request *q)
     if (r == NULL)
         return NULL;
     r->c = c;
+    r->target = q->target;
+    r->proof = q->proof;
     r->context = q->context;
     r->accept = q->accept;
+    r->build = q->build;
     r->fn = q->fn;
+    r->fresh = q->target == CONN_DIRECTORY;
+    if (q->cert_key != NULL && EVP_PKEY_up_ref(q->cert_key) == 1)
+        r->cert_key = q->cert_key;
     (void)snprintf(r->url, sizeof r->url, "%s", q->url != NULL ? q->url : "");
     buf_init(&r->payload, MESSAGE_MAX);
     buf_add_span(&r->payload, q->payload);
@@ -191,6 +140,16 @@ void conn_post(struct conn *c, const struct conn_request *q)
     (void)err_set(&reply.reply.info, ERR_NOMEM, "out of memory");
     q->fn(q->op, &reply);
     free(q->op);
+}
+
+enum err conn_post_own(struct conn *c, const struct conn_request *q,
+                       void (*own)(struct conn *c, const struct conn_reply *reply))
+{
+    struct req *r = req_new(c, q);
+    if (r == NULL)
+        return ERR_NOMEM;
+    r->own = own;
+    return ERR_OK;
 }
 
 /* --- what an exchange says about errors ------------------------------------------------------ */
@@ -235,16 +194,19 @@ static void directory_on_response(void *arg, const struct fetch_result *res)
     struct conn *c = arg;
     struct issuer_reply reply = { .verdict = ISSUER_RETRY };
     struct errors_problem problem;
+    struct message_directory dir;
     c->dir_busy = false;
     if (!is_success(res)) {
         describe_failure(c, res, ERRORS_DIRECTORY, &problem, &reply);
-    } else if (message_parse_directory(res->body, &c->dir, &reply.info) == ERR_OK) {
+    } else if (message_parse_directory(res->body, &dir, &reply.info) == ERR_OK) {
+        c->dir = dir;
+        c->dir_known = true;
         c->dir_until_ms = clock_mono_ms() + DIRECTORY_LIFE_MS;
-        wake(c, REQ_WAIT_DIRECTORY, NULL);
+        conn_wake(c, REQ_WAIT_DIRECTORY, NULL);
         return;
     }
     (void)err_prefix(&reply.info, ERR_REMOTE, "%s: ", c->directory_url);
-    wake(c, REQ_WAIT_DIRECTORY, &reply);
+    conn_wake(c, REQ_WAIT_DIRECTORY, &reply);
 }
 
 static void directory_start(struct conn *c)
@@ -258,117 +220,30 @@ static void directory_start(struct conn *c)
     if (e != ERR_OK) {
         struct issuer_reply reply = { .verdict = ISSUER_RETRY };
         (void)err_set(&reply.info, e, "cannot fetch %s: %s", c->directory_url, err_name(e));
-        wake(c, REQ_WAIT_DIRECTORY, &reply);
+        conn_wake(c, REQ_WAIT_DIRECTORY, &reply);
         return;
     }
     c->dir_busy = true;
 }
 
-/* --- account --------------------------------------------------------------------------------- */
-
-static struct account_id account_id(const struct conn *c)
-{
-    return (struct account_id){ c->key_path, c->directory_url, c->thumbprint };
-}
-
-static void account_refused(struct conn *c, const struct issuer_reply *reply)
-{
-    int64_t hold_ms = reply->retry_after_s * 1000;
-    c->refusal = *reply;
-    if (reply->verdict != ISSUER_RETRY)
-        c->refused_until_ms = clock_mono_ms() + (hold_ms > REFUSED_MS ? hold_ms : REFUSED_MS);
-    log_warn("issuer %s: no account: %s", c->name, reply->info.text);
-    wake(c, REQ_WAIT_ACCOUNT, reply);
-}
-
-static void account_on_reply(struct conn *c, const struct conn_reply *reply)
-{
-    struct issuer_reply failure = reply->reply;
-    enum issuer_status status = ISSUER_VALID;
-    c->account_busy = false;
-    if (failure.verdict == ISSUER_OK) {
-        /* a CA that answers 2xx with the URL but no readable object has still registered us */
-        if (message_parse_account(reply->body, &status, NULL) == ERR_OK &&
-            status == ISSUER_INVALID) {
-            failure.verdict = ISSUER_HUMAN;
-            (void)err_set(&failure.info, ERR_REMOTE, "the CA has closed this account");
-        } else if (reply->location[0] == 0) {
-            failure.verdict = ISSUER_RETRY;
-            (void)err_set(&failure.info, ERR_REMOTE, "the CA did not say the account's URL");
-        }
-    }
-    if (failure.verdict != ISSUER_OK) {
-        account_refused(c, &failure);
-        return;
-    }
-    struct account_id id = account_id(c);
-    struct err_info info = { "" };
-    (void)snprintf(c->account_url, sizeof c->account_url, "%s", reply->location);
-    if (account_save(&id, c->account_url, &info) != ERR_OK)
-        log_warn("issuer %s: cannot keep the account's URL: %s", c->name, info.text);
-    log_info("issuer %s: account %s%s%s", c->name, c->account_url,
-             c->dir.terms[0] != 0 ? ", agreed to " : "", c->dir.terms);
-    wake(c, REQ_WAIT_ACCOUNT, NULL);
-}
-
-static enum err account_payload(const struct conn *c, struct buf *out)
-{
-    struct buf eab;
-    enum err e = ERR_OK;
-    buf_init(&eab, REQUEST_MAX);
-    if (c->eab_kid != NULL)
-        e = jws_bind(&eab, c->key, c->dir.new_account, c->eab_kid,
-                     (struct span){ c->eab_key, c->eab_key_len });
-    if (e == ERR_OK)
-        e = message_new_account(out, c->contact, buf_span(&eab));
-    buf_clear(&eab);
-    return e;
-}
-
-/* Registers, unless that is under way or was refused a moment ago. The directory is there. */
-static void account_start(struct conn *c)
-{
-    struct issuer_reply reply = { .verdict = ISSUER_RETRY };
-    struct buf payload;
-    if (c->account_busy)
-        return;
-    if (clock_mono_ms() < c->refused_until_ms) {
-        wake(c, REQ_WAIT_ACCOUNT, &c->refusal);
-        return;
-    }
-    if (c->dir.eab_required && c->eab_kid == NULL) {
-        reply.verdict = ISSUER_HUMAN;
-        (void)err_set(&reply.info, ERR_CONFIG,
-                      "the CA wants an external account binding: set eab_kid and the HMAC key");
-        account_refused(c, &reply);
-        return;
-    }
-    buf_init(&payload, MESSAGE_MAX);
-    enum err e = account_payload(c, &payload);
-    struct conn_request q = { .url = c->dir.new_account,
-                              .context = ERRORS_NEW_ACCOUNT,
-                              .payload = buf_span(&payload) };
-    if (e == ERR_OK && req_new(c, &q) == NULL)
-        e = ERR_NOMEM;
-    buf_clear(&payload);
-    if (e == ERR_OK) {
-        c->account_busy = true;
-        return;
-    }
-    (void)err_set(&reply.info, e, "cannot register with the CA: %s", err_name(e));
-    wake(c, REQ_WAIT_ACCOUNT, &reply);
-}
-
-/* The CA does not know `kid` any more; another request may have registered again already. */
-static void account_forget(struct conn *c, const char *kid)
-{
-    if (strcmp(c->account_url, kid) != 0)
-        return;
-    log_warn("issuer %s: the CA has forgotten the account %s", c->name, kid);
-    c->account_url[0] = 0;
-}
-
 /* --- the steps of a request ------------------------------------------------------------------ */
+
+/* A refusal that another key, put into the file by the admin tool meanwhile, may turn. */
+static bool may_be_the_key(const struct req *r, const struct errors_problem *problem)
+{
+    return !r->rekeyed && r->proof == CONN_BY_ACCOUNT &&
+           (strcmp(problem->type, "unauthorized") == 0 || strcmp(problem->type, "malformed") == 0 ||
+            strcmp(problem->type, "accountDoesNotExist") == 0);
+}
+
+static bool key_has_changed(struct req *r)
+{
+    if (signer_refresh(r->c->signer)) {
+        log_info("issuer %s: the account key has changed", r->c->name);
+        registration_load(r->c);
+    }
+    return signer_generation(r->c->signer) != r->generation;
+}
 
 /* Whether the request was taken up again instead of being finished with this problem. */
 static bool req_again(struct req *r, const struct errors_problem *problem)
@@ -380,9 +255,14 @@ static bool req_again(struct req *r, const struct errors_problem *problem)
         req_restart(r, pause_ms + pause_ms * jitter / 256);
         return true;
     }
-    if (strcmp(problem->type, "accountDoesNotExist") == 0 && r->context != ERRORS_NEW_ACCOUNT &&
+    if (may_be_the_key(r, problem) && key_has_changed(r)) {
+        r->rekeyed = true;
+        req_restart(r, 0);
+        return true;
+    }
+    if (strcmp(problem->type, "accountDoesNotExist") == 0 && r->proof == CONN_BY_ACCOUNT &&
         !r->reregistered) {
-        account_forget(r->c, r->kid);
+        registration_forget(r->c, r->kid);
         r->reregistered = true;
         r->tries = 0;
         req_restart(r, 0);
@@ -395,7 +275,7 @@ static void req_on_response(void *arg, const struct fetch_result *res)
 {
     struct req *r = arg;
     struct errors_problem problem;
-    struct conn_reply reply = { .location = "" };
+    struct conn_reply reply = { .location = "", .response = res };
     keep_nonce(r->c, res);
     if (is_success(res)) {
         const char *location = fetch_header(res, "Location");
@@ -407,30 +287,71 @@ static void req_on_response(void *arg, const struct fetch_result *res)
         return;
     }
     describe_failure(r->c, res, r->context, &problem, &reply.reply);
+    if (res->e == ERR_OK)
+        reply.problem = &problem;
     if (!req_again(r, &problem))
         req_finish(r, &reply);
 }
 
-static enum err req_send(struct req *r, const char *nonce)
+/* Where it goes; "" when the CA does not have it. */
+static void req_url(const struct req *r, char out[2 * ISSUER_URL_MAX])
+{
+    const struct message_directory *dir = &r->c->dir;
+    const char *const URLS[] = {
+        [CONN_URL] = r->url,
+        [CONN_DIRECTORY] = r->c->directory_url,
+        [CONN_NEW_ACCOUNT] = dir->new_account,
+        [CONN_NEW_ORDER] = dir->new_order,
+        [CONN_REVOKE_CERT] = dir->revoke_cert,
+        [CONN_KEY_CHANGE] = dir->key_change,
+        [CONN_RENEWAL_INFO] = dir->renewal_info,
+        [CONN_ACCOUNT] = r->c->account_url,
+    };
+    const char *base = URLS[r->target];
+    bool append = r->target == CONN_RENEWAL_INFO && base[0] != 0;
+    (void)snprintf(out, 2 * ISSUER_URL_MAX, "%s%s%s", base,
+                   append && base[strlen(base) - 1] != '/' ? "/" : "", append ? r->url : "");
+}
+
+static enum err req_sign(struct req *r, const struct jws_header *head, struct buf *out)
+{
+    struct conn *c = r->c;
+    struct buf payload;
+    enum err e = ERR_OK;
+    buf_init(&payload, MESSAGE_MAX);
+    if (r->build != NULL)
+        e = r->build(c, r->op, &payload);
+    struct span p = r->build != NULL ? buf_span(&payload) : buf_span(&r->payload);
+    r->generation = signer_generation(c->signer);
+    if (e == ERR_OK && r->proof == CONN_BY_CERT_KEY)
+        e = jws_sign(out, r->cert_key, head, p);
+    else if (e == ERR_OK)
+        e = signer_sign(c->signer, r->proof == CONN_BY_NEXT_JWK ? SIGNER_NEXT : SIGNER_PRESENT,
+                        head, p, out);
+    buf_clear(&payload);
+    return e;
+}
+
+static enum err req_send(struct req *r, const char *url, const char *nonce)
 {
     struct conn *c = r->c;
     char accept[96];
     const char *headers[3] = { "Content-Type: application/jose+json", NULL, NULL };
-    struct jws_header head = { .url = r->url[0] != 0 ? r->url : c->dir.new_order, .nonce = nonce };
+    struct jws_header head = { .url = url, .nonce = nonce };
     struct buf body;
     if (r->accept != NULL) {
         (void)snprintf(accept, sizeof accept, "Accept: %s", r->accept);
         headers[1] = accept;
     }
-    if (r->context != ERRORS_NEW_ACCOUNT) {
+    if (r->proof == CONN_BY_ACCOUNT) {
         memcpy(r->kid, c->account_url, sizeof r->kid);
         head.kid = r->kid;
     }
     buf_init(&body, REQUEST_MAX);
-    enum err e = jws_sign(&body, c->key, &head, buf_span(&r->payload));
+    enum err e = req_sign(r, &head, &body);
     if (e == ERR_OK) {
         struct fetch_request q = { .method = "POST",
-                                   .url = head.url,
+                                   .url = url,
                                    .headers = headers,
                                    .body = buf_span(&body),
                                    .body_max = MESSAGE_MAX,
@@ -444,9 +365,11 @@ static enum err req_send(struct req *r, const char *nonce)
 static void req_sign_and_send(struct req *r, const char *nonce)
 {
     struct err_info none = { "" };
+    char url[2 * ISSUER_URL_MAX];
+    req_url(r, url);
     r->state = REQ_EXCHANGE;
     r->tries++;
-    enum err e = req_send(r, nonce);
+    enum err e = req_send(r, url, nonce);
     if (e != ERR_OK)
         req_fail_err(r, e, &none);
 }
@@ -470,35 +393,54 @@ static void req_on_nonce(void *arg, const struct fetch_result *res)
     }
 }
 
-static void req_fetch_nonce(struct req *r)
+static void req_fetch(struct req *r, const char *method, const char *url,
+                      void (*fn)(void *arg, const struct fetch_result *res))
 {
     struct err_info none = { "" };
-    struct fetch_request q = { .method = "HEAD",
-                               .url = r->c->dir.new_nonce,
-                               .body_max = MESSAGE_MAX,
-                               .timeout_ms = TIMEOUT_MS };
+    struct fetch_request q = {
+        .method = method, .url = url, .body_max = MESSAGE_MAX, .timeout_ms = TIMEOUT_MS
+    };
     r->state = REQ_EXCHANGE;
-    enum err e = fetch_start(r->c->fetch, &q, req_on_nonce, r, NULL);
+    enum err e = fetch_start(r->c->fetch, &q, fn, r, NULL);
     if (e != ERR_OK)
         req_fail_err(r, e, &none);
+}
+
+/* With directory and account there: what is sent now. */
+static void req_step_on(struct req *r)
+{
+    struct conn *c = r->c;
+    struct issuer_reply lacks = { .verdict = ISSUER_PERMANENT };
+    char url[2 * ISSUER_URL_MAX], nonce[NONCE_TEXT_MAX];
+    req_url(r, url);
+    if (url[0] == 0) {
+        (void)err_set(&lacks.info, ERR_REMOTE, "the CA does not offer this");
+        req_fail_later(r, &lacks);
+    } else if (r->target == CONN_DIRECTORY) {
+        req_finish_empty(r, &(struct issuer_reply){ .verdict = ISSUER_OK });
+    } else if (r->proof == CONN_UNSIGNED) {
+        req_fetch(r, "GET", url, req_on_response);
+    } else if (nonce_take(&c->nonces, nonce, clock_mono_ms())) {
+        req_sign_and_send(r, nonce);
+    } else {
+        req_fetch(r, "HEAD", c->dir.new_nonce, req_on_nonce);
+    }
 }
 
 /* Does what the request needs next. Called from its timer only. */
 static void req_step(struct req *r)
 {
     struct conn *c = r->c;
-    int64_t now_ms = clock_mono_ms();
-    char nonce[NONCE_TEXT_MAX];
-    if (now_ms >= c->dir_until_ms) {
+    if (r->fresh || clock_mono_ms() >= c->dir_until_ms) {
+        r->fresh = false;
         r->state = REQ_WAIT_DIRECTORY;
         directory_start(c);
-    } else if (r->context != ERRORS_NEW_ACCOUNT && c->account_url[0] == 0) {
+    } else if (r->target != CONN_DIRECTORY && r->proof == CONN_BY_ACCOUNT &&
+               c->account_url[0] == 0) {
         r->state = REQ_WAIT_ACCOUNT;
-        account_start(c);
-    } else if (nonce_take(&c->nonces, nonce, now_ms)) {
-        req_sign_and_send(r, nonce);
+        registration_start(c);
     } else {
-        req_fetch_nonce(r);
+        req_step_on(r);
     }
 }
 
@@ -539,20 +481,6 @@ static enum err set_options(struct conn *c, const struct acme_options *o, struct
     return e == ERR_OK ? set_eab(c, o, info) : e;
 }
 
-static enum err set_key(struct conn *c, struct err_info *info)
-{
-    enum err e = key_load_or_make(&c->key, c->key_path, KEY_P256, info);
-    if (e != ERR_OK)
-        return e;
-    e = jws_thumbprint(c->thumbprint, c->key);
-    if (e != ERR_OK)
-        return err_set(info, e, "%s must be an EC P-256 key", c->key_path);
-    struct account_id id = account_id(c);
-    if (account_load(&id, c->account_url) != ERR_OK)
-        c->account_url[0] = 0; /* the first request will register */
-    return ERR_OK;
-}
-
 enum err conn_new(struct conn **out, struct loop *l, const struct acme_options *o,
                   struct err_info *info)
 {
@@ -562,9 +490,12 @@ enum err conn_new(struct conn **out, struct loop *l, const struct acme_options *
         return ERR_NOMEM;
     c->loop = l;
     c->name = o->name;
+    c->agree_terms = o->agree_terms;
     enum err e = set_options(c, o, info);
     if (e == ERR_OK)
-        e = set_key(c, info);
+        e = signer_open(&c->signer, c->key_path, info);
+    if (e == ERR_OK)
+        registration_load(c);
     if (e == ERR_OK)
         e = fetch_new(&c->fetch, l, &fo, info);
     if (e != ERR_OK) {
@@ -586,7 +517,7 @@ void conn_free(struct conn *c)
         req_unlink(r);
         req_free(r);
     }
-    EVP_PKEY_free(c->key);
+    signer_free(c->signer);
     explicit_bzero(c->eab_key, sizeof c->eab_key);
     free(c->directory_url);
     free(c->contact);
@@ -595,7 +526,22 @@ void conn_free(struct conn *c)
     free(c);
 }
 
-const char *conn_thumbprint(const struct conn *c)
+struct signer *conn_signer(const struct conn *c)
 {
-    return c->thumbprint;
+    return c->signer;
+}
+
+const struct message_directory *conn_directory(const struct conn *c)
+{
+    return c->dir_known ? &c->dir : NULL;
+}
+
+const char *conn_contact(const struct conn *c)
+{
+    return c->contact;
+}
+
+const char *conn_account(const struct conn *c)
+{
+    return c->account_url;
 }

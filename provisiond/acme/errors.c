@@ -6,7 +6,7 @@
 #include "common/base/attr.h"
 
 #define BIT(context) (1u << (context))
-#define ANYWHERE 0xffu
+#define ANYWHERE 0x3ffu
 #define ACCOUNT (BIT(ERRORS_NEW_ACCOUNT) | BIT(ERRORS_NEW_ORDER))
 #define IN_ORDER                                                                                   \
     (BIT(ERRORS_ORDER) | BIT(ERRORS_CHALLENGE) | BIT(ERRORS_FINALIZE) | BIT(ERRORS_VALIDATION))
@@ -59,6 +59,13 @@ static const struct rule RULES[] = {
     /* no type that we know: the status speaks */
     { "*", 429, ANYWHERE, NULL, ISSUER_HOLD },
     { "*", 409, IN_ORDER, NULL, ISSUER_RESUME },
+    { "alreadyRevoked", 0, BIT(ERRORS_REVOKE), NULL, ISSUER_OK },
+    { "badRevocationReason", 0, BIT(ERRORS_REVOKE), NULL, ISSUER_PERMANENT },
+    { "unauthorized", 0, BIT(ERRORS_REVOKE), NULL, ISSUER_PERMANENT },
+    { "malformed", 0, BIT(ERRORS_REVOKE), NULL, ISSUER_PERMANENT },
+    { "*", 404, BIT(ERRORS_REVOKE), NULL, ISSUER_PERMANENT },
+    /* only a timeout or a 5xx is temporary [RFC 9773 s4.3.3] */
+    { "*", 0, BIT(ERRORS_RENEWAL), NULL, ISSUER_HOLD },
     { "*", 403, IN_ORDER, NULL, ISSUER_NEW_ORDER },
     { "*", 404, IN_ORDER, NULL, ISSUER_NEW_ORDER },
     { "*", 410, IN_ORDER, NULL, ISSUER_NEW_ORDER },
@@ -98,6 +105,52 @@ enum issuer_verdict errors_classify(enum errors_context context, const struct er
     return worst;
 }
 
+static bool mentions(const struct errors_problem *p, const char *word)
+{
+    return strcasestr(p->detail, word) != NULL;
+}
+
+bool errors_is_replaces(const struct errors_problem *p)
+{
+    if (strcmp(p->type, "alreadyReplaced") == 0 || p->status == 404 || p->status == 409)
+        return true;
+    return (strcmp(p->type, "malformed") == 0 || strcmp(p->type, "unauthorized") == 0) &&
+           (mentions(p, "replac") || mentions(p, "predecessor") || mentions(p, "certID") ||
+            strstr(p->detail, "ARI") != NULL);
+}
+
+bool errors_is_profile(const struct errors_problem *p)
+{
+    return strcmp(p->type, "invalidProfile") == 0 ||
+           ((strcmp(p->type, "malformed") == 0 || strcmp(p->type, "unauthorized") == 0) &&
+            mentions(p, "profile"));
+}
+
+enum issuer_limit errors_limit(const struct errors_problem *p)
+{
+    static const struct {
+        const char *words;
+        enum issuer_limit limit;
+    } WORDS[] = {
+        { "unpause", ISSUER_LIMIT_PAUSED },
+        { "temporarily prevented", ISSUER_LIMIT_PAUSED },
+        { "failed authorizations", ISSUER_LIMIT_FAILURES },
+        { "exact set", ISSUER_LIMIT_NAMES },
+        { "certificates", ISSUER_LIMIT_DOMAIN },
+        { "new orders", ISSUER_LIMIT_ACCOUNT },
+        { "this account", ISSUER_LIMIT_ACCOUNT },
+        { "IP address", ISSUER_LIMIT_ADDRESS },
+        { "registrations", ISSUER_LIMIT_ADDRESS },
+        { "requests", ISSUER_LIMIT_ADDRESS },
+    };
+    if (strcmp(p->type, "rateLimited") != 0 && p->status != 429)
+        return ISSUER_LIMIT_NONE;
+    for (size_t i = 0; i < ARRAY_LEN(WORDS); i++)
+        if (mentions(p, WORDS[i].words))
+            return WORDS[i].limit;
+    return ISSUER_LIMIT_OTHER;
+}
+
 int64_t errors_retry_after(const char *detail, int64_t now_s)
 {
     static const char MARK[] = "retry after ";
@@ -116,14 +169,17 @@ int64_t errors_retry_after(const char *detail, int64_t now_s)
 void errors_fill(struct issuer_reply *reply, enum errors_context context,
                  const struct errors_problem *p)
 {
+    const char *visit = p->instance[0] != 0 ? "; see " : "";
     reply->verdict = errors_classify(context, p);
+    reply->limit = errors_limit(p);
+    reply->secondary = mentions(p, "secondary validation");
     memcpy(reply->type, p->type, sizeof reply->type);
     if (p->status == 0)
         (void)err_set(&reply->info, ERR_REMOTE, "the CA reports %s: %s",
                       p->type[0] != 0 ? p->type : "an error", p->detail);
     else if (p->type[0] != 0)
-        (void)err_set(&reply->info, ERR_REMOTE, "the CA answered %d %s: %s", p->status, p->type,
-                      p->detail);
+        (void)err_set(&reply->info, ERR_REMOTE, "the CA answered %d %s: %s%s%s", p->status, p->type,
+                      p->detail, visit, p->instance);
     else
         (void)err_set(&reply->info, ERR_REMOTE, "the CA answered %d without a problem document",
                       p->status);

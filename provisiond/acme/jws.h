@@ -1,5 +1,6 @@
-/* jws.h - the signed requests of ACME: flattened JSON, ES256 by the account key, HS256 for external
- * account binding. Pure; any thread. [RFC 7515, RFC 7518, RFC 7638, RFC 8555 s6.2] */
+/* jws.h - the signed requests of ACME: flattened JSON, ES256 by the account key, by whatever a
+ * certificate's own key can (ES256, ES384, RS256), HS256 for external account binding. Pure; any
+ * thread. [RFC 7515, RFC 7518, RFC 7638, RFC 8555 s6.2] */
 #ifndef LANYARD_PROVISIOND_ACME_JWS_H
 #define LANYARD_PROVISIOND_ACME_JWS_H
 
@@ -15,12 +16,12 @@
 
 struct jws_header {
     const char *url;
-    const char *nonce;
-    const char *kid; /* the account URL; NULL: the public key itself is sent (newAccount) */
+    const char *nonce; /* NULL: none, as in the inner one of a key change */
+    const char *kid;   /* the account URL; NULL: the public key itself is sent (newAccount) */
 };
 
-/* Appends the JWK of the public half of `key`, an EC P-256 key, in the canonical form that its
- * thumbprint is taken over. Errors: ERR_CONFIG for another kind of key, buf_error(). */
+/* Appends the JWK of the public half of `key` (EC P-256 or P-384, RSA) in the canonical form that
+ * its thumbprint is taken over. Errors: ERR_CONFIG for another kind of key, buf_error(). */
 NODISCARD enum err jws_jwk(struct buf *out, EVP_PKEY *key);
 
 /* The thumbprint of `key` as text and a NUL. Errors: as jws_jwk(). [RFC 7638 s3] */
@@ -43,8 +44,8 @@ NODISCARD enum err jws_bind(struct buf *out, EVP_PKEY *account_key, const char *
 
 /* The parts of the two above that fixed vectors can test: the signature over the octets
  * base64url(protected) "." base64url(payload), as the whole JWS. */
-NODISCARD enum err jws_es256(struct buf *out, EVP_PKEY *key, struct span protected,
-                             struct span payload);
+NODISCARD enum err jws_by_key(struct buf *out, EVP_PKEY *key, struct span protected,
+                              struct span payload);
 NODISCARD enum err jws_hs256(struct buf *out, struct span mac_key, struct span protected,
                              struct span payload);
 

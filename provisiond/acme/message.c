@@ -1,7 +1,9 @@
 #include "provisiond/acme/message.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <jansson.h>
 
@@ -124,6 +126,9 @@ static void read_problem(const json_t *obj, int status, struct errors_problem *o
     out->status = status;
     copy_type(out->type, obj);
     copy_text(out->detail, sizeof out->detail, json_string_value(json_object_get(obj, "detail")));
+    const char *instance = json_string_value(json_object_get(obj, "instance"));
+    if (instance != NULL && message_url_ok(instance))
+        copy_text(out->instance, sizeof out->instance, instance);
     const json_t *subs = json_object_get(obj, "subproblems");
     for (size_t i = 0; i < json_array_size(subs) && out->n_sub < ERRORS_SUBPROBLEMS_MAX; i++)
         copy_type(out->sub_type[out->n_sub++], json_array_get(subs, i));
@@ -149,24 +154,51 @@ void message_parse_problem(struct span body, int status, struct errors_problem *
     json_decref(root);
 }
 
+static void read_meta(const json_t *meta, struct message_directory *out)
+{
+    const char *key;
+    json_t *value, *profiles = json_object_get(meta, "profiles");
+    const json_t *caa = json_object_get(meta, "caaIdentities");
+    out->eab_required = json_is_true(json_object_get(meta, "externalAccountRequired"));
+    copy_text(out->terms, sizeof out->terms,
+              json_string_value(json_object_get(meta, "termsOfService")));
+    json_object_foreach(profiles, key, value)
+    {
+        if (out->n_profiles < ISSUER_PROFILES_MAX && strlen(key) < ISSUER_PROFILE_MAX)
+            copy_text(out->profiles[out->n_profiles++], ISSUER_PROFILE_MAX, key);
+    }
+    for (size_t i = 0; i < json_array_size(caa) && out->n_caa < ISSUER_PROFILES_MAX; i++) {
+        const char *domain = json_string_value(json_array_get(caa, i));
+        size_t len = domain == NULL ? 0 : strlen(domain);
+        if (len > 0 && len < MESSAGE_DOMAIN_MAX &&
+            strspn(domain, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.") ==
+                len)
+            memcpy(out->caa[out->n_caa++], domain, len + 1);
+    }
+}
+
 enum err message_parse_directory(struct span body, struct message_directory *out,
                                  struct err_info *info)
 {
     json_t *root = NULL;
     memset(out, 0, sizeof *out);
+    const struct {
+        const char *key;
+        char *url;
+        bool required;
+    } URLS[] = {
+        { "newNonce", out->new_nonce, true },    { "newAccount", out->new_account, true },
+        { "newOrder", out->new_order, true },    { "revokeCert", out->revoke_cert, false },
+        { "keyChange", out->key_change, false }, { "renewalInfo", out->renewal_info, false },
+    };
     enum err e = parse_object(body, &root, info);
-    if (e == ERR_OK)
-        e = get_url(root, "newNonce", out->new_nonce, true, info);
-    if (e == ERR_OK)
-        e = get_url(root, "newAccount", out->new_account, true, info);
-    if (e == ERR_OK)
-        e = get_url(root, "newOrder", out->new_order, true, info);
-    if (e == ERR_OK) {
-        const json_t *meta = json_object_get(root, "meta");
-        out->eab_required = json_is_true(json_object_get(meta, "externalAccountRequired"));
-        copy_text(out->terms, sizeof out->terms,
-                  json_string_value(json_object_get(meta, "termsOfService")));
+    for (size_t i = 0; e == ERR_OK && i < ARRAY_LEN(URLS); i++) {
+        e = get_url(root, URLS[i].key, URLS[i].url, URLS[i].required, info);
+        if (e != ERR_OK && !URLS[i].required)
+            e = ERR_OK; /* as good as absent */
     }
+    if (e == ERR_OK)
+        read_meta(json_object_get(root, "meta"), out);
     json_decref(root);
     return e;
 }
@@ -235,7 +267,8 @@ static enum err read_challenge(const json_t *obj, struct message_challenge *out,
     return ERR_OK;
 }
 
-enum err message_parse_authz(struct span body, struct message_authz *out, struct err_info *info)
+enum err message_parse_authz(struct span body, const char *wanted, bool has_token,
+                             struct message_authz *out, struct err_info *info)
 {
     json_t *root = NULL;
     memset(out, 0, sizeof *out);
@@ -244,14 +277,14 @@ enum err message_parse_authz(struct span body, struct message_authz *out, struct
         e = get_status(root, &out->status, info);
     const json_t *list = json_object_get(root, "challenges");
     size_t n = json_array_size(list);
-    for (size_t i = 0; e == ERR_OK && i < n && i < CHALLENGES_MAX && !out->has_dns01; i++) {
+    for (size_t i = 0; e == ERR_OK && i < n && i < CHALLENGES_MAX && !out->has_challenge; i++) {
         const json_t *item = json_array_get(list, i);
         const char *type = json_string_value(json_object_get(item, "type"));
-        if (type == NULL || strcmp(type, "dns-01") != 0)
+        if (type == NULL || strcmp(type, wanted) != 0)
             continue;
         /* in a finished authorisation nobody will answer it any more */
-        e = read_challenge(item, &out->dns01, out->status == ISSUER_PENDING, info);
-        out->has_dns01 = e == ERR_OK;
+        e = read_challenge(item, &out->challenge, has_token && out->status == ISSUER_PENDING, info);
+        out->has_challenge = e == ERR_OK;
     }
     json_decref(root);
     return e;
@@ -268,15 +301,66 @@ enum err message_parse_challenge(struct span body, struct message_challenge *out
     return e;
 }
 
-enum err message_parse_account(struct span body, enum issuer_status *out, struct err_info *info)
+enum err message_parse_account(struct span body, struct message_account *out, struct err_info *info)
 {
     json_t *root = NULL;
-    enum issuer_status status;
     enum err e = parse_object(body, &root, info);
     if (e == ERR_OK)
-        e = get_status(root, &status, info);
-    if (e == ERR_OK)
-        *out = status;
+        e = get_status(root, &out->status, info);
+    json_decref(root);
+    return e;
+}
+
+/* The offset after the seconds: "Z", "+01:00", "-00:30". */
+static bool parse_zone(const char *text, int64_t *out)
+{
+    *out = 0;
+    if (text[0] == 'Z' || text[0] == 'z')
+        return text[1] == 0;
+    unsigned h, m;
+    int end = 0;
+    if ((text[0] != '+' && text[0] != '-') || strlen(text) != 6 ||
+        sscanf(text + 1, "%2u:%2u%n", &h, &m, &end) != 2 || end != 5 || h > 23 || m > 59)
+        return false;
+    *out = (text[0] == '-' ? -1 : 1) * ((int64_t)h * 3600 + (int64_t)m * 60);
+    return true;
+}
+
+enum err message_parse_time(const char *text, int64_t *out)
+{
+    struct tm tm = { 0 };
+    int64_t offset_s;
+    if (strnlen(text, 20) < 20) /* shorter than any: strptime() would take single digits */
+        return ERR_INVALID;
+    const char *at = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (at != text + 19)
+        return ERR_INVALID;
+    if (*at == '.')
+        at += 1 + strspn(at + 1, "0123456789");
+    if (!parse_zone(at, &offset_s))
+        return ERR_INVALID;
+    *out = (int64_t)timegm(&tm) - offset_s;
+    return ERR_OK;
+}
+
+enum err message_parse_window(struct span body, struct message_window *out, struct err_info *info)
+{
+    json_t *root = NULL;
+    memset(out, 0, sizeof *out);
+    enum err e = parse_object(body, &root, info);
+    if (e != ERR_OK)
+        return e;
+    const json_t *window = json_object_get(root, "suggestedWindow");
+    const char *start = json_string_value(json_object_get(window, "start"));
+    const char *end = json_string_value(json_object_get(window, "end"));
+    if (start == NULL || end == NULL || message_parse_time(start, &out->start_at) != ERR_OK ||
+        message_parse_time(end, &out->end_at) != ERR_OK)
+        e = err_set(info, ERR_INVALID, "the CA's renewal information has no readable window");
+    else if (out->end_at <= out->start_at)
+        e = err_set(info, ERR_INVALID, "the CA's renewal window ends before it begins");
+    const char *why = json_string_value(json_object_get(root, "explanationURL"));
+    if (why != NULL && message_url_ok(why))
+        copy_text(out->explanation, sizeof out->explanation, why);
     json_decref(root);
     return e;
 }
@@ -311,17 +395,40 @@ enum err message_new_account(struct buf *out, const char *contact, struct span e
     return write_json(out, root);
 }
 
-enum err message_new_order(struct buf *out, const char *const *names, size_t n_names)
+static bool set_time(json_t *root, const char *key, int64_t at)
+{
+    char text[32];
+    struct tm tm;
+    time_t t = (time_t)at;
+    if (at == 0)
+        return true;
+    return gmtime_r(&t, &tm) != NULL &&
+           strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) > 0 &&
+           json_object_set_new(root, key, json_string(text)) == 0;
+}
+
+static bool set_text(json_t *root, const char *key, const char *text)
+{
+    return text == NULL || text[0] == 0 || json_object_set_new(root, key, json_string(text)) == 0;
+}
+
+enum err message_new_order(struct buf *out, const struct issuer_params *params)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < n_names; i++) {
-        if (json_array_append_new(list, json_pack("{s:s,s:s}", "type", "dns", "value", names[i])) !=
-            0) {
-            json_decref(list);
-            return ERR_INVALID;
-        }
+    json_t *root = json_pack("{s:o}", "identifiers", list);
+    bool ok = root != NULL;
+    for (size_t i = 0; ok && i < params->n_names; i++)
+        ok = json_array_append_new(
+                 list, json_pack("{s:s,s:s}", "type", "dns", "value", params->names[i])) == 0;
+    ok = ok && set_text(root, "profile", params->profile) &&
+         set_text(root, "replaces", params->replaces) &&
+         set_time(root, "notBefore", params->not_before) &&
+         set_time(root, "notAfter", params->not_after);
+    if (!ok) {
+        json_decref(root);
+        return ERR_INVALID;
     }
-    return write_json(out, json_pack("{s:o}", "identifiers", list));
+    return write_json(out, root);
 }
 
 enum err message_finalize(struct buf *out, struct span csr_der)
@@ -330,4 +437,19 @@ enum err message_finalize(struct buf *out, struct span csr_der)
     b64url_append(out, csr_der);
     buf_add_str(out, "\"}");
     return buf_error(out);
+}
+
+enum err message_revoke(struct buf *out, struct span cert_der, enum issuer_reason reason)
+{
+    buf_add_str(out, "{\"certificate\":\"");
+    b64url_append(out, cert_der);
+    buf_add_fmt(out, "\",\"reason\":%d}", (int)reason);
+    return buf_error(out);
+}
+
+enum err message_key_change(struct buf *out, const char *account, struct span old_jwk)
+{
+    json_error_t why;
+    json_t *jwk = json_loadb((const char *)old_jwk.p, old_jwk.len, 0, &why);
+    return write_json(out, json_pack("{s:s,s:o}", "account", account, "oldKey", jwk));
 }

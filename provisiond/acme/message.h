@@ -16,12 +16,21 @@
 #define MESSAGE_MAX (64 * 1024) /* bytes of a body that are looked at */
 #define MESSAGE_DEPTH_MAX 16    /* objects and arrays in each other */
 
+#define MESSAGE_DOMAIN_MAX 254
+
 struct message_directory {
     char new_nonce[ISSUER_URL_MAX];
     char new_account[ISSUER_URL_MAX];
     char new_order[ISSUER_URL_MAX];
-    char terms[ISSUER_URL_MAX]; /* "" when the CA names none */
+    char revoke_cert[ISSUER_URL_MAX]; /* "" when the CA has it not; the same below */
+    char key_change[ISSUER_URL_MAX];
+    char renewal_info[ISSUER_URL_MAX];
+    char terms[ISSUER_URL_MAX];
     bool eab_required;
+    size_t n_profiles;
+    char profiles[ISSUER_PROFILES_MAX][ISSUER_PROFILE_MAX];
+    size_t n_caa;
+    char caa[ISSUER_PROFILES_MAX][MESSAGE_DOMAIN_MAX]; /* for CAA records */
 };
 
 /* An order without its own URL, which is in a header. */
@@ -45,8 +54,17 @@ struct message_challenge {
 
 struct message_authz {
     enum issuer_status status; /* expired, revoked and deactivated are ISSUER_INVALID here */
-    bool has_dns01;
-    struct message_challenge dns01;
+    bool has_challenge;
+    struct message_challenge challenge; /* the first of the type that was asked for */
+};
+
+struct message_account {
+    enum issuer_status status; /* ISSUER_VALID; ISSUER_INVALID for deactivated and revoked */
+};
+
+struct message_window {
+    int64_t start_at, end_at; /* Unix seconds; start < end */
+    char explanation[ISSUER_URL_MAX];
 };
 
 /* Whether `url` is https with a host, printable, without credentials, and short enough to keep. */
@@ -58,21 +76,32 @@ NODISCARD enum err message_parse_directory(struct span body, struct message_dire
                                            struct err_info *info);
 NODISCARD enum err message_parse_order(struct span body, struct message_order *out,
                                        struct err_info *info);
-NODISCARD enum err message_parse_authz(struct span body, struct message_authz *out,
-                                       struct err_info *info);
+/* `type` is the challenge wanted, such as "dns-01"; with a token where `has_token`. */
+NODISCARD enum err message_parse_authz(struct span body, const char *type, bool has_token,
+                                       struct message_authz *out, struct err_info *info);
 NODISCARD enum err message_parse_challenge(struct span body, struct message_challenge *out,
                                            struct err_info *info);
-/* Only the status of an account: ISSUER_VALID; ISSUER_INVALID for deactivated and revoked. */
-NODISCARD enum err message_parse_account(struct span body, enum issuer_status *out,
+NODISCARD enum err message_parse_account(struct span body, struct message_account *out,
                                          struct err_info *info);
+/* Renewal information. A window that ends before it begins is ERR_INVALID. [RFC 9773 s4.2] */
+NODISCARD enum err message_parse_window(struct span body, struct message_window *out,
+                                        struct err_info *info);
 
 /* The problem in an error response; a body that is none (HTML, nothing) leaves only `status`. */
 void message_parse_problem(struct span body, int status, struct errors_problem *out);
 
+/* Seconds of a date such as "2026-11-21T04:00:00.5+01:00" or "...Z" [RFC 3339 s5.6].
+ * Errors: ERR_INVALID. */
+NODISCARD enum err message_parse_time(const char *text, int64_t *out);
+
 /* Payloads, appended to `out`. `contact` is an address such as "ops@example.org" or NULL; `eab` a
- * whole JWS or empty. Errors: ERR_NOMEM, ERR_INVALID for text that is not UTF-8, buf_error(). */
+ * whole JWS or empty; an empty or NULL member is left out. Errors: ERR_NOMEM, ERR_INVALID for text
+ * that is not UTF-8, buf_error(). */
 NODISCARD enum err message_new_account(struct buf *out, const char *contact, struct span eab);
-NODISCARD enum err message_new_order(struct buf *out, const char *const *names, size_t n_names);
+NODISCARD enum err message_new_order(struct buf *out, const struct issuer_params *params);
 NODISCARD enum err message_finalize(struct buf *out, struct span csr_der);
+NODISCARD enum err message_revoke(struct buf *out, struct span cert_der, enum issuer_reason reason);
+/* `old_jwk` is a JWK as text. [RFC 8555 s7.3.5] */
+NODISCARD enum err message_key_change(struct buf *out, const char *account, struct span old_jwk);
 
 #endif

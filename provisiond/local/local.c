@@ -14,11 +14,22 @@
 
 #define ORDER_SCHEME "local:order:" /* then 32 hexadecimal digits and ",NAME" for each name */
 #define ORDER_NONCE_BYTES 16
+#define LOCAL_ACCOUNT "local"
 #define CERT_SCHEME "local:cert:" /* then the key of issued.h */
 #define KEEP_S ((int64_t)7 * 86400)
 #define PRUNE_EVERY_S 3600
 
-enum job_kind { JOB_ORDER_NEW, JOB_ORDER_GET, JOB_AUTHZ, JOB_FINALIZE, JOB_DOWNLOAD };
+enum job_kind {
+    JOB_ORDER_NEW,
+    JOB_ORDER_GET,
+    JOB_AUTHZ,
+    JOB_FINALIZE,
+    JOB_DOWNLOAD,
+    JOB_WINDOW,
+    JOB_ACCOUNT,
+    JOB_REVOKE,
+    JOB_PROBE,
+};
 
 /* One call, kept until the loop comes round: callbacks never run inside the call. */
 struct job {
@@ -26,10 +37,14 @@ struct job {
     enum job_kind kind;
     char url[ISSUER_URL_MAX];
     struct span csr; /* kept behind the job */
+    enum issuer_account_act act;
     union {
         issuer_order_fn *order;
         issuer_authz_fn *authz;
         issuer_chain_fn *chain;
+        issuer_window_fn *window;
+        issuer_account_fn *account;
+        issuer_done_fn *done;
     } fn;
     void *arg;
 };
@@ -172,7 +187,7 @@ static void order_get(const struct job *job, struct issuer_order *order)
 
 static void run_order(struct local *is, const struct job *job)
 {
-    struct issuer_order order = { .status = ISSUER_OTHER };
+    struct issuer_order order = { .status = ISSUER_OTHER, .account = LOCAL_ACCOUNT };
     if (job->kind == JOB_FINALIZE)
         finalize(is, job, &order);
     else if (job->kind == JOB_ORDER_NEW && job->url[0] == 0)
@@ -208,14 +223,54 @@ static void run_download(struct local *is, const struct job *job)
     buf_clear(&pem);
 }
 
+static void run_window(const struct job *job)
+{
+    struct issuer_window window = { .reply = { .retry_after_s = KEEP_S } };
+    reply_fail(&window.reply, ISSUER_PERMANENT, "", "the local CA has no renewal information");
+    job->fn.window(job->arg, &window);
+}
+
+static void run_account(const struct job *job)
+{
+    struct issuer_account account = { .status = ISSUER_VALID, .url = LOCAL_ACCOUNT };
+    if (job->act != ISSUER_ACCOUNT_SHOW)
+        reply_fail(&account.reply, ISSUER_PERMANENT, "", "the local CA has no accounts");
+    job->fn.account(job->arg, &account);
+}
+
+static void run_done(const struct job *job)
+{
+    struct issuer_reply reply = { .verdict = ISSUER_OK };
+    if (job->kind == JOB_REVOKE)
+        reply_fail(&reply, ISSUER_PERMANENT, "", "the local CA publishes no revocations");
+    job->fn.done(job->arg, &reply);
+}
+
 static void job_run(struct local *is, const struct job *job)
 {
-    if (job->kind == JOB_DOWNLOAD)
-        run_download(is, job);
-    else if (job->kind == JOB_AUTHZ)
-        run_authz(job);
-    else
+    switch (job->kind) {
+    case JOB_ORDER_NEW:
+    case JOB_ORDER_GET:
+    case JOB_FINALIZE:
         run_order(is, job);
+        break;
+    case JOB_AUTHZ:
+        run_authz(job);
+        break;
+    case JOB_DOWNLOAD:
+        run_download(is, job);
+        break;
+    case JOB_WINDOW:
+        run_window(job);
+        break;
+    case JOB_ACCOUNT:
+        run_account(job);
+        break;
+    case JOB_REVOKE:
+    case JOB_PROBE:
+        run_done(job);
+        break;
+    }
 }
 
 /* One job a turn, and nothing after it, so that a callback may add others or free the issuer. */
@@ -258,11 +313,11 @@ static void set_url(struct job *job, const char *url)
     (void)snprintf(job->url, sizeof job->url, "%s", url);
 }
 
-static void local_order_new(struct issuer *base, const char *const *names, size_t n_names,
+static void local_order_new(struct issuer *base, const struct issuer_params *params,
                             issuer_order_fn *fn, void *arg)
 {
     struct job job = { .kind = JOB_ORDER_NEW, .fn.order = fn, .arg = arg };
-    if (!order_url_make(job.url, names, n_names))
+    if (!order_url_make(job.url, params->names, params->n_names))
         job.url[0] = 0;
     job_start(base, &job);
 }
@@ -297,6 +352,37 @@ static void local_download(struct issuer *base, const char *certificate_url, iss
     job_start(base, &job);
 }
 
+static void local_renewal_info(struct issuer *base, const char *cert_id, issuer_window_fn *fn,
+                               void *arg)
+{
+    (void)cert_id;
+    job_start(base, &(struct job){ .kind = JOB_WINDOW, .fn.window = fn, .arg = arg });
+}
+
+static void local_revoke(struct issuer *base, const struct issuer_revocation *what,
+                         issuer_done_fn *fn, void *arg)
+{
+    (void)what;
+    job_start(base, &(struct job){ .kind = JOB_REVOKE, .fn.done = fn, .arg = arg });
+}
+
+static void local_account(struct issuer *base, enum issuer_account_act act, issuer_account_fn *fn,
+                          void *arg)
+{
+    job_start(base, &(struct job){ .kind = JOB_ACCOUNT, .act = act, .fn.account = fn, .arg = arg });
+}
+
+static void local_probe(struct issuer *base, issuer_done_fn *fn, void *arg)
+{
+    job_start(base, &(struct job){ .kind = JOB_PROBE, .fn.done = fn, .arg = arg });
+}
+
+static void local_facts(const struct issuer *base, struct issuer_facts *out)
+{
+    (void)base;
+    *out = (struct issuer_facts){ .account = LOCAL_ACCOUNT, .known = true, .terms = "" };
+}
+
 static void local_free(struct issuer *base)
 {
     struct local *is = (struct local *)base;
@@ -318,6 +404,11 @@ static const struct issuer_ops OPS = {
     .challenge_start = local_authz,
     .finalize = local_finalize,
     .download = local_download,
+    .renewal_info = local_renewal_info,
+    .revoke = local_revoke,
+    .account = local_account,
+    .probe = local_probe,
+    .facts = local_facts,
     .free = local_free,
 };
 

@@ -29,7 +29,8 @@ static void need_problem(enum errors_context context, const struct errors_proble
     need(is_printable(p->type, sizeof p->type) && is_printable(p->detail, sizeof p->detail));
     need(p->n_sub <= ERRORS_SUBPROBLEMS_MAX && errors_retry_after(p->detail, 0) >= 0);
     errors_fill(&reply, context, p);
-    need(reply.verdict != ISSUER_OK && is_printable(reply.info.text, sizeof reply.info.text));
+    need((reply.verdict != ISSUER_OK || context == ERRORS_REVOKE) &&
+         is_printable(reply.info.text, sizeof reply.info.text));
 }
 
 static void need_order(struct span body)
@@ -58,29 +59,42 @@ static void need_challenge(const struct message_challenge *c)
 static void need_authz(struct span body)
 {
     struct message_authz a;
-    if (message_parse_authz(body, &a, NULL) != ERR_OK || !a.has_dns01)
+    if (message_parse_authz(body, "dns-01", true, &a, NULL) != ERR_OK || !a.has_challenge)
         return;
-    need_challenge(&a.dns01);
-    need(a.status != ISSUER_PENDING || a.dns01.token[0] != 0);
+    need_challenge(&a.challenge);
+    need(a.status != ISSUER_PENDING || a.challenge.token[0] != 0);
 }
 
 static void need_directory(struct span body)
 {
     struct message_directory d;
-    if (message_parse_directory(body, &d, NULL) == ERR_OK)
-        need(message_url_ok(d.new_nonce) && message_url_ok(d.new_account) &&
-             message_url_ok(d.new_order) && is_printable(d.terms, sizeof d.terms));
+    if (message_parse_directory(body, &d, NULL) != ERR_OK)
+        return;
+    need(message_url_ok(d.new_nonce) && message_url_ok(d.new_account) &&
+         message_url_ok(d.new_order) && is_printable(d.terms, sizeof d.terms));
+    need(d.n_profiles <= ISSUER_PROFILES_MAX && d.n_caa <= ISSUER_PROFILES_MAX);
+    for (size_t i = 0; i < d.n_profiles; i++)
+        need(is_printable(d.profiles[i], ISSUER_PROFILE_MAX));
+    for (size_t i = 0; i < d.n_caa; i++)
+        need(strpbrk(d.caa[i], "; \"\\") == NULL);
+}
+
+static void need_window(struct span body)
+{
+    struct message_window w;
+    if (message_parse_window(body, &w, NULL) == ERR_OK)
+        need(w.start_at < w.end_at && (w.explanation[0] == 0 || message_url_ok(w.explanation)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct message_challenge challenge;
     struct errors_problem problem;
-    enum issuer_status status;
+    struct message_account account;
     if (size == 0)
         return 0;
     struct span body = { data + 1, size - 1 };
-    switch (data[0] % 6) {
+    switch (data[0] % 8) {
     case 0:
         need_directory(body);
         break;
@@ -95,12 +109,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             need_challenge(&challenge);
         break;
     case 4:
-        if (message_parse_account(body, &status, NULL) == ERR_OK)
-            need(status <= ISSUER_OTHER);
+        if (message_parse_account(body, &account, NULL) == ERR_OK)
+            need(account.status <= ISSUER_OTHER);
+        break;
+    case 5:
+        need_window(body);
         break;
     default:
         message_parse_problem(body, 400, &problem);
-        need_problem((enum errors_context)(size % 8), &problem);
+        need_problem((enum errors_context)(size % 10), &problem);
     }
     return 0;
 }

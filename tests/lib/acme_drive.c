@@ -198,7 +198,8 @@ static void on_timer(void *arg)
     const struct issuer_ops *ops = d->is->ops;
     switch (d->step) {
     case STEP_ORDER:
-        ops->order_new(d->is, d->names, d->n_names, on_order, d);
+        ops->order_new(d->is, &(struct issuer_params){ .names = d->names, .n_names = d->n_names },
+                       on_order, d);
         break;
     case STEP_AUTHZ:
     case STEP_POLL:
@@ -270,6 +271,7 @@ static enum err make_issuer(struct drive *d, char **argv, struct localca **ca,
                               .account_key = arg_get(argv, "key"),
                               .eab_kid = arg_get(argv, "kid"),
                               .eab_hmac = arg_get(argv, "hmac"),
+                              .agree_terms = true,
                               .user_agent = "lanyard-provisiond/test" };
     return acme_issuer_new(&d->is, d->loop, &o, info);
 }

@@ -105,15 +105,40 @@ static void test_jwk(void **state)
     buf_clear(&out);
 }
 
-static void test_other_keys_are_a_matter_of_configuration(void **state)
+static void test_other_keys(void **state)
 {
-    char thumbprint[JWS_THUMBPRINT_LEN + 1];
-    EVP_PKEY *others[] = { EVP_RSA_gen(2048), EVP_EC_gen("P-384"),
-                           EVP_PKEY_Q_keygen(NULL, NULL, "ED25519") };
+    static const struct {
+        const char *why, *group, *start;
+        enum err want;
+        size_t signature_len;
+    } CASES[] = {
+        { "RSA, as a device may have", "RSA", "{\"e\":\"AQAB\",\"kty\":\"RSA\",\"n\":\"", ERR_OK,
+          256 },
+        { "P-384", "P-384", "{\"crv\":\"P-384\",\"kty\":\"EC\",\"x\":\"", ERR_OK, 96 },
+        { "no algorithm of ours", "ED25519", "", ERR_CONFIG, 0 },
+        { "a curve of others", "P-521", "", ERR_CONFIG, 0 },
+    };
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
-        assert_int_equal(jws_thumbprint(thumbprint, others[i]), ERR_CONFIG);
-        EVP_PKEY_free(others[i]);
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct buf jwk, jws;
+        struct jws_header head = { .url = "https://ca.example/r", .nonce = "n" };
+        EVP_PKEY *other = strcmp(CASES[i].group, "RSA") == 0 ? EVP_RSA_gen(2048)
+                          : CASES[i].group[0] == 'E' ? EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")
+                                                     : EVP_EC_gen(CASES[i].group);
+        buf_init(&jwk, 4096);
+        buf_init(&jws, 16384);
+        enum err e = jws_jwk(&jwk, other);
+        if (e != CASES[i].want || jws_sign(&jws, other, &head, span_str("{}")) != CASES[i].want ||
+            (e == ERR_OK && strncmp(buf_str(&jwk), CASES[i].start, strlen(CASES[i].start)) != 0))
+            fail_msg("%s: %s %s", CASES[i].why, err_name(e), buf_str(&jwk));
+        if (e == ERR_OK) {
+            size_t len;
+            free(member(&jws, "signature", &len));
+            assert_int_equal(len, CASES[i].signature_len);
+        }
+        buf_clear(&jwk);
+        buf_clear(&jws);
+        EVP_PKEY_free(other);
     }
 }
 
@@ -156,7 +181,8 @@ static void test_many_signatures(void **state)
         struct buf jws;
         buf_init(&jws, 65536);
         assert_int_equal(
-            jws_es256(&jws, key, span_str("{}"), (struct span){ (uint8_t *)&i, sizeof i }), ERR_OK);
+            jws_by_key(&jws, key, span_str("{}"), (struct span){ (uint8_t *)&i, sizeof i }),
+            ERR_OK);
         assert_true(verifies(&jws));
         buf_clear(&jws);
     }
@@ -224,7 +250,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_jwk),
-        cmocka_unit_test(test_other_keys_are_a_matter_of_configuration),
+        cmocka_unit_test(test_other_keys),
         cmocka_unit_test(test_signed_request),
         cmocka_unit_test(test_many_signatures),
         cmocka_unit_test(test_text_that_would_need_escaping),

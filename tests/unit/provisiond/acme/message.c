@@ -165,7 +165,7 @@ static void test_authz(void **state)
         const char *why, *json;
         enum err want;
         enum issuer_status status;
-        bool has_dns01;
+        bool has_challenge;
     } CASES[] = {
         { "pending", "{\"status\":\"pending\",\"challenges\":[" DNS01 "]}", ERR_OK, ISSUER_PENDING,
           true },
@@ -203,9 +203,9 @@ static void test_authz(void **state)
     struct err_info info;
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
-        enum err e = message_parse_authz(span_str(CASES[i].json), &a, &info);
-        if (e != CASES[i].want ||
-            (e == ERR_OK && (a.status != CASES[i].status || a.has_dns01 != CASES[i].has_dns01)))
+        enum err e = message_parse_authz(span_str(CASES[i].json), "dns-01", true, &a, &info);
+        if (e != CASES[i].want || (e == ERR_OK && (a.status != CASES[i].status ||
+                                                   a.has_challenge != CASES[i].has_challenge)))
             fail_msg("%s: %s", CASES[i].why, err_name(e));
     }
 }
@@ -264,13 +264,23 @@ static void test_payloads(void **state)
 {
     static const char *const NAMES[] = { "*.a.example", "a.example" };
     struct buf out;
-    enum issuer_status status;
+    struct message_account account;
+    struct issuer_params params = { .names = NAMES, .n_names = 2 };
     (void)state;
     buf_init(&out, 4096);
-    assert_int_equal(message_new_order(&out, NAMES, 2), ERR_OK);
+    assert_int_equal(message_new_order(&out, &params), ERR_OK);
     assert_string_equal(buf_str(&out),
                         "{\"identifiers\":[{\"type\":\"dns\",\"value\":\"*.a.example\"},"
                         "{\"type\":\"dns\",\"value\":\"a.example\"}]}");
+    buf_reset(&out);
+    params = (struct issuer_params){
+        .names = NAMES, .n_names = 1, .profile = "p", .replaces = "a.b", .not_after = 1795000000
+    };
+    assert_int_equal(message_new_order(&out, &params), ERR_OK);
+    assert_string_equal(buf_str(&out),
+                        "{\"identifiers\":[{\"type\":\"dns\",\"value\":\"*.a.example\"}],"
+                        "\"profile\":\"p\",\"replaces\":\"a.b\","
+                        "\"notAfter\":\"2026-11-18T11:06:40Z\"}");
     buf_reset(&out);
     assert_int_equal(message_new_account(&out, NULL, span_str("")), ERR_OK);
     assert_string_equal(buf_str(&out), "{\"termsOfServiceAgreed\":true}");
@@ -286,18 +296,57 @@ static void test_payloads(void **state)
     assert_int_equal(message_finalize(&out, span_str("0\x82")), ERR_OK);
     assert_string_equal(buf_str(&out), "{\"csr\":\"MII\"}");
     buf_clear(&out);
-    assert_int_equal(message_parse_account(span_str("{\"status\":\"deactivated\"}"), &status, NULL),
-                     ERR_OK);
-    assert_int_equal(status, ISSUER_INVALID);
+    assert_int_equal(
+        message_parse_account(span_str("{\"status\":\"deactivated\"}"), &account, NULL), ERR_OK);
+    assert_int_equal(account.status, ISSUER_INVALID);
+}
+
+static void test_window(void **state)
+{
+    static const struct {
+        const char *why, *start, *end;
+        enum err want;
+        int64_t start_at;
+    } CASES[] = {
+        { "UTC", "2026-11-21T04:00:00Z", "2026-11-22T04:00:00Z", ERR_OK, 1795233600 },
+        { "with a fraction", "2026-11-21T04:00:00.123456789Z", "2026-11-21T04:00:01Z", ERR_OK,
+          1795233600 },
+        { "with an offset", "2026-11-21T05:30:00+01:30", "2026-11-22T04:00:00Z", ERR_OK,
+          1795233600 },
+        { "in the past", "1999-11-21T04:00:00Z", "2000-11-22T04:00:00Z", ERR_OK, 943156800 },
+        { "ends as it begins", "2026-11-21T04:00:00Z", "2026-11-21T04:00:00Z", ERR_INVALID, 0 },
+        { "ends before it begins", "2026-11-21T04:00:00Z", "2026-11-20T04:00:00Z", ERR_INVALID, 0 },
+        { "no zone", "2026-11-21T04:00:00", "2026-11-22T04:00:00Z", ERR_INVALID, 0 },
+        { "no date", "soon", "2026-11-22T04:00:00Z", ERR_INVALID, 0 },
+        { "short digits", "2026-11-21T4:00:00Z0", "2026-11-22T04:00:00Z", ERR_INVALID, 0 },
+        { "something after it", "2026-11-21T04:00:00Zx", "2026-11-22T04:00:00Z", ERR_INVALID, 0 },
+        { "an offset that is none", "2026-11-21T04:00:00+1:300", "2026-11-22T04:00:00Z",
+          ERR_INVALID, 0 },
+    };
+    struct message_window w;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        char json[256];
+        (void)snprintf(json, sizeof json,
+                       "{\"suggestedWindow\":{\"start\":\"%s\",\"end\":\"%s\",\"x\":1},"
+                       "\"explanationURL\":\"http://in.the.clear/\",\"y\":[]}",
+                       CASES[i].start, CASES[i].end);
+        enum err e = message_parse_window(span_str(json), &w, NULL);
+        if (e != CASES[i].want || (e == ERR_OK && w.start_at != CASES[i].start_at))
+            fail_msg("%s: %s %lld", CASES[i].why, err_name(e), (long long)w.start_at);
+        assert_string_equal(w.explanation, "");
+    }
+    assert_int_equal(message_parse_window(span_str("{}"), &w, NULL), ERR_INVALID);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_urls),      cmocka_unit_test(test_directory),
-        cmocka_unit_test(test_too_large), cmocka_unit_test(test_order),
-        cmocka_unit_test(test_authz),     cmocka_unit_test(test_challenge),
-        cmocka_unit_test(test_problem),   cmocka_unit_test(test_payloads),
+        cmocka_unit_test(test_window),    cmocka_unit_test(test_urls),
+        cmocka_unit_test(test_directory), cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_order),     cmocka_unit_test(test_authz),
+        cmocka_unit_test(test_challenge), cmocka_unit_test(test_problem),
+        cmocka_unit_test(test_payloads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,7 +114,8 @@ static void wait_reply(int before)
 static void order_new(const char *const *names, size_t n)
 {
     int before = n_replies;
-    issuer->ops->order_new(issuer, names, n, on_order, NULL);
+    struct issuer_params params = { .names = names, .n_names = n };
+    issuer->ops->order_new(issuer, &params, on_order, NULL);
     wait_reply(before);
 }
 
@@ -132,6 +133,23 @@ static void download(const char *url)
     int before = n_replies;
     issuer->ops->download(issuer, url, on_chain, NULL);
     wait_reply(before);
+}
+
+static void on_done(void *arg, const struct issuer_reply *reply)
+{
+    *(enum issuer_verdict *)arg = reply->verdict;
+    n_replies++;
+    loop_stop(loop);
+}
+
+static void on_window(void *arg, const struct issuer_window *window)
+{
+    on_done(arg, &window->reply);
+}
+
+static void on_account(void *arg, const struct issuer_account *account)
+{
+    on_done(arg, &account->reply);
 }
 
 static size_t make_csr(uint8_t *out, EVP_PKEY *signer)
@@ -223,14 +241,42 @@ static void test_bad_requests(void **state)
     EVP_PKEY_free(other);
 }
 
+/* What a private CA does not have is refused, and its facts say so before. */
+static void test_without_account_and_revocation(void **state)
+{
+    enum issuer_verdict v = ISSUER_RETRY;
+    struct issuer_facts facts;
+    const struct issuer_ops *ops = issuer->ops;
+    (void)state;
+    ops->facts(issuer, &facts);
+    assert_true(facts.known && !facts.has_renewal_info && !facts.has_revocation);
+    ops->probe(issuer, on_done, &v);
+    wait_reply(n_replies);
+    assert_int_equal(v, ISSUER_OK);
+    ops->renewal_info(issuer, "a.b", on_window, &v);
+    wait_reply(n_replies);
+    assert_int_equal(v, ISSUER_PERMANENT);
+    struct issuer_revocation what = { .cert_der = span_str("x") };
+    ops->account(issuer, ISSUER_ACCOUNT_SHOW, on_account, &v);
+    wait_reply(n_replies);
+    assert_int_equal(v, ISSUER_OK);
+    ops->revoke(issuer, &what, on_done, &v);
+    wait_reply(n_replies);
+    assert_int_equal(v, ISSUER_PERMANENT);
+    ops->account(issuer, ISSUER_ACCOUNT_ROLLOVER, on_account, &v);
+    wait_reply(n_replies);
+    assert_int_equal(v, ISSUER_PERMANENT);
+}
+
 /* Freed with calls under way: no callback, no leak. */
 static void test_freed_early(void **state)
 {
     static const char *const NAMES[] = { WILD };
     int before = n_replies;
     (void)state;
-    issuer->ops->order_new(issuer, NAMES, 1, on_order, NULL);
-    issuer->ops->order_new(issuer, NAMES, 1, on_order, NULL);
+    struct issuer_params params = { .names = NAMES, .n_names = 1 };
+    issuer->ops->order_new(issuer, &params, on_order, NULL);
+    issuer->ops->order_new(issuer, &params, on_order, NULL);
     close_issuer();
     open_issuer();
     order_new(NAMES, 1);
@@ -257,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_issuance_survives_restarts),
         cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_without_account_and_revocation),
         cmocka_unit_test(test_freed_early),
         cmocka_unit_test(test_prune),
     };
