@@ -15,6 +15,7 @@
 #include "agent/issuance.h"
 #include "agent/netwatch.h"
 #include "agent/proxy.h"
+#include "agent/servedcheck.h"
 #include "agent/statedir.h"
 #include "agent/status.h"
 #include "common/base/clock.h"
@@ -34,7 +35,8 @@ struct agent {
     struct identity identity;
     struct issuance *issuance;
     struct hook *hook;
-    bool hook_again; /* a newer certificate came while the command was running */
+    struct servedcheck *served; /* NULL: not checked */
+    bool hook_again;            /* a newer certificate came while the command was running */
     struct front *front;
     struct fallback fallback;
     struct netwatch *netwatch; /* NULL: the system has none */
@@ -50,6 +52,14 @@ struct agent {
 
 static void run_hook(struct agent *a);
 
+/* The application has had its chance to read the new files. */
+static void check_served(struct agent *a)
+{
+    const struct certset *set = issuance_current(a->issuance);
+    if (a->served != NULL && set != NULL)
+        servedcheck_expect(a->served, sk_X509_value(set->chain, 0));
+}
+
 static void on_hook_done(void *arg, const struct hook_result *r)
 {
     struct agent *a = arg;
@@ -63,6 +73,8 @@ static void on_hook_done(void *arg, const struct hook_result *r)
     issuance_note_hook(a->issuance, r);
     if (a->hook_again)
         run_hook(a);
+    else
+        check_served(a);
 }
 
 static void free_env(char *env[ENV_N])
@@ -102,7 +114,7 @@ static void run_hook(struct agent *a)
     char *env[ENV_N] = { NULL };
     struct err_info info;
     a->hook_again = false;
-    if (a->config->reload_command == NULL || set == NULL)
+    if (set == NULL)
         return;
     enum err e = !make_env(a, env) ? err_set(&info, ERR_NOMEM, "out of memory")
                                    : hook_run(a->hook, a->config->reload_command, env,
@@ -165,7 +177,10 @@ static void on_certificate(void *arg)
 {
     struct agent *a = arg;
     use_certificate(a);
-    run_hook(a);
+    if (a->config->reload_command != NULL)
+        run_hook(a);
+    else
+        check_served(a);
 }
 
 /* ---- commands ---------------------------------------------------------------------------------
@@ -182,6 +197,7 @@ static json_t *status_json(const struct agent *a)
         .detail = issuance_detail(a->issuance),
         .next_at = issuance_next_at(a->issuance),
         .fallback = &a->fallback,
+        .served = a->served,
         .proxies = a->proxies,
     };
     return status_to_json(&s, clock_now_s());
@@ -252,6 +268,18 @@ static bool same_text(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
+/* Makes, or ends, the check of the application as the configuration says. */
+static enum err use_served_check(struct agent *a)
+{
+    char name[ISSUANCE_NAME_MAX + 8];
+    servedcheck_free(a->served);
+    a->served = NULL;
+    if (!a->config->check_served)
+        return ERR_OK;
+    (void)snprintf(name, sizeof name, "check%s", issuance_name(a->issuance) + 1);
+    return servedcheck_new(&a->served, a->loop, &a->config->served_at, name);
+}
+
 /* Everything can be changed but what was bound, opened or given up at the start. */
 static void on_reload(void *arg)
 {
@@ -276,6 +304,9 @@ static void on_reload(void *arg)
     config_free(a->config);
     a->config = c;
     log_init("agent", c->log_level);
+    if (use_served_check(a) != ERR_OK)
+        log_error("the application is not checked: out of memory");
+    check_served(a);
     refresh_fallback(a); /* `addresses` may be others */
     log_info("configuration read again");
 }
@@ -335,6 +366,8 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
     if (e == ERR_OK)
         e = start_proxies(a, fds);
     if (e == ERR_OK)
+        e = use_served_check(a);
+    if (e == ERR_OK)
         e = loop_timer_new(&a->daily, a->loop, on_day, a);
     if (e == ERR_OK)
         e = statedir_path(path, dir, "control.sock", info);
@@ -386,8 +419,11 @@ void agent_start(struct agent *a)
         log_warn("%s", info.text);
     on_day(a);
     /* a crash between the new certificate and its reload command */
-    if (set != NULL && issuance_journal(a->issuance)->hook.generation != set->generation)
+    if (set != NULL && a->config->reload_command != NULL &&
+        issuance_journal(a->issuance)->hook.generation != set->generation)
         run_hook(a);
+    else
+        check_served(a);
     issuance_start(a->issuance);
 }
 
@@ -402,6 +438,7 @@ void agent_free(struct agent *a)
     fallback_clear(&a->fallback);
     netwatch_free(a->netwatch);
     loop_timer_free(a->daily);
+    servedcheck_free(a->served);
     hook_free(a->hook);
     issuance_free(a->issuance);
     for (size_t i = 0; i < ARRAY_LEN(a->signals); i++)

@@ -34,6 +34,7 @@ static cfg_opt_t OPTS[] = {
     CFG_STR("foreign_sni", "local", CFGF_NONE),
     CFG_STR("reload_command", NULL, CFGF_NONE),
     CFG_INT("reload_timeout_s", 30, CFGF_NONE),
+    CFG_STR("check_served", NULL, CFGF_NONE),
     CFG_INT("retry_s", 60, CFGF_NONE),
     CFG_STR("key_type", "p256", CFGF_NONE),
     CFG_STR("p12_password_file", NULL, CFGF_NONE),
@@ -296,6 +297,16 @@ static enum err read_key_type(const struct reader *r, struct config *c)
     return ERR_OK;
 }
 
+static enum err read_check_served(const struct reader *r, struct config *c)
+{
+    const char *text = cfg_getstr(r->root, "check_served");
+    struct err_info why;
+    c->check_served = text != NULL && text[0] != 0;
+    if (c->check_served && addr_parse(&c->served_at, text, &why) != ERR_OK)
+        return conf_fail(r->conf, r->root, "check_served", r->info, "%s", why.text);
+    return ERR_OK;
+}
+
 /* Absolute, since the reload command is told of it, and may go anywhere. */
 static enum err read_state_dir(const struct reader *r, struct config *c)
 {
@@ -321,6 +332,8 @@ static enum err read_rest(const struct reader *r, struct config *c)
     enum err e = read_state_dir(r, c);
     if (e == ERR_OK && command != NULL && command[0] != 0)
         e = copy_text(&c->reload_command, command);
+    if (e == ERR_OK)
+        e = read_check_served(r, c);
     if (e == ERR_OK && user != NULL && user[0] != 0)
         e = copy_text(&c->user, user);
     if (e == ERR_OK)

@@ -41,6 +41,8 @@ struct config {
     size_t n_proxies;
     struct config_proxy proxies[CONFIG_PROXIES_MAX];
     char *reload_command; /* NULL: none */
+    bool check_served;    /* whether the application at `served_at` has the new certificate */
+    struct addr served_at;
     int64_t reload_timeout_ms;
     int64_t retry_s; /* first wait after a failure */
     enum key_type key_type;

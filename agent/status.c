@@ -45,6 +45,15 @@ static json_t *fallback_to_json(const struct fallback *f)
                      (json_int_t)to);
 }
 
+static json_t *served_to_json(const struct servedcheck *check)
+{
+    if (check == NULL)
+        return json_null();
+    const struct served_result *r = servedcheck_result(check);
+    return json_pack("{ss sI ss ss}", "result", served_name(r->what), "at", (json_int_t)r->at,
+                     "serial", r->serial, "text", r->text);
+}
+
 static json_t *hook_to_json(const struct status *s)
 {
     const struct hook_result *h = &s->journal->hook;
@@ -119,6 +128,7 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
     (void)json_object_set_new(root, "local_certificate", fallback_to_json(s->fallback));
     (void)json_object_set_new(root, "last_error", error_to_json(j));
     (void)json_object_set_new(root, "hook", hook_to_json(s));
+    (void)json_object_set_new(root, "served", served_to_json(s->served));
     (void)json_object_set_new(root, "proxies", proxies_to_json(s));
     return root;
 }
@@ -192,6 +202,15 @@ static void print_hook(FILE *out, const json_t *h)
         (void)fprintf(out, "  output     %.*s%s\n", len, output, more ? " ..." : "");
 }
 
+static void print_served(FILE *out, const json_t *s)
+{
+    if (!json_is_object(s))
+        return;
+    const char *result = text_of(s, "result");
+    bool bad = strcmp(result, "other") == 0 || strcmp(result, "unreachable") == 0;
+    (void)fprintf(out, "application  %s%s\n", bad ? "WARNING: " : "", text_of(s, "text"));
+}
+
 static void print_proxies(FILE *out, const json_t *list)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -228,5 +247,6 @@ void status_print(const json_t *root, FILE *out)
     print_certificate(out, json_object_get(root, "certificate"));
     print_fallback(out, json_object_get(root, "local_certificate"));
     print_hook(out, json_object_get(root, "hook"));
+    print_served(out, json_object_get(root, "served"));
     print_proxies(out, json_object_get(root, "proxies"));
 }

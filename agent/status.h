@@ -12,6 +12,7 @@
 #include "agent/fallback.h"
 #include "agent/journal.h"
 #include "agent/proxy.h"
+#include "agent/servedcheck.h"
 #include "common/pki/devid.h"
 
 /* What is reported; all borrowed. */
@@ -21,10 +22,11 @@ struct status {
     const struct journal *journal;
     const struct certset *certificate; /* NULL: none */
     bool is_running;
-    const char *detail;              /* of the service about the order; "" when none */
-    int64_t next_at;                 /* Unix seconds; 0: now */
-    const struct fallback *fallback; /* NULL: not known */
-    struct proxy *const *proxies;    /* one for each of config's, or NULL */
+    const char *detail;               /* of the service about the order; "" when none */
+    int64_t next_at;                  /* Unix seconds; 0: now */
+    const struct fallback *fallback;  /* NULL: not known */
+    const struct servedcheck *served; /* NULL: not checked */
+    struct proxy *const *proxies;     /* one for each of config's, or NULL */
 };
 
 /* The JSON object, the caller's; NULL when out of memory. `now_s` in Unix seconds. */

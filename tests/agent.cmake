@@ -10,6 +10,7 @@ set_tests_properties(unit/agent/certstore_crash PROPERTIES TIMEOUT 240)
 # valgrind's own system calls would be counted, too
 list(APPEND MEMCHECK_EXCLUDED unit_agent_certstore_crash)
 py_test(integration/test_agent_hostile.py TIMEOUT 300)
+py_test(integration/test_agent_delivery.py TIMEOUT 300)
 py_test(integration/test_agent_front.py TIMEOUT 300)
 py_test(integration/test_agent_proxy.py TIMEOUT 300)
 py_test(integration/test_agent.py TIMEOUT 300)
