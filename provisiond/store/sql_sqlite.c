@@ -210,10 +210,12 @@ static enum err sqlite_lock_schema(struct sql *db, struct err_info *info)
     return ERR_OK;
 }
 
-/* SQLite creates with the umask: the file is made first, closed to others from its first moment. */
+/* SQLite creates with the umask: the file is made first, closed to others from its first moment. A
+ * file that is there is not opened: to close it again would end the locks of every connection that
+ * this process has to it, and others would take the write-ahead log away from under them. */
 static void create_closed(const char *path)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd >= 0)
         close(fd);
 }
