@@ -73,12 +73,12 @@ static void put_batches(struct buf *out, const struct exposition *e)
         const struct metric_histogram *h = &e->workers[i]->batch;
         for (unsigned k = 0; k < METRIC_BUCKETS; k++)
             metric_add(&sum.bucket[k], metric_get(&h->bucket[k]));
-        metric_add(&sum.sum_us, metric_get(&h->sum_us));
+        metric_add(&sum.sum, metric_get(&h->sum));
     }
     metric_put_head(out, "lanyard_dnsd_udp_batch_seconds", "histogram",
                     "From having read a batch of 1 to 32 datagrams to having sent its replies. "
                     "Every 64th batch is timed: a clock read costs as much as a small answer.");
-    metric_put_histogram(out, "lanyard_dnsd_udp_batch_seconds", &sum);
+    metric_put_histogram(out, "lanyard_dnsd_udp_batch_seconds", NULL, 0, &sum, METRIC_US);
 }
 
 static void put_challenges(struct buf *out, const struct exposition *e)
@@ -106,7 +106,8 @@ static void put_challenges(struct buf *out, const struct exposition *e)
     metric_put(out, "lanyard_dnsd_challenge_queue", NULL, 0, metric_get(&e->reader->queued));
     metric_put_head(out, "lanyard_dnsd_challenge_seconds", "histogram",
                     "From a question for challenge values to its reply.");
-    metric_put_histogram(out, "lanyard_dnsd_challenge_seconds", &e->reader->took);
+    metric_put_histogram(out, "lanyard_dnsd_challenge_seconds", NULL, 0, &e->reader->took,
+                         METRIC_US);
 }
 
 static void put_connections(struct buf *out, const struct exposition *e)

@@ -10,7 +10,7 @@
 #include "common/base/err.h"
 #include "common/net/loop.h"
 #include "dnsd/mailbox.h"
-#include "dnsd/notify.h"
+#include "common/base/notify.h"
 #include "dnsd/reader.h"
 
 struct health; /* opaque */

@@ -12,7 +12,7 @@
 #include "common/store/challenge.h"
 #include "dnsd/exposition.h"
 #include "dnsd/health.h"
-#include "dnsd/notify.h"
+#include "common/base/notify.h"
 #include "dnsd/sockets.h"
 #include "dnsd/statusweb.h"
 #include "dnsd/stream.h"

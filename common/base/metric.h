@@ -31,16 +31,16 @@ static inline void metric_add(struct metric *m, uint64_t n)
     metric_set(m, metric_get(m) + n);
 }
 
-/* Durations by size: bucket i holds those of at most 2^i microseconds, the last one all others. */
+/* Numbers by size: bucket i holds those of at most 2^i, the last one all others. */
 #define METRIC_BUCKETS 22
 
 struct metric_histogram {
     struct metric bucket[METRIC_BUCKETS];
-    struct metric sum_us;
+    struct metric sum;
 };
 
-/* The one writer: counts a duration. One below 0 (a clock that was set) counts as 0. */
-void metric_observe(struct metric_histogram *h, int64_t us);
+/* The one writer: counts a number. One below 0 (a duration by a clock that was set) counts as 0. */
+void metric_observe(struct metric_histogram *h, int64_t n);
 
 struct metric_label {
     const char *name, *value;
@@ -53,7 +53,11 @@ void metric_put_head(struct buf *out, const char *name, const char *type, const 
 void metric_put(struct buf *out, const char *name, const struct metric_label *labels, size_t n,
                 uint64_t value);
 
-/* The samples of one histogram, in seconds. */
-void metric_put_histogram(struct buf *out, const char *name, const struct metric_histogram *h);
+/* What was counted: as it is, or milliseconds or microseconds, which are written as seconds. */
+enum metric_unit { METRIC_ONES, METRIC_MS, METRIC_US };
+
+/* The samples of one histogram. */
+void metric_put_histogram(struct buf *out, const char *name, const struct metric_label *labels,
+                          size_t n, const struct metric_histogram *h, enum metric_unit unit);
 
 #endif

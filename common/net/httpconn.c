@@ -160,6 +160,7 @@ static void start_linger(struct httpconn *c)
 
 static void handle_request(struct httpconn *c)
 {
+    metric_add(&c->env->counts->requests, 1);
     set_state(c, STATE_HANDLING, c->env->limits.handler_ms);
     c->close_after = !httpmsg_is_keep_alive(c->msg);
     buf_init(&c->req.headers, HEADERS_MAX);
@@ -192,12 +193,20 @@ static void read_request(struct httpconn *c)
         s = httpmsg_feed(c->msg, (struct span){ p, n }, &used);
         (void)evbuffer_drain(in, used);
     }
-    if (s == HTTPMSG_REFUSED)
+    if (s == HTTPMSG_REFUSED) {
+        metric_add(&c->env->counts->malformed, 1);
         send_problem(c, httpmsg_status(c->msg), httpmsg_why(c->msg));
-    else if (s == HTTPMSG_DONE)
+    } else if (s == HTTPMSG_DONE) {
         handle_request(c);
-    else if (!waited && httpmsg_wants_continue(c->msg))
+    } else if (!waited && httpmsg_wants_continue(c->msg)) {
         send_continue(c);
+    }
+}
+
+static void end_handshake(struct httpconn *c)
+{
+    metric_add(&c->env->counts->handshakes, 1);
+    set_state(c, STATE_IDLE, c->env->limits.idle_ms);
 }
 
 static void httpconn_on_read(struct httpconn *c)
@@ -208,7 +217,7 @@ static void httpconn_on_read(struct httpconn *c)
     case STATE_IDLE:
     case STATE_READING:
         if (c->state == STATE_HANDSHAKE)
-            set_state(c, STATE_IDLE, c->env->limits.idle_ms);
+            end_handshake(c);
         read_request(c);
         break;
     case STATE_LINGER:
@@ -250,10 +259,12 @@ static void httpconn_on_event(struct httpconn *c, short what)
 {
     if ((what & BEV_EVENT_CONNECTED) != 0) {
         if (c->state == STATE_HANDSHAKE)
-            set_state(c, STATE_IDLE, c->env->limits.idle_ms);
+            end_handshake(c);
         return;
     }
     ERR_clear_error();
+    if (c->state == STATE_HANDSHAKE)
+        metric_add(&c->env->counts->handshakes_failed, 1);
     /* a client that closed its half after the request still gets the response to it, as long as it
      * was ready when the close was seen; nothing is written to TLS after its end */
     if (c->state == STATE_WRITING && (what & BEV_EVENT_EOF) != 0 && c->ssl == NULL)
@@ -266,6 +277,7 @@ static void httpconn_on_deadline(struct httpconn *c)
 {
     switch (c->state) {
     case STATE_READING:
+        metric_add(&c->env->counts->malformed, 1);
         send_problem(c, 408, "the request took too long");
         return;
     case STATE_HANDLING:
@@ -273,6 +285,8 @@ static void httpconn_on_deadline(struct httpconn *c)
         send_problem(c, 503, "the answer took too long");
         return;
     case STATE_HANDSHAKE:
+        metric_add(&c->env->counts->handshakes_failed, 1);
+        break;
     case STATE_IDLE:
     case STATE_WRITING:
     case STATE_LINGER:

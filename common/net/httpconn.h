@@ -25,6 +25,7 @@ struct httpconn_env {
     struct httpd_limits limits;
     httpd_handler *fn;
     void *arg;
+    struct httpd_counts *counts;
     bool draining; /* responses close their connection */
 };
 

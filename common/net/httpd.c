@@ -30,6 +30,17 @@ const struct httpd_limits HTTPD_LIMITS_DEFAULT = {
     .per_prefix_max = 256,
 };
 
+const struct httpd_limits HTTPD_LIMITS_PAGES = {
+    .body_max = 1024,
+    .head_max = 8192,
+    .request_ms = 5000,
+    .idle_ms = 15000,
+    .write_ms = 10000,
+    .handler_ms = 5000,
+    .connections_max = 64,
+    .per_prefix_max = 32,
+};
+
 /* A client's network: an IPv4 address or an IPv6 /64. */
 struct prefix {
     uint8_t bytes[9]; /* family, address */
@@ -46,6 +57,7 @@ LIST_HEAD(slots, slot);
 
 struct httpd {
     struct httpconn_env env;
+    struct httpd_counts counts;
     SSL_CTX *tls;
     int fd, reserve_fd; /* the reserve lets us say no to one client when descriptors run out */
     struct event *accept_ev;
@@ -99,7 +111,7 @@ static void remove_slot(struct slot *s)
 {
     LIST_REMOVE(s, all);
     LIST_REMOVE(s, bucket);
-    s->httpd->n_connections--;
+    metric_set(&s->httpd->counts.open, --s->httpd->n_connections);
     free(s);
 }
 
@@ -116,6 +128,7 @@ static void add_connection(struct httpd *h, int fd, const struct addr *peer)
 {
     int on = 1;
     struct slot *s = has_room(h, peer) ? calloc(1, sizeof *s) : NULL;
+    metric_add(s == NULL ? &h->counts.refused : &h->counts.accepted, 1);
     if (s == NULL) {
         close(fd);
         return;
@@ -129,7 +142,7 @@ static void add_connection(struct httpd *h, int fd, const struct addr *peer)
     }
     LIST_INSERT_HEAD(&h->all, s, all);
     LIST_INSERT_HEAD(bucket_of(h, &s->prefix), s, bucket);
-    h->n_connections++;
+    metric_set(&h->counts.open, ++h->n_connections);
 }
 
 /* Out of descriptors: the socket stays readable, so a loop that went on would spin. One client is
@@ -214,6 +227,7 @@ enum err httpd_new(struct httpd **out, struct loop *l, int fd, SSL_CTX *tls,
     h->env = (struct httpconn_env){
         .loop = l, .limits = limits != NULL ? *limits : HTTPD_LIMITS_DEFAULT, .fn = fn, .arg = arg
     };
+    h->env.counts = &h->counts;
     h->fd = -1; /* the caller's until all is well */
     LIST_INIT(&h->all);
     for (size_t i = 0; i < N_BUCKETS; i++)
@@ -238,6 +252,11 @@ enum err httpd_new(struct httpd **out, struct loop *l, int fd, SSL_CTX *tls,
     httpd_set_tls(h, tls);
     *out = h;
     return ERR_OK;
+}
+
+const struct httpd_counts *httpd_counts(const struct httpd *h)
+{
+    return &h->counts;
 }
 
 void httpd_set_tls(struct httpd *h, SSL_CTX *tls)

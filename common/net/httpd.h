@@ -15,6 +15,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
+#include "common/base/metric.h"
 #include "common/base/span.h"
 #include "common/net/addr.h"
 #include "common/net/loop.h"
@@ -37,6 +38,19 @@ struct httpd_limits {
 /* 64 KiB, 16 KiB, 15 s, 60 s, 30 s, 130 s, 8192, 256. */
 extern const struct httpd_limits HTTPD_LIMITS_DEFAULT;
 
+/* Small pages for few clients: 1 KiB, 8 KiB, 5 s, 15 s, 10 s, 5 s, 64, 32. */
+extern const struct httpd_limits HTTPD_LIMITS_PAGES;
+
+/* What one listener has seen; its loop's thread writes, any thread reads. */
+struct httpd_counts {
+    struct metric open;              /* connections at present */
+    struct metric accepted, refused; /* connections so far; closed at once for the limits */
+    struct metric handshakes;        /* TLS, complete */
+    struct metric handshakes_failed; /* refused, broken off or too slow */
+    struct metric requests;          /* handed to the handler */
+    struct metric malformed;         /* requests refused before that: bad, too large or too slow */
+};
+
 /* Called once for each complete, well-formed request. The handler answers now or later with
  * httpd_respond(); `req` stays valid until then, or until its on_gone call. */
 typedef void httpd_handler(void *arg, struct httpd_req *req);
@@ -45,6 +59,9 @@ typedef void httpd_handler(void *arg, struct httpd_req *req);
  * HTTP; otherwise a reference is taken. `limits` NULL is the default. Errors: ERR_NOMEM, ERR_IO. */
 NODISCARD enum err httpd_new(struct httpd **out, struct loop *l, int fd, SSL_CTX *tls,
                              const struct httpd_limits *limits, httpd_handler *fn, void *arg);
+
+/* Borrowed until httpd_free(). */
+const struct httpd_counts *httpd_counts(const struct httpd *h);
 
 /* Uses `tls` for connections accepted from now on; the present ones go on. */
 void httpd_set_tls(struct httpd *h, SSL_CTX *tls);

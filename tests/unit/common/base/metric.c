@@ -70,13 +70,42 @@ static void a_histogram_is_cumulative(void **state)
     metric_observe(&h, 3);
     metric_observe(&h, 1500000);
     buf_init(&b, 10000);
-    metric_put_histogram(&b, "m", &h);
+    metric_put_histogram(&b, "m", NULL, 0, &h, METRIC_US);
     assert_non_null(strstr(buf_str(&b), "m_bucket{le=\"0.000001\"} 1\n"));
     assert_non_null(strstr(buf_str(&b), "m_bucket{le=\"0.000004\"} 2\n"));
     assert_non_null(strstr(buf_str(&b), "m_bucket{le=\"1.048576\"} 2\n"));
     assert_non_null(strstr(buf_str(&b), "m_bucket{le=\"+Inf\"} 3\n"));
     assert_non_null(strstr(buf_str(&b), "m_sum 1.500004\nm_count 3\n"));
     buf_clear(&b);
+}
+
+static void a_histogram_in_other_units(void **state)
+{
+    static const struct {
+        const char *why;
+        enum metric_unit unit;
+        const char *bucket, *sum;
+    } CASES[] = {
+        { "microseconds", METRIC_US, "m_bucket{l=\"v\",le=\"0.002048\"} 1\n",
+          "m_sum{l=\"v\"} 0.001500\n" },
+        { "milliseconds", METRIC_MS, "m_bucket{l=\"v\",le=\"2.048\"} 1\n",
+          "m_sum{l=\"v\"} 1.500\n" },
+        { "a number", METRIC_ONES, "m_bucket{l=\"v\",le=\"2048\"} 1\n", "m_sum{l=\"v\"} 1500\n" },
+    };
+    struct metric_histogram h = { 0 };
+    const struct metric_label label = { "l", "v" };
+    (void)state;
+    metric_observe(&h, 1500);
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct buf b;
+        print_message("%s\n", CASES[i].why);
+        buf_init(&b, 10000);
+        metric_put_histogram(&b, "m", &label, 1, &h, CASES[i].unit);
+        assert_non_null(strstr(buf_str(&b), CASES[i].bucket));
+        assert_non_null(strstr(buf_str(&b), CASES[i].sum));
+        assert_non_null(strstr(buf_str(&b), "m_count{l=\"v\"} 1\n"));
+        buf_clear(&b);
+    }
 }
 
 int main(void)
@@ -86,6 +115,7 @@ int main(void)
         cmocka_unit_test(head),
         cmocka_unit_test(durations_fall_into_their_bucket),
         cmocka_unit_test(a_histogram_is_cumulative),
+        cmocka_unit_test(a_histogram_in_other_units),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

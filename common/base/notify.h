@@ -1,8 +1,8 @@
 /* notify.h - what a service manager wants to know: ready, reloading, stopping, still alive. The
  * datagrams of sd_notify(3), without its library. Does nothing where nobody asked. The main thread.
  */
-#ifndef LANYARD_DNSD_NOTIFY_H
-#define LANYARD_DNSD_NOTIFY_H
+#ifndef LANYARD_BASE_NOTIFY_H
+#define LANYARD_BASE_NOTIFY_H
 
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-#include "dnsd/notify.h"
+#include "common/base/notify.h"
 
 #include <inttypes.h>
 #include <stddef.h>
