@@ -359,7 +359,7 @@ static enum err read_root(struct reader *r)
     if (e == ERR_OK)
         e = read_listen(r, "listen_public", &c->public_);
     if (e == ERR_OK)
-        e = unsupported(r, root, "metrics");
+        e = read_listen(r, "metrics", &c->metrics);
     if (e == ERR_OK)
         e = read_tls(r, root, c);
     if (e == ERR_OK)
@@ -427,6 +427,7 @@ void config_free(struct config *c)
     free(c->node);
     free(c->device.where);
     free(c->public_.where);
+    free(c->metrics.where);
     free(c->tls_cert);
     free(c->tls_where);
     free(c->tls_key);

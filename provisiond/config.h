@@ -47,7 +47,7 @@ struct config {
     char *store,
         *store_where; /* "sqlite:PATH", PATH resolved, or "postgresql://..."; "FILE:LINE" */
     char *node;       /* unlike that of every other node over the same store */
-    struct config_listen device, public_;
+    struct config_listen device, public_, metrics;
     char *tls_cert, *tls_key; /* both or neither */
     char *tls_where;          /* "FILE:LINE" of tls_cert */
     size_t n_server_names;

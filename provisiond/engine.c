@@ -33,6 +33,7 @@ struct engine {
     struct loop_timer *timer;
     struct task *tasks;
     size_t n_tasks;
+    struct orderstats stats;
     bool claiming, again, stopping;
     int64_t claim;         /* number of the present claim, or of the next */
     bool claim_unsure;     /* a claim of that number may have taken an order already */
@@ -54,7 +55,7 @@ static void task_free(struct task *t)
         en->tasks = t->next;
     if (t->next != NULL)
         t->next->prev = t->prev;
-    en->n_tasks--;
+    metric_set(&en->stats.under_way, --en->n_tasks);
     readback_cancel(t->readback);
     loop_timer_free(t->timer);
     free(t->chain);
@@ -90,7 +91,7 @@ static struct task *task_new(struct engine *en, const struct order_row *row)
     t->zone = zone;
     for (size_t i = 0; i < c->n_issuers; i++) {
         if (strcmp(c->issuers[i].name, row->issuer) == 0)
-            t->issuer = en->parts.issuers[i];
+            t->issuer = en->parts.issuers[t->issuer_no = i];
     }
     for (const char *p = row->device_id; *p != 0; p++)
         t->seed = t->seed * 31 + (uint32_t)(unsigned char)*p;
@@ -104,8 +105,14 @@ static struct task *task_new(struct engine *en, const struct order_row *row)
     if (t->next != NULL)
         t->next->prev = t;
     en->tasks = t;
-    en->n_tasks++;
+    metric_set(&en->stats.under_way, ++en->n_tasks);
+    t->claimed_ms = t->since_ms = clock_mono_ms();
     return t;
+}
+
+void task_count(struct task *t, const struct issuer_reply *r)
+{
+    orderstats_reply(&t->engine->stats, t->issuer_no, r, clock_mono_ms());
 }
 
 struct loop *task_loop(const struct task *t)
@@ -293,11 +300,22 @@ static bool was_saved(struct task *t, struct job *j, enum err e)
     return false;
 }
 
+static void count_move(struct task *t)
+{
+    int64_t now_ms = clock_mono_ms();
+    struct orderstats *s = &t->engine->stats;
+    orderstats_moved(s, t->issuer_no, t->old_state, t->row.state, now_ms - t->since_ms);
+    if (t->row.state == ORDER_VALID)
+        metric_observe(&s->whole_ms, now_ms - t->claimed_ms);
+    t->since_ms = now_ms;
+}
+
 static void on_moved(struct job *j, enum err e)
 {
     struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
     if (!was_saved(t, j, e))
         return;
+    count_move(t);
     kill_for_test(t);
     log_debug("order %lld of %s is %s", (long long)t->row.id, t->row.device_id,
               order_state_name(t->row.state));
@@ -512,6 +530,21 @@ void engine_kick(struct engine *en)
 static void on_timer(void *arg)
 {
     engine_kick(arg);
+}
+
+const struct orderstats *engine_stats(const struct engine *en)
+{
+    return &en->stats;
+}
+
+struct challenge_store *engine_challenges(const struct engine *en, size_t zone)
+{
+    return en->zones[zone].store;
+}
+
+struct jobs *engine_challenge_jobs(const struct engine *en)
+{
+    return en->challenge_jobs;
 }
 
 /* --- start and end --- */

@@ -7,8 +7,10 @@
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/net/loop.h"
+#include "common/store/challenge.h"
 #include "provisiond/config.h"
 #include "provisiond/issuer.h"
+#include "provisiond/orderstats.h"
 #include "provisiond/store/jobs.h"
 
 struct engine; /* opaque */
@@ -31,6 +33,14 @@ NODISCARD enum err engine_new(struct engine **out, const struct engine_parts *pa
 
 /* An order may be due: look now. */
 void engine_kick(struct engine *en);
+
+/* Borrowed. */
+const struct orderstats *engine_stats(const struct engine *en);
+
+/* The challenge store of zone number `zone`, NULL for none; used only from jobs of
+ * engine_challenge_jobs(), whose thread owns it. Borrowed. */
+struct challenge_store *engine_challenges(const struct engine *en, size_t zone);
+struct jobs *engine_challenge_jobs(const struct engine *en);
 
 /* Begins nothing new; fn(arg) is called when no store thread holds work of the engine any more. */
 void engine_stop(struct engine *en, void (*fn)(void *arg), void *arg);

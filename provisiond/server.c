@@ -1,8 +1,6 @@
 #include "provisiond/server.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,28 +12,31 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/notify.h"
 #include "common/net/httpd.h"
 #include "common/net/listen.h"
+#include "common/net/metricweb.h"
 #include "common/net/privdrop.h"
-#include "common/net/tls.h"
-#include "common/pki/cert.h"
-#include "common/pki/key.h"
 #include "provisiond/acme/acme.h"
 #include "provisiond/api/api.h"
 #include "provisiond/engine.h"
+#include "provisiond/exposition.h"
+#include "provisiond/fleetcount.h"
+#include "provisiond/health.h"
 #include "provisiond/local/local.h"
+#include "provisiond/owncert.h"
+#include "provisiond/publicweb.h"
 #include "provisiond/store/jobs.h"
 #include "provisiond/store/order.h"
 
 #define DRAIN_MS 5000
-#define OWN_CERT_LIFE_S ((int64_t)90 * 86400)
 #define OWN_CERT_CHECK_MS                                                                          \
     3600000 /* the clock may jump: looked at every hour, not slept for a month */
 
 struct server {
     const struct config *config;
     struct loop *loop;
-    int device_fd, public_fd, lock_fd;
+    int device_fd, public_fd, metrics_fd, lock_fd;
     struct sql *db;
     struct localca *cas[CONFIG_LIST_MAX]; /* of the local issuers, by issuer; NULL elsewhere */
     struct issuer *issuers[CONFIG_LIST_MAX];
@@ -45,8 +46,15 @@ struct server {
     struct httpd *device, *public_;
     struct loop_signal *term, *intr, *hup;
     struct loop_timer *own_cert_timer;
-    int64_t own_cert_until_s; /* 0: the operator's own certificate */
-    unsigned draining;        /* listeners that still have responses under way */
+    struct owncert owncert;
+    struct notify notify;
+    struct health *health;
+    struct fleetcount *fleet;
+    struct publicweb publicweb;
+    struct metricweb *metrics;
+    int64_t started_s;
+    uint64_t reloads, reloads_failed;
+    unsigned draining; /* listeners that still have responses under way */
     bool stopping;
 };
 
@@ -143,68 +151,10 @@ static enum err open_issuers(struct server *s, struct err_info *info)
 
 /* --- our own certificate --- */
 
-static enum err load_own_cert(const struct config *c, EVP_PKEY **key, STACK_OF(X509) * *chain,
-                              struct err_info *info)
-{
-    struct buf pem;
-    buf_init(&pem, CERT_PEM_MAX);
-    enum err e = file_read(c->tls_cert, &pem, info);
-    if (e == ERR_OK && cert_chain_parse(chain, buf_span(&pem), info) != ERR_OK)
-        e = err_prefix(info, ERR_INVALID, "%s: ", c->tls_cert);
-    if (e == ERR_OK)
-        e = key_load(key, c->tls_key, info);
-    buf_clear(&pem);
-    return e;
-}
-
-/* Names and addresses by which devices may reach us: those of the configuration, and where we
- * listen. */
-static enum err make_own_cert(struct server *s, EVP_PKEY **key, STACK_OF(X509) * *chain,
-                              struct err_info *info)
-{
-    const struct config *c = s->config;
-    const char *names[CONFIG_LIST_MAX + 3];
-    char host[INET6_ADDRSTRLEN] = "";
-    size_t n = 0;
-    for (size_t i = 0; i < c->n_server_names; i++)
-        names[n++] = c->server_names[i];
-    names[n++] = "localhost";
-    const struct sockaddr_storage *ss = &c->device.addr.ss;
-    const void *ip = ss->ss_family == AF_INET6
-                         ? (const void *)&((const struct sockaddr_in6 *)ss)->sin6_addr
-                         : (const void *)&((const struct sockaddr_in *)ss)->sin_addr;
-    if (inet_ntop(ss->ss_family, ip, host, sizeof host) != NULL)
-        names[n++] = host;
-    struct localca *ca = NULL;
-    for (size_t i = 0; i < c->n_issuers && ca == NULL; i++)
-        ca = s->cas[i];
-    struct localca_leaf leaf = { names, n, clock_now_s(), OWN_CERT_LIFE_S };
-    s->own_cert_until_s = leaf.now_s + OWN_CERT_LIFE_S;
-    return localca_server_cert(ca, &leaf, key, chain, info);
-}
-
-static enum err make_contexts(struct server *s, SSL_CTX **device, SSL_CTX **public_ctx,
-                              struct err_info *info)
-{
-    EVP_PKEY *key = NULL;
-    STACK_OF(X509) *chain = NULL;
-    enum err e = s->config->tls_cert != NULL ? load_own_cert(s->config, &key, &chain, info)
-                                             : make_own_cert(s, &key, &chain, info);
-    if (e == ERR_OK)
-        e = tls_server_new(device, key, chain, TLS_PEER_ANY_KEY, "http/1.1", info);
-    if (e == ERR_OK)
-        e = tls_server_new(public_ctx, key, chain, TLS_PEER_ANONYMOUS, "http/1.1", info);
-    if (e != ERR_OK && s->config->tls_cert != NULL)
-        e = err_prefix(info, e, "%s: tls_cert and tls_key: ", s->config->tls_where);
-    EVP_PKEY_free(key);
-    sk_X509_pop_free(chain, X509_free);
-    return e;
-}
-
 static enum err renew_contexts(struct server *s, struct err_info *info)
 {
     SSL_CTX *device = NULL, *public_ctx = NULL;
-    enum err e = make_contexts(s, &device, &public_ctx, info);
+    enum err e = owncert_make(&s->owncert, &device, &public_ctx, info);
     if (e == ERR_OK) {
         httpd_set_tls(s->device, device);
         if (s->public_ != NULL)
@@ -219,7 +169,8 @@ static void on_own_cert_timer(void *arg)
 {
     struct server *s = arg;
     struct err_info info = { "" };
-    if (clock_now_s() > s->own_cert_until_s - OWN_CERT_LIFE_S / 3 &&
+    const struct owncert *o = &s->owncert;
+    if (clock_now_s() > o->not_after_s - (o->not_after_s - o->not_before_s) / 3 &&
         renew_contexts(s, &info) != ERR_OK)
         log_error("cannot renew the service's own certificate: %s", info.text);
     loop_timer_set(s->own_cert_timer, OWN_CERT_CHECK_MS);
@@ -230,15 +181,15 @@ static void on_own_cert_timer(void *arg)
 static enum err open_listeners(struct server *s, struct err_info *info)
 {
     SSL_CTX *device = NULL, *public_ctx = NULL;
-    enum err e = make_contexts(s, &device, &public_ctx, info);
+    enum err e = owncert_make(&s->owncert, &device, &public_ctx, info);
     if (e == ERR_OK) {
         e = httpd_new(&s->device, s->loop, s->device_fd, device, NULL, api_on_device_request,
                       s->api);
         s->device_fd = e == ERR_OK ? -1 : s->device_fd;
     }
     if (e == ERR_OK && s->public_fd >= 0) {
-        e = httpd_new(&s->public_, s->loop, s->public_fd, public_ctx, NULL, api_on_public_request,
-                      s->api);
+        e = httpd_new(&s->public_, s->loop, s->public_fd, public_ctx, NULL, publicweb_on_request,
+                      &s->publicweb);
         s->public_fd = e == ERR_OK ? -1 : s->public_fd;
     }
     SSL_CTX_free(device);
@@ -273,6 +224,8 @@ static void stop(void *arg)
         return;
     s->stopping = true;
     log_info("stopping; orders under way go on at the next start");
+    notify_stopping(&s->notify);
+    health_stop(s->health);
     api_stop(s->api);
     s->draining = s->public_ != NULL ? 2 : 1;
     if (s->public_ != NULL)
@@ -284,12 +237,19 @@ static void on_hup(void *arg)
 {
     struct server *s = arg;
     struct err_info info = { "" };
-    if (s->config->tls_cert == NULL)
-        log_info("SIGHUP: nothing to reload; a changed configuration needs a restart");
-    else if (renew_contexts(s, &info) == ERR_OK)
-        log_info("SIGHUP: the service's certificate was read again; other changes need a restart");
-    else
+    if (s->stopping)
+        return;
+    notify_reloading(&s->notify);
+    if (renew_contexts(s, &info) == ERR_OK) {
+        s->reloads++;
+        log_info("SIGHUP: new connections get %s; other changes need a restart",
+                 s->config->tls_cert != NULL ? "the certificate that the files hold now"
+                                             : "a fresh certificate by the local CA");
+    } else {
+        s->reloads_failed++;
         log_error("SIGHUP: the old certificate stays: %s", info.text);
+    }
+    notify_ready(&s->notify);
 }
 
 static void on_order(void *arg)
@@ -305,6 +265,47 @@ static void on_change(void *arg, const char *device_id)
         api_on_change(s->api, device_id);
 }
 
+/* --- what watches it --- */
+
+static void write_metrics(struct buf *out, void *arg)
+{
+    const struct server *s = arg;
+    const struct exposition e = { .config = s->config,
+                                  .device = httpd_counts(s->device),
+                                  .public_ = s->public_ != NULL ? httpd_counts(s->public_) : NULL,
+                                  .store = jobs_counts(s->store),
+                                  .challenges = jobs_counts(engine_challenge_jobs(s->engine)),
+                                  .api = s->api,
+                                  .engine = s->engine,
+                                  .fleet = s->fleet,
+                                  .owncert = &s->owncert,
+                                  .started_s = s->started_s,
+                                  .reloads = s->reloads,
+                                  .reloads_failed = s->reloads_failed };
+    exposition_write(out, &e);
+}
+
+static enum err start_watch(struct server *s, struct err_info *info)
+{
+    enum err e = fleetcount_new(&s->fleet, s->loop, s->config->store, info);
+    if (e != ERR_OK)
+        return err_prefix(info, e, "%s: store: ", s->config->store_where);
+    const struct health_parts parts = {
+        .loop = s->loop,
+        .config = s->config,
+        .store = s->store,
+        .engine = s->engine,
+        .owncert = &s->owncert,
+        .notify = &s->notify,
+        .at_risk = &fleetcount_last(s->fleet)->at_risk,
+    };
+    e = health_new(&s->health, &parts);
+    s->publicweb.health = s->health;
+    if (e == ERR_OK && s->metrics_fd >= 0)
+        e = metricweb_new(&s->metrics, s->loop, &s->metrics_fd, write_metrics, s);
+    return e == ERR_OK ? e : err_set(info, e, "cannot start the status pages");
+}
+
 /* --- the whole --- */
 
 static enum err prepare(struct server *s, struct err_info *info)
@@ -313,6 +314,10 @@ static enum err prepare(struct server *s, struct err_info *info)
     enum err e = bind_one(&s->device_fd, &c->device, info);
     if (e == ERR_OK)
         e = bind_one(&s->public_fd, &c->public_, info);
+    if (e == ERR_OK)
+        e = bind_one(&s->metrics_fd, &c->metrics, info);
+    if (e == ERR_OK)
+        e = publicweb_check(info);
     if (e == ERR_OK) {
         e = privdrop_to(c->user, info);
         if (e != ERR_OK)
@@ -324,6 +329,9 @@ static enum err prepare(struct server *s, struct err_info *info)
         e = open_store(s, info);
     if (e == ERR_OK)
         e = open_issuers(s, info);
+    s->owncert = (struct owncert){ .config = c };
+    for (size_t i = 0; i < c->n_issuers && s->owncert.ca == NULL; i++)
+        s->owncert.ca = s->cas[i];
     if (e == ERR_OK)
         e = jobs_new(&s->store, s->loop, s->db, NULL);
     struct api_parts api = { s->loop, c, s->store, on_order, s };
@@ -334,6 +342,8 @@ static enum err prepare(struct server *s, struct err_info *info)
     struct engine_parts parts = { s->loop, c, s->issuers, s->store, c->node, on_change, s };
     if (e == ERR_OK) /* begins to work, so after all that the configuration can get wrong */
         e = engine_new(&s->engine, &parts, info);
+    if (e == ERR_OK)
+        e = start_watch(s, info);
     if (e == ERR_OK)
         e = loop_signal_new(&s->term, s->loop, SIGTERM, stop, s);
     if (e == ERR_OK)
@@ -356,6 +366,10 @@ static void log_start(const struct config *c)
         addr_format(&c->public_.addr, text);
         log_info("listening for health checks at https://%s/healthz", text);
     }
+    if (c->metrics.set) {
+        addr_format(&c->metrics.addr, text);
+        log_info("metrics at http://%s/metrics", text);
+    }
 }
 
 /* The listeners go first, then whoever could still call back, then what they stand on. */
@@ -363,12 +377,15 @@ static void clear(struct server *s)
 {
     httpd_free(s->device);
     httpd_free(s->public_);
+    metricweb_free(s->metrics);
+    fleetcount_free(s->fleet);
     for (size_t i = 0; i < CONFIG_LIST_MAX; i++) {
         if (s->issuers[i] != NULL)
             s->issuers[i]->ops->free(s->issuers[i]);
     }
     jobs_free(s->store);
     engine_free(s->engine);
+    health_free(s->health);
     api_free(s->api);
     for (size_t i = 0; i < CONFIG_LIST_MAX; i++)
         localca_free(s->cas[i]);
@@ -378,7 +395,7 @@ static void clear(struct server *s)
     loop_signal_free(s->hup);
     loop_free(s->loop);
     sql_close(s->db);
-    int const fds[] = { s->device_fd, s->public_fd, s->lock_fd };
+    int const fds[] = { s->device_fd, s->public_fd, s->metrics_fd, s->lock_fd };
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
         if (fds[i] >= 0)
             close(fds[i]);
@@ -387,14 +404,20 @@ static void clear(struct server *s)
 
 enum err server_run(const struct config *config, struct err_info *info)
 {
-    struct server s = { .config = config, .device_fd = -1, .public_fd = -1, .lock_fd = -1 };
+    struct server s = {
+        .config = config, .device_fd = -1, .public_fd = -1, .metrics_fd = -1, .lock_fd = -1
+    };
     (void)signal(SIGPIPE, SIG_IGN);
+    notify_init(&s.notify);
     enum err e = prepare(&s, info);
     if (e == ERR_OK) {
+        s.started_s = clock_now_s();
         log_start(config);
+        notify_ready(&s.notify);
         loop_run(s.loop);
         log_info("stopped");
     }
     clear(&s);
+    notify_clear(&s.notify);
     return e;
 }

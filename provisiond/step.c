@@ -40,6 +40,7 @@ static bool failed(struct task *t, const struct issuer_reply *r, void (*again)(s
     int64_t now = clock_now_s(), after = r->retry_after_s;
     if (after > RETRY_AFTER_MAX_S)
         after = RETRY_AFTER_MAX_S;
+    task_count(t, r);
     switch (r->verdict) {
     case ISSUER_OK:
         return false;

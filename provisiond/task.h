@@ -25,6 +25,7 @@ struct task {
     struct task *prev, *next; /* in the engine's list */
     const struct config_zone *zone;
     struct issuer *issuer;
+    size_t issuer_no;                   /* in the configuration */
     struct challenge_store *challenges; /* NULL when the zone has none */
     struct order_row row;
     uint32_t seed; /* from the device id: spreads the fleet */
@@ -37,7 +38,8 @@ struct task {
     size_t n_authz, at; /* `at`: the authorisation being looked at */
     struct issuer_authz authz[ISSUER_NAMES_MAX];
     unsigned polls;
-    int64_t step_deadline_ms; /* monotonic; 0: none */
+    int64_t step_deadline_ms;     /* monotonic; 0: none */
+    int64_t claimed_ms, since_ms; /* monotonic: taken up; in the present state */
 
     struct loop_timer *timer;
     void (*resume)(struct task *t); /* what the timer goes on with */
@@ -77,6 +79,9 @@ void task_sleep(struct task *t, int64_t delay_s, void (*resume)(struct task *t))
 
 /* engine.c: writes (or removes) the challenge values of the task, then resume(t). */
 void task_put_values(struct task *t, void (*resume)(struct task *t));
+
+/* engine.c: counts a reply of the CA. */
+void task_count(struct task *t, const struct issuer_reply *r);
 
 struct loop *task_loop(const struct task *t);
 

@@ -80,6 +80,14 @@ static const struct route *find_route(struct httpd_req *r, bool *path_known)
     return NULL;
 }
 
+/* Ends a request that has no route, or no memory for a call. */
+static void refuse(struct api *a, struct httpd_req *r, int status, const char *type,
+                   const char *detail, int64_t retry_after_s)
+{
+    requeststats_count(&a->stats, NULL, NULL, status, type);
+    httpd_problem(r, status, type, detail, retry_after_s);
+}
+
 static void on_gone(void *arg)
 {
     struct call *c = arg;
@@ -107,10 +115,12 @@ static void dispatch(struct api *a, struct httpd_req *r, const struct route *rou
 {
     struct call *c = calloc(1, sizeof *c);
     if (c == NULL) {
-        httpd_problem(r, 503, "unavailable", "out of memory: try again", 10);
+        refuse(a, r, 503, "unavailable", "out of memory: try again", 10);
         return;
     }
     c->api = a;
+    c->method = route->method;
+    c->path = route->path;
     c->req = r;
     buf_init(&c->chain, 128 * 1024);
     httpd_on_gone(r, on_gone, c);
@@ -133,7 +143,7 @@ static void dispatch(struct api *a, struct httpd_req *r, const struct route *rou
     route->fn(c);
 }
 
-static void refuse_method(struct httpd_req *r)
+static void refuse_method(struct api *a, struct httpd_req *r)
 {
     char allow[64] = "";
     for (size_t i = 0; i < ARRAY_LEN(ROUTES); i++) {
@@ -143,7 +153,7 @@ static void refuse_method(struct httpd_req *r)
                            ROUTES[i].method);
     }
     httpd_add_header(r, "Allow", allow); /* [RFC 9110 s15.5.6] */
-    httpd_problem(r, 405, "method", "this resource does not know that method", 0);
+    refuse(a, r, 405, "method", "this resource does not know that method", 0);
 }
 
 void api_on_device_request(void *api, struct httpd_req *r)
@@ -153,46 +163,12 @@ void api_on_device_request(void *api, struct httpd_req *r)
     if (route != NULL)
         dispatch(api, r, route);
     else if (path_known)
-        refuse_method(r);
+        refuse_method(api, r);
     else
-        httpd_problem(r, 404, "no-such-resource", "there is nothing at this path", 0);
+        refuse(api, r, 404, "no-such-resource", "there is nothing at this path", 0);
 }
 
-static enum err run_health(struct job *j, void *ctx)
+void api_write_metrics(const struct api *a, struct buf *out)
 {
-    struct sql_query q;
-    sql_begin(&q, ctx, "SELECT count(*) FROM schema_version");
-    return sql_end(&q, NULL, &j->info);
-}
-
-static void on_health(struct job *j, enum err e)
-{
-    struct call *c = (struct call *)j;
-    if (e == ERR_OK)
-        call_respond(c, 200, "text/plain", span_str("ready\n"));
-    else
-        call_store_failed(c, e);
-}
-
-void api_on_public_request(void *api, struct httpd_req *r)
-{
-    if (strcmp(httpd_method(r), "GET") != 0 && strcmp(httpd_method(r), "HEAD") != 0) {
-        httpd_add_header(r, "Allow", "GET, HEAD");
-        httpd_problem(r, 405, "method", "only GET is known here", 0);
-    } else if (strcmp(httpd_path(r), "/healthz") == 0) {
-        httpd_respond(r, 200, "text/plain", span_str("alive\n"));
-    } else if (strcmp(httpd_path(r), "/readyz") == 0) {
-        struct call *c = calloc(1, sizeof *c);
-        if (c == NULL) {
-            httpd_problem(r, 503, "unavailable", "out of memory: try again", 10);
-            return;
-        }
-        c->api = api;
-        c->req = r;
-        buf_init(&c->chain, 0);
-        httpd_on_gone(r, on_gone, c);
-        call_store(c, run_health, on_health);
-    } else {
-        httpd_problem(r, 404, "no-such-resource", "there is nothing at this path", 0);
-    }
+    requeststats_write(&a->stats, out);
 }

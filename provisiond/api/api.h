@@ -4,6 +4,7 @@
 #define LANYARD_PROVISIOND_API_API_H
 
 #include "common/base/attr.h"
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/net/httpd.h"
 #include "provisiond/config.h"
@@ -29,9 +30,11 @@ void api_stop(struct api *a);
 /* The listener must be closed before, and the store's jobs done. */
 void api_free(struct api *a);
 
-/* httpd handlers: the device listener, and the public one (health only). */
+/* The httpd handler of the device listener. */
 void api_on_device_request(void *api, struct httpd_req *r);
-void api_on_public_request(void *api, struct httpd_req *r);
+
+/* Appends the metrics. Errors are those of `out`. */
+void api_write_metrics(const struct api *a, struct buf *out);
 
 /* The orders of a device have changed: answers those who wait for it. */
 void api_on_change(void *api, const char *device_id);

@@ -47,16 +47,20 @@ void call_store(struct call *c, enum err (*run)(struct job *j, void *ctx),
 
 void call_respond(struct call *c, int status, const char *type, struct span body)
 {
-    if (c->req != NULL)
+    if (c->req != NULL) {
+        requeststats_count(&c->api->stats, c->method, c->path, status, NULL);
         httpd_respond(c->req, status, type, body);
+    }
     call_free(c);
 }
 
 void call_problem(struct call *c, int status, const char *type, const char *detail,
                   int64_t retry_after_s)
 {
-    if (c->req != NULL)
+    if (c->req != NULL) {
+        requeststats_count(&c->api->stats, c->method, c->path, status, type);
         httpd_problem(c->req, status, type, detail, retry_after_s);
+    }
     call_free(c);
 }
 

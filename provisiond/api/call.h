@@ -6,6 +6,7 @@
 #include "common/net/httpd.h"
 #include "common/pki/devid.h"
 #include "provisiond/api/api.h"
+#include "provisiond/api/requeststats.h"
 #include "provisiond/core/gcra.h"
 #include "provisiond/store/certificate.h"
 #include "provisiond/store/device.h"
@@ -15,7 +16,8 @@
 struct call {
     struct job job; /* first: the job of the store is the call */
     struct api *api;
-    struct httpd_req *req; /* NULL once the client is gone */
+    const char *method, *path; /* of its route */
+    struct httpd_req *req;     /* NULL once the client is gone */
     struct devid id;
     uint8_t spki_sha256[SPKI_HASH_LEN]; /* of the identity key */
     const struct config_zone *zone;
@@ -39,6 +41,7 @@ struct api {
     struct api_parts parts;
     struct gcra_table *enroll_limit;  /* new devices by source prefix */
     struct gcra_table *request_limit; /* requests by identity */
+    struct requeststats stats;
     struct call *waiters;
     bool stopping; /* nobody waits any more */
 };

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 #define BATCH_MAX 256 /* jobs in one transaction: bounds how long the write lock is held */
@@ -12,6 +13,7 @@ struct jobs {
     struct loop *loop;
     struct sql *db;
     void *ctx;
+    struct jobs_counts counts;
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -95,6 +97,7 @@ static void fail_all(struct job *batch, const struct err_info *info)
 /* Says so when the database goes, and when it is back, not for each job in between. */
 static void note_state(struct jobs *js, bool away, const struct err_info *info)
 {
+    metric_add(&js->counts.failed, away);
     if (away && !js->away)
         log_error("%s", info->text);
     else if (!away && js->away)
@@ -126,6 +129,14 @@ static void run_in_tx(struct jobs *js, struct job *batch)
     }
 }
 
+static void count(struct jobs *js, const struct job *batch)
+{
+    int64_t n = 0, now_us = clock_mono_us();
+    for (const struct job *j = batch; j != NULL; j = j->next, n++)
+        metric_observe(&js->counts.took_us, now_us - j->queued_us);
+    metric_observe(&js->counts.group, n);
+}
+
 static void deliver(void *arg)
 {
     struct job *j = arg;
@@ -142,6 +153,7 @@ static void *thread_main(void *arg)
         else
             for (struct job *j = batch; j != NULL; j = j->next)
                 j->e = j->run(j, js->ctx);
+        count(js, batch);
         while (batch != NULL) {
             struct job *next = batch->next; /* the job is the submitter's once it is posted */
             while (loop_post(js->loop, deliver, batch) != ERR_OK)
@@ -183,12 +195,18 @@ void jobs_free(struct jobs *js)
     free(js);
 }
 
+const struct jobs_counts *jobs_counts(const struct jobs *js)
+{
+    return &js->counts;
+}
+
 void jobs_submit(struct jobs *js, struct job *j)
 {
     j->next = NULL;
     j->again = false;
     j->e = ERR_OK;
     j->info.text[0] = 0;
+    j->queued_us = clock_mono_us();
     pthread_mutex_lock(&js->mutex);
     *js->last = j;
     js->last = &j->next;

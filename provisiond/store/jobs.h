@@ -17,6 +17,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
+#include "common/base/metric.h"
 #include "common/net/loop.h"
 #include "provisiond/store/sql.h"
 
@@ -32,6 +33,7 @@ struct job {
     struct err_info info; /* the sentence that goes with e */
     bool again;           /* run() was called before: its work may be there already */
     enum err e;           /* private */
+    int64_t queued_us;    /* private */
     struct job *next;     /* private */
 };
 
@@ -41,6 +43,16 @@ NODISCARD enum err jobs_new(struct jobs **out, struct loop *l, struct sql *db, v
 
 /* Finishes what was submitted, ends the thread. Results not yet delivered are dropped. */
 void jobs_free(struct jobs *js);
+
+/* What the thread has done; it writes, any thread reads. */
+struct jobs_counts {
+    struct metric_histogram took_us; /* from being queued to being done, the commit included */
+    struct metric_histogram group;   /* jobs that shared one transaction */
+    struct metric failed;            /* transactions that could not begin or commit */
+};
+
+/* Borrowed until jobs_free(). */
+const struct jobs_counts *jobs_counts(const struct jobs *js);
 
 /* Queues a job. Loop thread. */
 void jobs_submit(struct jobs *js, struct job *j);

@@ -40,6 +40,8 @@ static const char *const STEPS[] = {
     /* 2: which node holds an order, and by which claim */
     "ALTER TABLE cert_order ADD COLUMN lease_by TEXT;"
     "ALTER TABLE cert_order ADD COLUMN claim INTEGER;",
+    /* 3: the processes that work on this database */
+    "CREATE TABLE node (name TEXT PRIMARY KEY, version TEXT NOT NULL, seen_at INTEGER NOT NULL);",
 };
 
 int migrate_latest(void)

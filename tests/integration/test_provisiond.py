@@ -163,7 +163,7 @@ def test_other_methods(service, path, method):
 
 def test_health(service):
     assert public(service, "GET", "/healthz")[:2] == (200, b"alive\n")
-    assert public(service, "GET", "/readyz")[:2] == (200, b"ready\n")
+    until(lambda: public(service, "GET", "/readyz")[0] == 200, 20, "readiness")
     assert public(service, "HEAD", "/readyz")[:2] == (200, b"")
     assert public(service, "GET", "/v1/certificate")[0] == 404
     status, _, headers = public(service, "POST", "/healthz")

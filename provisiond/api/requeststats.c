@@ -1,0 +1,50 @@
+#include "provisiond/api/requeststats.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct metric *find(struct requeststats *s, const struct requeststats_row *want)
+{
+    for (size_t i = 0; i < s->n_rows; i++) {
+        struct requeststats_row *row = &s->rows[i];
+        if (row->status == want->status && row->path == want->path && row->method == want->method &&
+            strcmp(row->problem, want->problem) == 0)
+            return &row->n;
+    }
+    if (s->n_rows == REQUESTSTATS_ROWS)
+        return &s->others;
+    s->rows[s->n_rows] = *want;
+    return &s->rows[s->n_rows++].n;
+}
+
+void requeststats_count(struct requeststats *s, const char *method, const char *path, int status,
+                        const char *problem)
+{
+    const struct requeststats_row want = { .method = path != NULL ? method : NULL,
+                                           .path = path,
+                                           .status = status,
+                                           .problem = problem != NULL ? problem : "" };
+    metric_add(find(s, &want), 1);
+}
+
+void requeststats_write(const struct requeststats *s, struct buf *out)
+{
+    static const char NAME[] = "lanyard_provisiond_requests_total";
+    metric_put_head(out, NAME, "counter",
+                    "Requests of devices by route, status and kind of problem. Combinations that "
+                    "never occurred are left out; route none is a path that does not exist.");
+    for (size_t i = 0; i < s->n_rows; i++) {
+        const struct requeststats_row *row = &s->rows[i];
+        char route[128] = "none", status[16];
+        if (row->path != NULL)
+            (void)snprintf(route, sizeof route, "%s %s", row->method, row->path);
+        (void)snprintf(status, sizeof status, "%d", row->status);
+        const struct metric_label labels[] = { { "route", route },
+                                               { "status", status },
+                                               { "problem", row->problem } };
+        metric_put(out, NAME, labels, ARRAY_LEN(labels), metric_get(&row->n));
+    }
+    const struct metric_label other = { "route", "other" };
+    if (metric_get(&s->others) > 0)
+        metric_put(out, NAME, &other, 1, metric_get(&s->others));
+}

@@ -1,0 +1,133 @@
+#include "provisiond/fleetcount.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "provisiond/store/device.h"
+#include "provisiond/store/jobs.h"
+
+#define EVERY_MS 60000
+#define SHARE 20 /* at most a twentieth of the time is spent on counting */
+
+struct fleetcount {
+    struct job job; /* first */
+    struct loop_timer *timer;
+    struct sql *db;
+    struct jobs *thread;
+    struct census fresh, last;
+    int64_t began_ms, took_ms, counted_at; /* the last: Unix seconds, 0 before the first */
+};
+
+static enum err run(struct job *j, void *ctx)
+{
+    struct fleetcount *f = (struct fleetcount *)j;
+    return census_take(ctx, clock_now_s(), &f->fresh, &j->info);
+}
+
+static void done(struct job *j, enum err e)
+{
+    struct fleetcount *f = (struct fleetcount *)j;
+    f->took_ms = clock_mono_ms() - f->began_ms;
+    if (e == ERR_OK) {
+        f->last = f->fresh;
+        f->counted_at = clock_now_s();
+    } else {
+        log_warn("the fleet could not be counted: %s", j->info.text);
+    }
+    loop_timer_set(f->timer, f->took_ms * SHARE > EVERY_MS ? f->took_ms * SHARE : EVERY_MS);
+}
+
+static void on_timer(void *arg)
+{
+    struct fleetcount *f = arg;
+    f->began_ms = clock_mono_ms();
+    jobs_submit(f->thread, &f->job);
+}
+
+enum err fleetcount_new(struct fleetcount **out, struct loop *l, const char *store,
+                        struct err_info *info)
+{
+    struct fleetcount *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return err_set(info, ERR_NOMEM, "out of memory");
+    f->job = (struct job){ .run = run, .done = done };
+    enum err e = sql_open(&f->db, store, info);
+    if (e == ERR_OK)
+        e = loop_timer_new(&f->timer, l, on_timer, f);
+    if (e == ERR_OK)
+        e = jobs_new(&f->thread, l, NULL, f->db); /* no transaction: it only reads */
+    if (e != ERR_OK) {
+        fleetcount_free(f);
+        return e;
+    }
+    on_timer(f);
+    *out = f;
+    return ERR_OK;
+}
+
+void fleetcount_free(struct fleetcount *f)
+{
+    if (f == NULL)
+        return;
+    jobs_free(f->thread);
+    loop_timer_free(f->timer);
+    sql_close(f->db);
+    free(f);
+}
+
+const struct census *fleetcount_last(const struct fleetcount *f)
+{
+    return &f->last;
+}
+
+static void put_one(struct buf *out, const char *name, const char *help, uint64_t value)
+{
+    metric_put_head(out, name, "gauge", help);
+    metric_put(out, name, NULL, 0, value);
+}
+
+/* A histogram by hand: its classes are days, and an expired certificate is in all of them. */
+static void put_days(const struct census *c, struct buf *out)
+{
+    static const int64_t DAYS[CENSUS_DAYS_N - 1] = CENSUS_DAYS;
+    static const char NAME[] = "lanyard_provisiond_certificate_days_left";
+    uint64_t n = 0;
+    metric_put_head(out, NAME, "gauge",
+                    "Active devices whose newest certificate ends in fewer days than le says; le 0 "
+                    "has expired.");
+    for (unsigned i = 0; i < CENSUS_DAYS_N; i++) {
+        char le[24] = "+Inf";
+        n += c->days[i];
+        if (i < CENSUS_DAYS_N - 1)
+            (void)snprintf(le, sizeof le, "%" PRId64, DAYS[i]);
+        const struct metric_label label = { "le", le };
+        metric_put(out, NAME, &label, 1, n);
+    }
+}
+
+void fleetcount_write(const struct fleetcount *f, struct buf *out)
+{
+    const struct census *c = &f->last;
+    put_one(out, "lanyard_provisiond_counted_time_seconds",
+            "When the fleet was counted for the numbers below, Unix time; 0 before the first.",
+            (uint64_t)f->counted_at);
+    metric_put_head(out, "lanyard_provisiond_devices", "gauge", "Devices by state.");
+    for (unsigned i = 0; i < ARRAY_LEN(c->devices); i++) {
+        const struct metric_label label = { "state", device_state_name((enum device_state)i) };
+        metric_put(out, "lanyard_provisiond_devices", &label, 1, c->devices[i]);
+    }
+    metric_put_head(out, "lanyard_provisiond_orders_open", "gauge",
+                    "Orders that are not final, by state, of all nodes.");
+    for (unsigned i = ORDER_ILLEGAL + 1; i < ORDER_STATE_N; i++) {
+        const struct metric_label label = { "state", order_state_name((enum order_state)i) };
+        if (!order_is_final((enum order_state)i))
+            metric_put(out, "lanyard_provisiond_orders_open", &label, 1, c->orders[i]);
+    }
+    put_days(c, out);
+    put_one(out, "lanyard_provisiond_certificates_at_risk",
+            "Certificates in service with less than a sixth of their lifetime left.", c->at_risk);
+}
