@@ -38,8 +38,8 @@ static const char *const STEPS[] = {
     " issued_at INTEGER NOT NULL, ari_id TEXT NOT NULL, chain TEXT NOT NULL);"
     "CREATE INDEX certificate_device ON certificate (device_id, id);",
     /* 2: which node holds an order, and by which claim */
-    "ALTER TABLE cert_order ADD COLUMN lease_by TEXT;"
-    "ALTER TABLE cert_order ADD COLUMN claim INTEGER;",
+    ("ALTER TABLE cert_order ADD COLUMN lease_by TEXT;"
+     "ALTER TABLE cert_order ADD COLUMN claim INTEGER;"),
     /* 3: the processes that work on this database */
     "CREATE TABLE node (name TEXT PRIMARY KEY, version TEXT NOT NULL, seen_at INTEGER NOT NULL);",
 };
