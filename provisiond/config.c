@@ -19,6 +19,9 @@ static cfg_opt_t issuer_opts[] = {
     CFG_STR("ca_file", NULL, CFGF_NONE),       CFG_STR("contact", NULL, CFGF_NONE),
     CFG_STR("account_key", NULL, CFGF_NONE),   CFG_STR("eab_kid", NULL, CFGF_NONE),
     CFG_STR("eab_hmac_file", NULL, CFGF_NONE), CFG_STR("dir", NULL, CFGF_NONE),
+    CFG_STR("profile", NULL, CFGF_NONE),       CFG_STR("prefer_chain", NULL, CFGF_NONE),
+    CFG_STR("challenge", NULL, CFGF_NONE),     CFG_INT("accounts", 1, CFGF_NONE),
+    CFG_INT("lifetime_days", 0, CFGF_NONE),    CFG_BOOL("agree_terms", cfg_true, CFGF_NONE),
     CFG_INT("validity_days", 90, CFGF_NONE),   CFG_END(),
 };
 
@@ -162,6 +165,25 @@ static enum err unsupported(struct reader *r, cfg_t *sec, const char *key)
     return FAIL(r, sec, key, "is not supported by this version: remove the line");
 }
 
+/* What an acme issuer asks the CA for. */
+static enum err read_wishes(struct reader *r, cfg_t *sec, struct config_issuer *is)
+{
+    long accounts = cfg_getint(sec, "accounts"), days = cfg_getint(sec, "lifetime_days");
+    enum err e = copy(r, sec, "profile", &is->profile);
+    if (e == ERR_OK)
+        e = copy(r, sec, "prefer_chain", &is->prefer_chain);
+    if (e == ERR_OK)
+        e = copy(r, sec, "challenge", &is->challenge);
+    if (e == ERR_OK && (accounts < 1 || accounts > CONFIG_ACCOUNTS_MAX))
+        e = FAIL(r, sec, "accounts", "must be 1 to %d", CONFIG_ACCOUNTS_MAX);
+    if (e == ERR_OK && (days < 0 || days > 398))
+        e = FAIL(r, sec, "lifetime_days", "must be 1 to 398, or 0 for the CA's choice");
+    is->n_accounts = (size_t)accounts;
+    is->lifetime_s = (int64_t)days * DAY_S;
+    is->agree_terms = cfg_getbool(sec, "agree_terms") == cfg_true;
+    return e;
+}
+
 static enum err read_acme(struct reader *r, cfg_t *sec, struct config_issuer *is)
 {
     enum err e = copy(r, sec, "directory", &is->directory);
@@ -183,7 +205,7 @@ static enum err read_acme(struct reader *r, cfg_t *sec, struct config_issuer *is
         e = copy_file(r, sec, "eab_hmac_file", &is->eab_hmac_file);
     if (e == ERR_OK && (is->eab_kid == NULL) != (is->eab_hmac_file == NULL))
         e = FAIL(r, sec, NULL, "eab_kid and eab_hmac_file go together");
-    return e;
+    return e == ERR_OK ? read_wishes(r, sec, is) : e;
 }
 
 static enum err read_issuer(struct reader *r, cfg_t *sec, struct config_issuer *is)
@@ -438,9 +460,9 @@ void config_free(struct config *c)
         free(c->server_names[i]);
     for (size_t i = 0; i < c->n_issuers; i++) {
         struct config_issuer *is = &c->issuers[i];
-        char *const all[] = { is->where,   is->name,          is->directory,
-                              is->ca_file, is->contact,       is->account_key,
-                              is->eab_kid, is->eab_hmac_file, is->dir };
+        char *const all[] = { is->where,       is->name,    is->directory,     is->ca_file,
+                              is->contact,     is->profile, is->prefer_chain,  is->challenge,
+                              is->account_key, is->eab_kid, is->eab_hmac_file, is->dir };
         for (size_t k = 0; k < ARRAY_LEN(all); k++)
             free(all[k]);
     }

@@ -11,6 +11,7 @@
 #include "common/net/addr.h"
 
 #define CONFIG_LIST_MAX 16
+#define CONFIG_ACCOUNTS_MAX 16 /* of one issuer */
 
 enum config_enroll { CONFIG_ENROLL_OPEN, CONFIG_ENROLL_TOKEN };
 
@@ -26,6 +27,10 @@ struct config_issuer {
     bool is_local;
     /* acme */
     char *directory, *ca_file, *contact, *account_key, *eab_kid, *eab_hmac_file;
+    size_t n_accounts;
+    bool agree_terms;
+    char *profile, *prefer_chain, *challenge; /* NULL: the CA's default, dns-01 */
+    int64_t lifetime_s;                       /* asked for with each order; 0: the CA's choice */
     /* local */
     char *dir;
     int64_t validity_s;

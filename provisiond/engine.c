@@ -90,8 +90,11 @@ static struct task *task_new(struct engine *en, const struct order_row *row)
     t->row = *row;
     t->zone = zone;
     for (size_t i = 0; i < c->n_issuers; i++) {
-        if (strcmp(c->issuers[i].name, row->issuer) == 0)
-            t->issuer = en->parts.issuers[t->issuer_no = i];
+        if (strcmp(c->issuers[i].name, row->issuer) != 0)
+            continue;
+        t->issuer_no = i;
+        t->ca = &c->issuers[i];
+        t->issuer = issuers_find(en->parts.issuers, i, row->account, row->device_id);
     }
     for (const char *p = row->device_id; *p != 0; p++)
         t->seed = t->seed * 31 + (uint32_t)(unsigned char)*p;
@@ -175,7 +178,7 @@ static enum err run_challenge(struct job *j, void *ctx)
     if (t->remove_values)
         return challenge_remove(t->challenges, t->row.id, now, &j->info);
     for (size_t i = 0; i < t->n_authz; i++) {
-        if (t->authz[i].status == ISSUER_VALID)
+        if (t->authz[i].status == ISSUER_VALID || t->authz[i].no_txt)
             continue;
         enum err e = challenge_put(t->challenges, t->zone->name, t->row.device_id, t->row.id,
                                    t->authz[i].txt_value, t->challenge_until, now, &j->info);

@@ -9,7 +9,7 @@
 #include "common/net/loop.h"
 #include "common/store/challenge.h"
 #include "provisiond/config.h"
-#include "provisiond/issuer.h"
+#include "provisiond/issuers.h"
 #include "provisiond/orderstats.h"
 #include "provisiond/store/jobs.h"
 
@@ -18,9 +18,9 @@ struct engine; /* opaque */
 struct engine_parts {
     struct loop *loop;
     const struct config *config;
-    struct issuer *const *issuers; /* one for each of config->issuers; owned by the caller */
-    struct jobs *store;            /* the thread of the main database */
-    const char *node;              /* whose orders are ours: unlike every other node's */
+    const struct issuers *issuers;
+    struct jobs *store; /* the thread of the main database */
+    const char *node;   /* whose orders are ours: unlike every other node's */
     /* Called when the orders of a device have changed in a way it may wait for. */
     void (*on_change)(void *arg, const char *device_id);
     void *arg;

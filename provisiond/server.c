@@ -17,13 +17,12 @@
 #include "common/net/listen.h"
 #include "common/net/metricweb.h"
 #include "common/net/privdrop.h"
-#include "provisiond/acme/acme.h"
 #include "provisiond/api/api.h"
 #include "provisiond/engine.h"
 #include "provisiond/exposition.h"
 #include "provisiond/fleetcount.h"
 #include "provisiond/health.h"
-#include "provisiond/local/local.h"
+#include "provisiond/issuers.h"
 #include "provisiond/owncert.h"
 #include "provisiond/publicweb.h"
 #include "provisiond/store/jobs.h"
@@ -38,8 +37,7 @@ struct server {
     struct loop *loop;
     int device_fd, public_fd, metrics_fd, lock_fd;
     struct sql *db;
-    struct localca *cas[CONFIG_LIST_MAX]; /* of the local issuers, by issuer; NULL elsewhere */
-    struct issuer *issuers[CONFIG_LIST_MAX];
+    struct issuers *issuers;
     struct jobs *store;
     struct engine *engine;
     struct api *api;
@@ -96,57 +94,6 @@ static enum err open_store(struct server *s, struct err_info *info)
     if (e == ERR_OK)
         e = order_release_all(s->db, s->config->node, info);
     return e == ERR_OK ? e : err_prefix(info, e, "%s: store: ", s->config->store_where);
-}
-
-static enum err read_eab(const struct config_issuer *is, struct buf *out, struct err_info *info)
-{
-    if (is->eab_hmac_file == NULL)
-        return ERR_OK;
-    enum err e = file_read_secret(is->eab_hmac_file, out, info);
-    while (e == ERR_OK && out->len > 0 && out->p[out->len - 1] <= ' ')
-        out->p[--out->len] = 0;
-    return e;
-}
-
-static enum err open_acme(struct server *s, const struct config_issuer *is, struct issuer **out,
-                          struct err_info *info)
-{
-    struct buf hmac;
-    buf_init(&hmac, 1024);
-    enum err e = read_eab(is, &hmac, info);
-    if (e == ERR_OK) {
-        struct acme_options o = { .name = is->name,
-                                  .directory_url = is->directory,
-                                  .ca_file = is->ca_file,
-                                  .contact = is->contact,
-                                  .account_key = is->account_key,
-                                  .eab_kid = is->eab_kid,
-                                  .eab_hmac = is->eab_kid != NULL ? buf_str(&hmac) : NULL,
-                                  .agree_terms = true,
-                                  .user_agent = "lanyard-provisiond/" LANYARD_VERSION };
-        e = acme_issuer_new(out, s->loop, &o, info);
-    }
-    buf_wipe(&hmac);
-    return e == ERR_OK ? e : err_prefix(info, e, "%s: issuer \"%s\": ", is->where, is->name);
-}
-
-static enum err open_issuers(struct server *s, struct err_info *info)
-{
-    const struct config *c = s->config;
-    enum err e = ERR_OK;
-    for (size_t i = 0; i < c->n_issuers && e == ERR_OK; i++) {
-        const struct config_issuer *is = &c->issuers[i];
-        if (!is->is_local) {
-            e = open_acme(s, is, &s->issuers[i], info);
-            continue;
-        }
-        e = localca_open(&s->cas[i], is->dir, clock_now_s(), info);
-        if (e != ERR_OK)
-            return err_prefix(info, e, "%s: issuer \"%s\": ", is->where, is->name);
-        struct local_options o = { .name = is->name, .ca = s->cas[i], .life_s = is->validity_s };
-        e = local_issuer_new(&s->issuers[i], s->loop, &o);
-    }
-    return e;
 }
 
 /* --- our own certificate --- */
@@ -328,10 +275,10 @@ static enum err prepare(struct server *s, struct err_info *info)
     if (e == ERR_OK)
         e = open_store(s, info);
     if (e == ERR_OK)
-        e = open_issuers(s, info);
+        e = issuers_open(&s->issuers, s->loop, c, info);
     s->owncert = (struct owncert){ .config = c };
-    for (size_t i = 0; i < c->n_issuers && s->owncert.ca == NULL; i++)
-        s->owncert.ca = s->cas[i];
+    if (e == ERR_OK)
+        s->owncert.ca = issuers_local_ca(s->issuers);
     if (e == ERR_OK)
         e = jobs_new(&s->store, s->loop, s->db, NULL);
     struct api_parts api = { s->loop, c, s->store, on_order, s };
@@ -379,16 +326,11 @@ static void clear(struct server *s)
     httpd_free(s->public_);
     metricweb_free(s->metrics);
     fleetcount_free(s->fleet);
-    for (size_t i = 0; i < CONFIG_LIST_MAX; i++) {
-        if (s->issuers[i] != NULL)
-            s->issuers[i]->ops->free(s->issuers[i]);
-    }
+    issuers_free(s->issuers);
     jobs_free(s->store);
     engine_free(s->engine);
     health_free(s->health);
     api_free(s->api);
-    for (size_t i = 0; i < CONFIG_LIST_MAX; i++)
-        localca_free(s->cas[i]);
     loop_timer_free(s->own_cert_timer);
     loop_signal_free(s->term);
     loop_signal_free(s->intr);

@@ -97,7 +97,12 @@ static void order_new(struct task *t)
     const char *names[ISSUER_NAMES_MAX];
     for (size_t i = 0; i < t->n_names; i++)
         names[i] = t->names[i];
-    struct issuer_params params = { .names = names, .n_names = t->n_names };
+    struct issuer_params params = {
+        .names = names,
+        .n_names = t->n_names,
+        .profile = t->ca->profile,
+        .not_after = t->ca->lifetime_s > 0 ? clock_now_s() + t->ca->lifetime_s : 0,
+    };
     t->issuer->ops->order_new(t->issuer, &params, on_new_order, t);
 }
 
@@ -110,6 +115,7 @@ static void on_new_order(void *arg, const struct issuer_order *o)
     t->order_known = true;
     t->row.begun_at = clock_now_s();
     (void)snprintf(t->row.url, sizeof t->row.url, "%s", o->url);
+    (void)snprintf(t->row.account, sizeof t->row.account, "%s", o->account);
     if (o->status == ISSUER_INVALID)
         task_move(t, ORDER_EV_LOST, "order-invalid", "the CA began an order that is invalid");
     else if (o->status == ISSUER_READY)
@@ -221,7 +227,7 @@ static void read_back(struct task *t)
     const char *values[ISSUER_NAMES_MAX];
     size_t n = 0;
     for (size_t i = 0; i < t->n_authz; i++) {
-        if (t->authz[i].status != ISSUER_VALID)
+        if (t->authz[i].status != ISSUER_VALID && !t->authz[i].no_txt)
             values[n++] = t->authz[i].txt_value;
     }
     if (n == 0) { /* every authorisation was reused, though the order is not ready yet */

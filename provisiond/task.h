@@ -26,6 +26,7 @@ struct task {
     const struct config_zone *zone;
     struct issuer *issuer;
     size_t issuer_no;                   /* in the configuration */
+    const struct config_issuer *ca;     /* how it is configured */
     struct challenge_store *challenges; /* NULL when the zone has none */
     struct order_row row;
     uint32_t seed; /* from the device id: spreads the fleet */

@@ -7,8 +7,8 @@ enum err certificate_insert(struct sql *db, const struct order_row *order,
     struct sql_query q;
     sql_begin(&q, db,
               "INSERT INTO certificate (order_id, device_id, zone, issuer, serial, csr_sha256,"
-              " spki_sha256, not_before, not_after, issued_at, ari_id, chain)"
-              " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+              " spki_sha256, not_before, not_after, issued_at, ari_id, chain, account)"
+              " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
               " ON CONFLICT (order_id) DO NOTHING");
     sql_bind_int(&q, 1, order->id);
     sql_bind_text(&q, 2, order->device_id);
@@ -22,10 +22,12 @@ enum err certificate_insert(struct sql *db, const struct order_row *order,
     sql_bind_int(&q, 10, cert->issued_at);
     sql_bind_text(&q, 11, cert->ari_id);
     sql_bind_text(&q, 12, chain_pem);
+    sql_bind_text(&q, 13, order->account);
     return sql_end(&q, NULL, info);
 }
 
-#define COLUMNS "order_id, serial, issuer, not_before, not_after, issued_at, ari_id"
+#define COLUMNS                                                                                    \
+    "order_id, serial, issuer, not_before, not_after, issued_at, ari_id, coalesce(account, '')"
 
 static void read_row(struct sql_query *q, struct certificate_row *row)
 {
@@ -36,6 +38,7 @@ static void read_row(struct sql_query *q, struct certificate_row *row)
     sql_copy(q, 1, row->serial, sizeof row->serial);
     sql_copy(q, 2, row->issuer, sizeof row->issuer);
     sql_copy(q, 6, row->ari_id, sizeof row->ari_id);
+    sql_copy(q, 7, row->account, sizeof row->account);
 }
 
 enum err certificate_get(struct sql *db, int64_t order_id, struct certificate_row *out,
@@ -48,7 +51,7 @@ enum err certificate_get(struct sql *db, int64_t order_id, struct certificate_ro
     while (sql_row(&q)) {
         read_row(&q, out);
         if (chain != NULL)
-            buf_add_str(chain, sql_text(&q, 7));
+            buf_add_str(chain, sql_text(&q, 8));
         found = true;
     }
     enum err e = sql_end(&q, NULL, info);

@@ -12,6 +12,7 @@ struct certificate_row {
     char issuer[64];
     int64_t not_before, not_after, issued_at;
     char ari_id[128];
+    char account[ISSUER_URL_MAX]; /* that it was issued under; "" when that is not known */
 };
 
 /* Stores the certificate of `order`, once: a second call for the same order changes nothing. */

@@ -42,6 +42,9 @@ static const char *const STEPS[] = {
      "ALTER TABLE cert_order ADD COLUMN claim INTEGER;"),
     /* 3: the processes that work on this database */
     "CREATE TABLE node (name TEXT PRIMARY KEY, version TEXT NOT NULL, seen_at INTEGER NOT NULL);",
+    /* 4: under which account at the CA */
+    ("ALTER TABLE cert_order ADD COLUMN account TEXT;"
+     "ALTER TABLE certificate ADD COLUMN account TEXT;"),
 };
 
 int migrate_latest(void)

@@ -9,7 +9,7 @@
 #define COLUMNS                                                                                    \
     "id, device_id, zone, issuer, state, csr, csr_sha256, spki_sha256, bare_name,"                 \
     " coalesce(url, ''), failures, lost, due_at, begun_at, coalesce(problem, ''),"                 \
-    " coalesce(detail, ''), fence"
+    " coalesce(detail, ''), fence, coalesce(account, '')"
 
 static enum err copy_blob(struct sql_query *q, int col, uint8_t *out, size_t len)
 {
@@ -35,6 +35,7 @@ static enum err read_row(struct sql_query *q, struct order_row *row)
     sql_copy(q, 9, row->url, sizeof row->url);
     sql_copy(q, 14, row->problem, sizeof row->problem);
     sql_copy(q, 15, row->detail, sizeof row->detail);
+    sql_copy(q, 17, row->account, sizeof row->account);
     struct span csr = sql_blob(q, 5);
     if (csr.len > sizeof row->csr)
         return ERR_INVALID;
@@ -288,7 +289,8 @@ enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_u
     sql_begin(
         &q, db,
         "UPDATE cert_order SET state=$1, url=$2, failures=$3, lost=$4, due_at=$5, begun_at=$6,"
-        " problem=$7, detail=$8, lease_until=$9, updated_at=$10 WHERE id=$11 AND fence=$12");
+        " problem=$7, detail=$8, lease_until=$9, updated_at=$10, account=$11 WHERE id=$12 AND "
+        "fence=$13");
     sql_bind_text(&q, 1, order_state_name(row->state));
     sql_bind_text(&q, 2, row->url);
     sql_bind_int(&q, 3, row->failures);
@@ -299,8 +301,9 @@ enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_u
     sql_bind_text(&q, 8, row->detail);
     sql_bind_int(&q, 9, lease_until);
     sql_bind_int(&q, 10, now_s);
-    sql_bind_int(&q, 11, row->id);
-    sql_bind_int(&q, 12, row->fence);
+    sql_bind_text(&q, 11, row->account);
+    sql_bind_int(&q, 12, row->id);
+    sql_bind_int(&q, 13, row->fence);
     enum err e = sql_end(&q, &changed, info);
     if (e == ERR_OK && changed == 0)
         e = err_set(info, ERR_ILLEGAL, "order %lld is no longer ours", (long long)row->id);

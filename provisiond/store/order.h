@@ -25,14 +25,15 @@ struct order_row {
     size_t csr_len; /* bytes */
     uint8_t csr_sha256[ORDER_HASH_LEN];
     uint8_t spki_sha256[ORDER_HASH_LEN];
-    bool bare_name;           /* <id>.<zone> is asked for beside the wildcard */
-    char url[ISSUER_URL_MAX]; /* of the order at the CA; "" before newOrder is answered */
-    int64_t failures;         /* of the present step in a row */
-    int64_t lost;             /* orders lost so far at the CA */
-    int64_t due_at;           /* Unix seconds of the next action */
-    int64_t begun_at;         /* when the present order at the CA was begun */
-    char problem[64];         /* type of the last trouble, "" when none */
-    char detail[256];         /* its sentence */
+    bool bare_name;               /* <id>.<zone> is asked for beside the wildcard */
+    char url[ISSUER_URL_MAX];     /* of the order at the CA; "" before newOrder is answered */
+    char account[ISSUER_URL_MAX]; /* whose order it is at the CA, for issuers_find(); "" before */
+    int64_t failures;             /* of the present step in a row */
+    int64_t lost;                 /* orders lost so far at the CA */
+    int64_t due_at;               /* Unix seconds of the next action */
+    int64_t begun_at;             /* when the present order at the CA was begun */
+    char problem[64];             /* type of the last trouble, "" when none */
+    char detail[256];             /* its sentence */
     int64_t fence;
 };
 
@@ -77,9 +78,9 @@ NODISCARD enum err order_claim(struct sql *db, int64_t now_s, const struct order
 NODISCARD enum err order_claimed(struct sql *db, const struct order_lease *lease,
                                  struct order_row *out, struct err_info *info);
 
-/* Writes state, url, failures, lost, due_at, begun_at, problem, detail and the lease (0 gives the
- * order up for others). ERR_ILLEGAL when the fence moved on: the order is somebody else's, or
- * canceled. */
+/* Writes state, url, account, failures, lost, due_at, begun_at, problem, detail and the lease (0
+ * gives the order up for others). ERR_ILLEGAL when the fence moved on: the order is somebody
+ * else's, or canceled. */
 NODISCARD enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_until,
                               int64_t now_s, struct err_info *info);
 
