@@ -13,6 +13,7 @@
 #include "agent/agent.h"
 #include "agent/config.h"
 #include "agent/control.h"
+#include "agent/doctor.h"
 #include "agent/identity.h"
 #include "agent/issuance.h"
 #include "agent/statedir.h"
@@ -35,6 +36,8 @@ static const char USAGE[] =
     "  status [--json]   what it is doing, and what comes next; exit status 3 when it is not "
     "running\n"
     "  renew             get a new certificate now\n"
+    "  doctor [--json]   look for what is wrong, and say what to do; exit status 1 when something "
+    "is\n"
     "  forget --yes      have the service delete this device, then remove its keys and "
     "certificates\n"
     "                    (with --force: even when the service cannot be reached)\n"
@@ -273,6 +276,15 @@ static int forget(const struct config *c, const char *socket_path, const struct 
     return EXIT_DONE;
 }
 
+static int examine(const struct config *c, bool json)
+{
+    struct err_info info;
+    bool healthy = false;
+    if (doctor_run(c, json, &healthy, &info) != ERR_OK)
+        return complain(&info, EXIT_FAILED);
+    return healthy ? EXIT_DONE : EXIT_FAILED;
+}
+
 /* ---- arguments --------------------------------------------------------------------------------
  */
 
@@ -347,6 +359,8 @@ static int dispatch(const struct arguments *args, struct config *config)
         status = show_status(config, socket_path, args->json);
     else if (strcmp(args->command, "renew") == 0)
         status = order(socket_path, "renew", ASK_MS);
+    else if (strcmp(args->command, "doctor") == 0)
+        status = examine(config, args->json);
     else if (strcmp(args->command, "forget") == 0)
         status = forget(config, socket_path, args);
     else

@@ -1,0 +1,405 @@
+#include "agent/doctor.h"
+
+#include <arpa/nameser.h>
+#include <errno.h>
+#include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <resolv.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <curl/curl.h>
+#include <jansson.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "agent/address.h"
+#include "agent/certstore.h"
+#include "agent/control.h"
+#include "agent/core/issued.h"
+#include "agent/findings.h"
+#include "agent/identity.h"
+#include "agent/journal.h"
+#include "agent/statedir.h"
+#include "common/base/clock.h"
+#include "common/net/fetch.h"
+
+#define ASK_MS 5000
+#define SERVICE_MS 15000
+#define SOCKET_S 5
+#define SPACE_MIN (1024 * 1024) /* bytes free for the next generation, generously */
+#define CLOCK_NEAR_S 60
+#define CLOCK_FAR_S 3600
+#define DAY_S 86400
+
+struct doctor {
+    const struct config *config;
+    struct findings found;
+    struct identity identity; /* key NULL: none yet */
+    struct certset set;       /* chain NULL: none */
+    struct journal journal;
+};
+
+static void add_days(char *out, size_t cap, int64_t seconds)
+{
+    if (seconds >= 2 * DAY_S)
+        (void)snprintf(out, cap, "%lld days", (long long)(seconds / DAY_S));
+    else
+        (void)snprintf(out, cap, "%lld hours", (long long)(seconds / 3600));
+}
+
+/* ---- this device ---------------------------------------------------------------------------- */
+
+static void check_daemon(struct doctor *d)
+{
+    char path[PATH_MAX];
+    struct err_info info;
+    json_t *root = NULL;
+    enum err e = statedir_path(path, d->config->state_dir, "control.sock", &info);
+    if (e == ERR_OK)
+        e = control_ask(&root, path, "status", ASK_MS, &info);
+    if (e == ERR_OK)
+        findings_add(&d->found, FINDING_PASS, "agent", "running, process %lld",
+                     json_integer_value(json_object_get(root, "pid")));
+    else if (e == ERR_UNAVAILABLE)
+        findings_add(
+            &d->found, FINDING_FAIL, "agent",
+            "not running: nothing is renewed and no proxy works; start `lanyard-agent run`");
+    else
+        findings_add(&d->found, FINDING_FAIL, "agent", "%s", info.text);
+    json_decref(root);
+}
+
+static void check_disk(struct doctor *d)
+{
+    const char *dir = d->config->state_dir;
+    struct statvfs fs;
+    if (access(dir, R_OK | W_OK | X_OK) != 0) {
+        findings_add(&d->found, FINDING_FAIL, "state folder", "%s: %s", dir, strerror(errno));
+        return;
+    }
+    if (statvfs(dir, &fs) != 0)
+        return;
+    uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
+    if ((fs.f_flag & ST_RDONLY) != 0)
+        findings_add(&d->found, FINDING_FAIL, "state folder",
+                     "%s is on a read-only file system: the next certificate cannot be stored",
+                     dir);
+    else if (left < SPACE_MIN || (fs.f_files > 0 && fs.f_favail < 32))
+        findings_add(&d->found, FINDING_FAIL, "state folder",
+                     "%s: the disk is full (%llu kB left): the next certificate cannot be stored",
+                     dir, (unsigned long long)left / 1024);
+    else
+        findings_add(&d->found, FINDING_PASS, "state folder", "%s, %llu MB free", dir,
+                     (unsigned long long)left / (1024 * 1024));
+}
+
+static void load_state(struct doctor *d)
+{
+    struct err_info info;
+    const char *dir = d->config->state_dir;
+    enum err e = identity_load(&d->identity, dir, false, &info);
+    if (e == ERR_OK)
+        findings_add(&d->found, FINDING_PASS, "identity", "%s", d->identity.id.text);
+    else
+        findings_add(&d->found, e == ERR_NOTFOUND ? FINDING_WARN : FINDING_FAIL, "identity", "%s",
+                     e == ERR_NOTFOUND ? "not made yet: the first start makes it" : info.text);
+    if (journal_load(&d->journal, dir, &info) != ERR_OK)
+        findings_add(&d->found, FINDING_FAIL, "state", "%s", info.text);
+    else if (d->journal.error[0] != 0)
+        findings_add(&d->found, FINDING_WARN, "last error", "%s", d->journal.error);
+    e = certstore_current(dir, &d->set, &info);
+    if (e != ERR_OK)
+        findings_add(&d->found, FINDING_FAIL, "certificate", "%s", info.text);
+}
+
+static void check_certificate(struct doctor *d)
+{
+    const struct certset *set = &d->set;
+    int64_t now_s = clock_now_s();
+    int64_t life_s = set->not_after_s - set->not_before_s, left_s = set->not_after_s - now_s;
+    char left[32];
+    if (set->chain == NULL)
+        return;
+    add_days(left, sizeof left, left_s);
+    if (now_s < set->not_before_s)
+        findings_add(&d->found, FINDING_FAIL, "certificate",
+                     "not valid yet: this device's clock is behind");
+    else if (left_s <= 0)
+        findings_add(&d->found, FINDING_FAIL, "certificate",
+                     "expired: clients get the local certificate; see the service's line");
+    else if (left_s < life_s / 4)
+        findings_add(&d->found, FINDING_WARN, "certificate",
+                     "%s left, and not renewed yet; see the service's line", left);
+    else
+        findings_add(&d->found, FINDING_PASS, "certificate", "%s, %s left", set->name, left);
+}
+
+/* ---- the service ---------------------------------------------------------------------------- */
+
+struct visit {
+    struct loop *loop;
+    struct doctor *doctor;
+};
+
+static void check_clock(struct doctor *d, const char *date)
+{
+    int64_t now_s = clock_now_s();
+    time_t there = date != NULL ? curl_getdate(date, NULL) : -1;
+    if (there < 0) {
+        if (now_s < ISSUED_CLOCK_FLOOR_S)
+            findings_add(&d->found, FINDING_FAIL, "clock",
+                         "shows a time before 2026: set it, or start NTP");
+        return;
+    }
+    int64_t off_s = now_s - (int64_t)there, far_s = off_s < 0 ? -off_s : off_s;
+    enum finding_result r = far_s <= CLOCK_NEAR_S  ? FINDING_PASS
+                            : far_s <= CLOCK_FAR_S ? FINDING_WARN
+                                                   : FINDING_FAIL;
+    if (r == FINDING_PASS)
+        findings_add(&d->found, r, "clock", "agrees with the service's");
+    else
+        findings_add(&d->found, r, "clock", "%lld s %s the service's: set it, or start NTP",
+                     (long long)far_s, off_s < 0 ? "behind" : "ahead of");
+}
+
+static void on_visited(void *arg, const struct fetch_result *res)
+{
+    struct visit *v = arg;
+    struct doctor *d = v->doctor;
+    if (res->e != ERR_OK)
+        findings_add(&d->found, FINDING_FAIL, "service", "%s", res->info.text);
+    else if (res->status >= 500)
+        findings_add(&d->found, FINDING_WARN, "service", "%s is there but in trouble: HTTP %d",
+                     d->config->server, res->status);
+    else
+        findings_add(&d->found, FINDING_PASS, "service", "%s answers", d->config->server);
+    check_clock(d, res->e == ERR_OK ? fetch_header(res, "Date") : NULL);
+    loop_stop(v->loop);
+}
+
+static enum err check_service(struct doctor *d, struct err_info *info)
+{
+    char url[600];
+    struct visit v = { .doctor = d };
+    struct fetch *f = NULL;
+    struct fetch_options o = { .user_agent = "lanyard-agent/" LANYARD_VERSION,
+                               .ca_file = d->config->server_ca,
+                               .client_key = d->identity.key,
+                               .client_cert = d->identity.cert,
+                               .tls13_only = true };
+    (void)snprintf(url, sizeof url, "%s/v1/certificate", d->config->server);
+    struct fetch_request r = {
+        .method = "GET", .url = url, .body_max = 64 * 1024, .timeout_ms = SERVICE_MS
+    };
+    enum err e = loop_new(&v.loop);
+    if (e == ERR_OK)
+        e = fetch_new(&f, v.loop, &o, info);
+    if (e == ERR_OK)
+        e = fetch_start(f, &r, on_visited, &v, NULL);
+    if (e == ERR_OK)
+        loop_run(v.loop);
+    fetch_free(f);
+    loop_free(v.loop);
+    return e;
+}
+
+/* ---- the resolver --------------------------------------------------------------------------- */
+
+enum look { LOOK_FOUND, LOOK_EMPTY, LOOK_FAILED };
+
+/* Whether the system's resolver has a record of `type` with the `len` bytes `want`. */
+static enum look look_up(const char *name, int type, const uint8_t *want, size_t len)
+{
+    uint8_t bytes[4096];
+    ns_msg msg;
+    ns_rr rr;
+    int n = res_query(name, ns_c_in, type, bytes, sizeof bytes);
+    if (n < 0)
+        return h_errno == NO_DATA || h_errno == HOST_NOT_FOUND ? LOOK_EMPTY : LOOK_FAILED;
+    if (n > (int)sizeof bytes || ns_initparse(bytes, n, &msg) != 0)
+        return LOOK_FAILED;
+    for (int i = 0; i < ns_msg_count(msg, ns_s_an); i++) {
+        if (ns_parserr(&msg, ns_s_an, i, &rr) == 0 && (int)ns_rr_type(rr) == type &&
+            ns_rr_rdlen(rr) == len && memcmp(ns_rr_rdata(rr), want, len) == 0)
+            return LOOK_FOUND;
+    }
+    return LOOK_EMPTY;
+}
+
+static void check_resolver(struct doctor *d)
+{
+    static const struct ip SAMPLE = { 4, { 192, 168, 0, 1 } };
+    static const uint8_t CONTROL[] = { 7, 'l', 'a', 'n', 'y', 'a', 'r', 'd' };
+    struct ip list[ADDRESS_MAX];
+    char label[IPLABEL_TEXT_MAX], name[512];
+    if (d->identity.key == NULL)
+        return;
+    const struct ip *ip = address_list(d->config, list) > 0 ? &list[0] : &SAMPLE;
+    iplabel_encode(ip, label);
+    (void)snprintf(name, sizeof name, "%s.%s.%s", label, d->identity.id.text, d->config->zone);
+#ifdef __GLIBC__
+    (void)res_init();
+    _res.retrans = 2;
+    _res.retry = 2;
+#endif
+    enum look address = ip->family == 4 ? look_up(name, ns_t_a, ip->bytes, 4)
+                                        : look_up(name, ns_t_aaaa, ip->bytes, 16);
+    enum look control =
+        address == LOOK_FOUND ? LOOK_FOUND : look_up(name, ns_t_txt, CONTROL, sizeof CONTROL);
+    if (address == LOOK_FOUND)
+        findings_add(&d->found, FINDING_PASS, "resolver", "%s is answered", name);
+    else if (control == LOOK_FOUND)
+        findings_add(&d->found, FINDING_FAIL, "resolver",
+                     "the resolver keeps private addresses back (rebinding protection): let %s "
+                     "through in the router, or use another resolver",
+                     d->config->zone);
+    else
+        findings_add(&d->found, FINDING_WARN, "resolver",
+                     "%s is not answered: no Internet, or %s is not delegated to a Lanyard server",
+                     name, d->config->zone);
+}
+
+/* ---- what clients and applications see ------------------------------------------------------- */
+
+/* A connected socket with a limit on each of its steps, or -1 with errno. */
+static int connect_to(const struct sockaddr *sa, socklen_t len)
+{
+    const struct timeval limit = { .tv_sec = SOCKET_S };
+    int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    if (connect(fd, sa, len) == 0)
+        return fd;
+    int error = errno == EINPROGRESS ? ETIMEDOUT : errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+/* The certificate that is served on `fd` to who asks for `name`; NULL when there is none. */
+static X509 *served_on(int fd, const char *name)
+{
+    X509 *leaf = NULL;
+    SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = tls != NULL ? SSL_new(tls) : NULL;
+    if (ssl != NULL && SSL_set_fd(ssl, fd) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1 &&
+        SSL_connect(ssl) == 1)
+        leaf = SSL_get1_peer_certificate(ssl);
+    ERR_clear_error();
+    SSL_free(ssl);
+    SSL_CTX_free(tls);
+    return leaf;
+}
+
+/* An address that a client on this device can use: the loopback one for a wildcard. */
+static void make_reachable(struct sockaddr_storage *ss)
+{
+    struct sockaddr_in sin;
+    struct sockaddr_in6 sin6;
+    memcpy(&sin, ss, sizeof sin);
+    memcpy(&sin6, ss, sizeof sin6);
+    if (ss->ss_family == AF_INET && sin.sin_addr.s_addr == htonl(INADDR_ANY)) {
+        sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        memcpy(ss, &sin, sizeof sin);
+    } else if (ss->ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&sin6.sin6_addr)) {
+        sin6.sin6_addr = in6addr_loopback;
+        memcpy(ss, &sin6, sizeof sin6);
+    }
+}
+
+static void check_served(struct doctor *d, const char *what, const struct addr *at)
+{
+    char check[96], text[ADDR_TEXT_MAX], name[512];
+    struct sockaddr_storage ss = at->ss;
+    addr_format(at, text);
+    (void)snprintf(check, sizeof check, "%s %s", what, text);
+    make_reachable(&ss);
+    int fd = connect_to((const struct sockaddr *)&ss, at->len);
+    if (fd < 0) {
+        findings_add(&d->found, FINDING_FAIL, check, "cannot be reached: %s", strerror(errno));
+        return;
+    }
+    (void)snprintf(name, sizeof name, "check.%s.%s", d->identity.id.text, d->config->zone);
+    X509 *leaf = served_on(fd, name);
+    close(fd);
+    if (leaf == NULL)
+        findings_add(&d->found, FINDING_FAIL, check, "does not speak TLS");
+    else if (d->set.chain == NULL)
+        findings_add(&d->found, FINDING_WARN, check,
+                     "speaks TLS; there is no certificate to "
+                     "compare with yet");
+    else if (X509_cmp(leaf, sk_X509_value(d->set.chain, 0)) != 0)
+        findings_add(&d->found, FINDING_FAIL, check,
+                     "serves another certificate than the one in place: reload it");
+    else
+        findings_add(&d->found, FINDING_PASS, check, "serves the certificate in place");
+    X509_free(leaf);
+}
+
+static void check_backend(struct doctor *d, const struct config_proxy *p)
+{
+    char check[96];
+    (void)snprintf(check, sizeof check, "backend %s", p->backend_text);
+    int fd = connect_to((const struct sockaddr *)&p->backend, p->backend_len);
+    if (fd < 0) {
+        findings_add(&d->found, FINDING_FAIL, check, "cannot be reached: %s: is it running?",
+                     strerror(errno));
+        return;
+    }
+    close(fd);
+    findings_add(&d->found, FINDING_PASS, check, "accepts connections");
+}
+
+static void check_hook(struct doctor *d)
+{
+    const struct hook_result *h = &d->journal.hook;
+    if (d->config->reload_command == NULL || h->generation == 0)
+        return;
+    if (h->timed_out)
+        findings_add(&d->found, FINDING_FAIL, "reload command", "was stopped at its time limit");
+    else if (h->exit_status != 0)
+        findings_add(&d->found, FINDING_FAIL, "reload command",
+                     "failed with exit status %d; its "
+                     "output is in `status`",
+                     h->exit_status);
+    else
+        findings_add(&d->found, FINDING_PASS, "reload command", "went well the last time");
+}
+
+enum err doctor_run(const struct config *c, bool json, bool *healthy, struct err_info *info)
+{
+    struct doctor *d = calloc(1, sizeof *d);
+    if (d == NULL)
+        return err_set(info, ERR_NOMEM, "out of memory");
+    d->config = c;
+    check_daemon(d);
+    check_disk(d);
+    load_state(d);
+    enum err e = check_service(d, info);
+    if (e == ERR_OK) {
+        check_resolver(d);
+        check_certificate(d);
+        check_hook(d);
+        for (size_t i = 0; i < c->n_proxies; i++) {
+            check_served(d, "proxy", &c->proxies[i].listen);
+            check_backend(d, &c->proxies[i]);
+        }
+        if (c->check_served)
+            check_served(d, "application", &c->served_at);
+        findings_print(&d->found, json, stdout);
+        *healthy = findings_are_good(&d->found);
+    }
+    certset_clear(&d->set);
+    identity_clear(&d->identity);
+    free(d);
+    return e;
+}

@@ -1,0 +1,161 @@
+"""`lanyard-agent doctor`: each thing that can be wrong is said in its own line, and nothing else is."""
+
+import contextlib
+import json
+import re
+import socket
+import threading
+
+import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from fakeservice import FakeService
+from nameserver import Nameserver
+from netns import Netns
+from ports import free_port
+from stack import Agent
+from unbound import Unbound
+from wait import until
+
+
+@contextlib.contextmanager
+def backend():
+    """Accepts and closes, as often as it is asked."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def run():
+        while True:
+            try:
+                server.accept()[0].close()
+            except OSError:
+                return
+
+    threading.Thread(target=run, daemon=True).start()
+    yield server.getsockname()[1]
+    server.close()
+
+
+class World:
+    def __init__(self, folder, app_port, extra=""):
+        self.port = free_port()
+        self.service = FakeService(folder, folder / "agent" / "state")
+        self.agent = Agent(folder, self.service, extra=extra, addresses=("192.168.7.5",),
+                           proxies=[(f"0.0.0.0:{self.port}", f"127.0.0.1:{app_port}")])
+
+    def doctor(self):
+        """{check: (result, text)} and the exit status."""
+        run = self.agent.tool("doctor", "--json")
+        report = json.loads(run.stdout)
+        assert report["ok"] == (run.returncode == 0), run.stdout
+        return {f["check"]: (f["result"], f["text"]) for f in report["findings"]}, run.returncode
+
+
+@pytest.fixture
+def world(tmp_path):
+    with backend() as port:
+        w = World(tmp_path, port)
+        with w.service, w.agent:
+            w.agent.wait_for_certificate()
+            until(lambda: w.agent.status()["state"] == "serve", 20, "rest")
+            yield w
+
+
+def test_all_is_well(world):
+    """But for the resolver: the zone of this test is nowhere."""
+    found, status = world.doctor()
+    assert status == 0
+    results = {check: result for check, (result, _) in found.items()}
+    assert results.pop("resolver") == "warn"
+    assert set(results) == {"agent", "state folder", "identity", "service", "clock", "certificate",
+                            f"proxy 0.0.0.0:{world.port}",
+                            next(c for c in results if c.startswith("backend "))}
+    assert set(results.values()) == {"pass"}
+    text = world.agent.tool("doctor").stdout
+    assert all(re.match(r"(pass|warn|fail)  \S", line) for line in text.splitlines()), text
+    assert len(text.splitlines()) == len(found)
+
+
+def worse(world, check, result, *words):
+    found, status = world.doctor()
+    assert found[check][0] == result, found
+    for word in words:
+        assert word in found[check][1]
+    assert status == (1 if any(r == "fail" for r, _ in found.values()) else 0)
+
+
+def test_agent_not_running(world):
+    world.agent.stop()
+    worse(world, "agent", "fail", "not running")
+    worse(world, f"proxy 0.0.0.0:{world.port}", "fail", "refused")
+
+
+def test_service_away(world):
+    world.service.http.shutdown()
+    world.service.http.server_close()
+    worse(world, "service", "fail")
+    world.service.http.shutdown = world.service.http.server_close = lambda: None
+
+
+@pytest.mark.parametrize("date, result, word", [
+    ("Wed, 21 Oct 2015 07:28:00 GMT", "fail", "ahead"),
+    ("Wed, 21 Oct 2048 07:28:00 GMT", "fail", "behind"),
+])
+def test_clock(world, date, result, word):
+    world.service.http.RequestHandlerClass.date_time_string = lambda self, timestamp=None: date
+    worse(world, "clock", result, word)
+
+
+def test_certificate_near_its_end_and_past_it(tmp_path):
+    with backend() as port:
+        w = World(tmp_path, port, extra="retry_s = 3600")
+        w.service.life_s = 68  # back-dated by a minute: less than a quarter is left
+        with w.service, w.agent:
+            w.agent.wait_for_certificate()
+            w.service.on_submit = lambda body: w.service.on_delete(body)
+            found, _ = w.doctor()
+            assert found["certificate"][0] in ("warn", "fail")  # a slow machine is past the end
+
+
+def test_backend_down_and_reload_failed(tmp_path):
+    w = World(tmp_path, free_port(), extra='reload_command = "exit 7"')
+    with w.service, w.agent:
+        w.agent.wait_for_certificate()
+        found, status = w.doctor()
+        assert status == 1
+        assert found[f"backend {w.agent.status()['proxies'][0]['backend']}"][0] == "fail"
+        assert "exit status 7" in found["reload command"][1]
+
+
+def test_application_serves_another(world):
+    """The files are swapped behind the agent's back."""
+    current = world.agent.state / "current"
+    key = load_pem_private_key((current / "privkey.pem").read_bytes(), None)
+    other = world.service.issuer.chain(key.public_key(), [world.service.wildcard])
+    (current / "fullchain.pem").write_bytes(other)
+    worse(world, f"proxy 0.0.0.0:{world.port}", "fail", "another certificate")
+
+
+@pytest.mark.parametrize("filtered, result, word", [
+    (False, "pass", "is answered"),
+    (True, "fail", "rebinding"),
+])
+def test_resolver(tmp_path, filtered, result, word):
+    """unbound as a home router's resolver, with and without its filter for private addresses."""
+    home = Netns("doctor")
+    home.use_resolver("127.0.0.1")
+    extra = "private-address: 192.168.0.0/16" if filtered else ""
+    dnsd = Nameserver(tmp_path, netns=home, listen=["127.0.0.1:5300"])
+    resolver = Unbound(tmp_path, "127.0.0.1", 53, "direct.example", ("127.0.0.1", 5300),
+                       netns=home, extra=extra)
+    agent = Agent(tmp_path, type("Away", (), {"server": ("127.0.0.1", 9), "ca": "/dev/null"})(),
+                  netns=home, addresses=("192.168.7.5",))
+    try:
+        agent.config.write_text(agent.config.read_text().replace('server_ca = "/dev/null"', ""))
+        with dnsd, resolver, agent:
+            run = agent.tool("doctor", "--json")
+            found = {f["check"]: f for f in json.loads(run.stdout)["findings"]}
+            assert found["resolver"]["result"] == result, found
+            assert word in found["resolver"]["text"]
+            assert found["service"]["result"] == "fail" and run.returncode == 1
+    finally:
+        home.remove()
