@@ -1,5 +1,6 @@
 #include "common/dns/iplabel.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,38 +13,61 @@ static unsigned hex_value(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10u : 16;
 }
 
-/* The decimal octet at *p, before `end`; 256 or more when there is none. Moves *p behind it. */
-static inline unsigned octet(const uint8_t **p, const uint8_t *end)
+#define TEXT4_MIN 7 /* characters: 1-2-3-4 */
+#define TEXT4_MAX 15
+
+/* The text of an address with '-' behind it: so its end, which the caller checks, is no case apart.
+ */
+static inline void pad4(uint8_t text[TEXT4_MAX + 1], struct span label)
 {
-    const uint8_t *c = *p;
-    unsigned digit, v = c < end ? (unsigned)*c++ - '0' : 256;
+    memset(text, '-', TEXT4_MAX + 1);
+    if (label.len == TEXT4_MIN) {
+        memcpy(text, label.p, TEXT4_MIN);
+        return;
+    }
+    memcpy(text, label.p, 8); /* two words, which may overlap */
+    memcpy(text + label.len - 8, label.p + label.len - 8, 8);
+}
+
+/* The decimal octet in the three characters at `p`, of which it has *len; 256 or more when there is
+ * none. */
+static inline unsigned octet(const uint8_t *p, size_t *len)
+{
+    unsigned v = p[0] - '0', second = p[1] - '0', third = p[2] - '0';
     if (v > 9)
         return 256;
-    if (v > 0 && c < end && (digit = (unsigned)*c - '0') <= 9) { /* no leading zeros */
-        c++;
-        v = v * 10 + digit;
-        if (c < end && (digit = (unsigned)*c - '0') <= 9) {
-            c++;
-            v = v * 10 + digit;
-        }
-    }
-    *p = c;
-    return v;
+    *len = 1;
+    if (second > 9)
+        return v;
+    if (v == 0) /* no leading zeros */
+        return 256;
+    v = v * 10 + second;
+    *len = 2;
+    if (third > 9)
+        return v;
+    *len = 3;
+    return v * 10 + third;
 }
 
 static bool decode4(uint8_t out[4], struct span label)
 {
-    const uint8_t *p = label.p, *end = label.p + label.len;
+    uint8_t text[TEXT4_MAX + 1];
+    if (label.len < TEXT4_MIN || label.len > TEXT4_MAX)
+        return false;
+    pad4(text, label);
+    const uint8_t *p = text;
     for (unsigned i = 0; i < 4; i++) {
-        unsigned v = octet(&p, end);
-        if (v > 255 || (i < 3 && (p == end || *p++ != '-')))
+        size_t len;
+        unsigned v = octet(p, &len);
+        if (v > 255 || p[len] != '-')
             return false;
         out[i] = (uint8_t)v;
+        p += len + 1;
     }
-    return p == end;
+    return p == text + label.len + 1;
 }
 
-static bool decode6(uint8_t out[16], struct span label)
+static APART bool decode6(uint8_t out[16], struct span label)
 {
     unsigned n = 0, gap = 8; /* groups so far; the groups before "--", 8 when there is none */
     size_t pos = 0;
@@ -134,44 +158,57 @@ void iplabel_encode(const struct ip *ip, char out[IPLABEL_TEXT_MAX])
 static enum ip_class classify4(const uint8_t b[4])
 {
     uint32_t a = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
-    if (a == 0xa9fea9fe) /* 169.254.169.254: the metadata service of clouds */
-        return IP_FORBIDDEN;
-    if (b[0] == 10 || (a & 0xfff00000) == 0xac100000 || (a & 0xffff0000) == 0xc0a80000 ||
-        (a & 0xffc00000) == 0x64400000 || (a & 0xffff0000) == 0xa9fe0000)
+    switch (b[0]) {
+    case 10:
         return IP_PRIVATE;
-    if (b[0] == 127)
+    case 192:
+        return b[1] == 168 ? IP_PRIVATE : IP_PUBLIC;
+    case 172:
+        return (b[1] & 0xf0) == 16 ? IP_PRIVATE : IP_PUBLIC;
+    case 100:
+        return (b[1] & 0xc0) == 64 ? IP_PRIVATE : IP_PUBLIC;
+    case 169:
+        if (a == 0xa9fea9fe) /* 169.254.169.254: the metadata service of clouds */
+            return IP_FORBIDDEN;
+        return b[1] == 254 ? IP_PRIVATE : IP_PUBLIC;
+    case 127:
         return IP_LOOPBACK;
-    if (a == 0 || (b[0] & 0xf0) == 224 || a == 0xffffffff)
-        return IP_FORBIDDEN;
-    return IP_PUBLIC;
+    case 0:
+        return a == 0 ? IP_FORBIDDEN : IP_PUBLIC;
+    case 255:
+        return a == 0xffffffff ? IP_FORBIDDEN : IP_PUBLIC;
+    default:
+        return (b[0] & 0xf0) == 224 ? IP_FORBIDDEN : IP_PUBLIC;
+    }
 }
 
-static enum ip_class classify6(const uint8_t b[16])
+static APART enum ip_class classify6(const uint8_t b[16])
 {
+    /* the halves of prefixes, and of their masks */
     static const struct {
-        uint8_t n_bits;
-        uint8_t prefix[16];
+        uint64_t high, high_mask, low, low_mask;
     } NEVER[] = {
-        { 128, { 0 } },                                 /* :: */
-        { 8, { 0xff } },                                /* multicast */
-        { 10, { 0xfe, 0x80 } },                         /* link-local */
-        { 96, { [10] = 0xff, [11] = 0xff } },           /* IPv4-mapped */
-        { 96, { 0x00, 0x64, 0xff, 0x9b } },             /* NAT64 [RFC 6052] */
-        { 48, { 0x00, 0x64, 0xff, 0x9b, 0x00, 0x01 } }, /* NAT64 [RFC 8215] */
-        { 16, { 0x20, 0x02 } },                         /* 6to4 */
-        { 32, { 0x20, 0x01, 0x00, 0x00 } },             /* Teredo */
+        { 0, UINT64_MAX, 0, UINT64_MAX },                                 /* :: */
+        { UINT64_C(0xff) << 56, UINT64_C(0xff) << 56, 0, 0 },             /* multicast */
+        { UINT64_C(0xfe80) << 48, UINT64_C(0xffc0) << 48, 0, 0 },         /* link-local */
+        { 0, UINT64_MAX, UINT64_C(0xffff) << 32, UINT64_MAX << 32 },      /* IPv4-mapped */
+        { UINT64_C(0x64ff9b) << 32, UINT64_MAX, 0, UINT64_MAX << 32 },    /* NAT64 [RFC 6052] */
+        { UINT64_C(0x64ff9b0001) << 16, UINT64_MAX << 16, 0, 0 },         /* NAT64 [RFC 8215] */
+        { UINT64_C(0x2002) << 48, UINT64_C(0xffff) << 48, 0, 0 },         /* 6to4 */
+        { UINT64_C(0x20010000) << 32, UINT64_C(0xffffffff) << 32, 0, 0 }, /* Teredo */
     };
-    static const uint8_t LOOPBACK[16] = { [15] = 1 };
-    if ((b[0] & 0xfe) == 0xfc)
+    uint64_t high, low;
+    memcpy(&high, b, 8);
+    memcpy(&low, b + 8, 8);
+    high = be64toh(high);
+    low = be64toh(low);
+    if (high >> 57 == 0xfc >> 1)
         return IP_PRIVATE;
-    if (memcmp(b, LOOPBACK, 16) == 0)
+    if (high == 0 && low == 1)
         return IP_LOOPBACK;
     for (size_t i = 0; i < ARRAY_LEN(NEVER); i++) {
-        size_t whole = NEVER[i].n_bits / 8u;
-        unsigned rest = NEVER[i].n_bits % 8u;
-        uint8_t mask = (uint8_t)(0xff00u >> rest);
-        if (memcmp(b, NEVER[i].prefix, whole) == 0 &&
-            (rest == 0 || (b[whole] & mask) == NEVER[i].prefix[whole]))
+        if ((high & NEVER[i].high_mask) == NEVER[i].high &&
+            (low & NEVER[i].low_mask) == NEVER[i].low)
             return IP_FORBIDDEN;
     }
     return IP_PUBLIC;

@@ -75,16 +75,3 @@ void addr_format(const struct addr *a, char out[ADDR_TEXT_MAX])
         (void)snprintf(out, ADDR_TEXT_MAX, "local socket");
     }
 }
-
-struct span addr_ip(const struct sockaddr *sa)
-{
-    if (sa->sa_family == AF_INET)
-        return (struct span){
-            (const uint8_t *)&((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4
-        };
-    if (sa->sa_family == AF_INET6)
-        return (struct span){
-            (const uint8_t *)&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 16
-        };
-    return (struct span){ NULL, 0 };
-}

@@ -3,6 +3,7 @@
 #ifndef LANYARD_NET_ADDR_H
 #define LANYARD_NET_ADDR_H
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "common/base/attr.h"
@@ -23,6 +24,14 @@ NODISCARD enum err addr_parse(struct addr *out, const char *text, struct err_inf
 void addr_format(const struct addr *a, char out[ADDR_TEXT_MAX]);
 
 /* The 4 or 16 bytes of the IP address in `sa`; empty for another family. */
-struct span addr_ip(const struct sockaddr *sa);
+static inline struct span addr_ip(const struct sockaddr *sa)
+{
+    const void *in = sa;
+    if (sa->sa_family == AF_INET)
+        return (struct span){ (const uint8_t *)&((const struct sockaddr_in *)in)->sin_addr, 4 };
+    if (sa->sa_family == AF_INET6)
+        return (struct span){ (const uint8_t *)&((const struct sockaddr_in6 *)in)->sin6_addr, 16 };
+    return (struct span){ NULL, 0 };
+}
 
 #endif

@@ -3,8 +3,6 @@
 #include "dnsd/core/cookie.h"
 
 #define RECORD_HEAD_LEN 10 /* type, class, TTL, length */
-#define FLAG_DO 0x8000u
-#define FLAG_CO 0x4000u
 
 /* Reads the option list `data`; false when it is not whole. However many there are of a kind, the
  * first one counts [RFC 7873 s5.2]. */
@@ -30,23 +28,6 @@ static bool read_options(struct edns *out, struct span data)
     return !r.bad;
 }
 
-/* What the head of an OPT record says, from its type on. Returns the version. */
-static unsigned take_opt(struct edns *out, const uint8_t *head)
-{
-    out->present = true;
-    out->udp_len = wire_load16(head + 2);
-    out->dnssec_ok = (head[6] & FLAG_DO >> 8) != 0;
-    out->compact_ok = (head[6] & FLAG_CO >> 8) != 0;
-    return head[5];
-}
-
-/* Whether the rest of a request is one OPT record without options, as of most resolvers. */
-static bool is_plain_opt(const uint8_t *p, size_t len)
-{
-    return len == 1 + RECORD_HEAD_LEN && p[0] == 0 && wire_load16(p + 1) == RR_OPT &&
-           wire_load16(p + 9) == 0;
-}
-
 /* One additional record; an OPT among them goes to *out and *version. */
 static bool read_record(struct edns *out, unsigned *version, struct wire_reader *r)
 {
@@ -66,17 +47,15 @@ static bool read_record(struct edns *out, unsigned *version, struct wire_reader 
         return true;
     if (!root || out->present)
         return false;
-    *version = take_opt(out, head);
+    *version = edns_take_head(out, head);
     return len == 0 || read_options(out, (struct span){ data, len });
 }
 
-enum dns_rcode edns_read_records(struct edns *out, struct span request, size_t pos, unsigned n_skip,
-                                 unsigned n_additional)
+APART enum dns_rcode edns_read_records(struct edns *out, struct span request, size_t pos,
+                                       unsigned n_skip, unsigned n_additional)
 {
     struct wire_reader r = { .msg = request, .pos = pos };
     unsigned version = 0;
-    if (n_skip == 0 && n_additional == 1 && is_plain_opt(request.p + pos, request.len - pos))
-        return take_opt(out, request.p + pos + 1) == 0 ? DNS_NOERROR : DNS_BADVERS;
     for (unsigned i = 0; i < n_skip && !r.bad; i++) {
         wire_skip_name(&r);
         const uint8_t *head = wire_get(&r, RECORD_HEAD_LEN);
@@ -90,13 +69,6 @@ enum dns_rcode edns_read_records(struct edns *out, struct span request, size_t p
     if (r.bad || r.pos != request.len)
         return DNS_FORMERR;
     return version == 0 ? DNS_NOERROR : DNS_BADVERS;
-}
-
-size_t edns_udp_limit(const struct edns *e)
-{
-    if (!e->present || e->udp_len < DNS_UDP_LEN)
-        return DNS_UDP_LEN;
-    return e->udp_len < DNS_EDNS_LEN ? e->udp_len : DNS_EDNS_LEN;
 }
 
 uint8_t *edns_option_add(struct edns_options *o, enum edns_option code, size_t len)
@@ -120,7 +92,8 @@ void edns_write(struct wire_writer *w, enum dns_rcode rcode, const struct edns_o
     p[0] = 0; /* the root */
     wire_store16(p + 1, RR_OPT);
     wire_store16(p + 3, DNS_EDNS_LEN);
-    wire_store32(p + 5, (uint32_t)rcode >> 4 << 24 | (dnssec_ok ? FLAG_DO : 0)); /* version 0 */
+    wire_store32(p + 5,
+                 (uint32_t)rcode >> 4 << 24 | (dnssec_ok ? EDNS_FLAG_DO : 0)); /* version 0 */
     wire_store16(p + 9, (unsigned)len);
     if (len == 0)
         return;

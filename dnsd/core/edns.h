@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/attr.h"
 #include "common/base/span.h"
 #include "common/dns/rr.h"
 #include "common/dns/wire.h"
@@ -13,6 +14,8 @@
 #define EDNS_REPLY_LEN 11    /* bytes of our OPT record without options */
 #define EDNS_OPTIONS_MAX 128 /* bytes of options in a reply */
 #define EDNS_EDE_LEN 6       /* bytes of an extended error without text */
+#define EDNS_FLAG_DO 0x8000u
+#define EDNS_FLAG_CO 0x4000u
 
 enum edns_option { EDNS_NSID = 3, EDNS_COOKIE = 10, EDNS_KEEPALIVE = 11, EDNS_EDE = 15 };
 
@@ -42,7 +45,23 @@ struct edns_options {
     uint8_t bytes[EDNS_OPTIONS_MAX];
 };
 
-/* What edns_read() does where there are records. */
+/* Takes what the head of an OPT record says, from its type on. Returns the version. */
+static inline unsigned edns_take_head(struct edns *out, const uint8_t *head)
+{
+    out->present = true;
+    out->udp_len = wire_load16(head + 2);
+    out->dnssec_ok = (head[6] & EDNS_FLAG_DO >> 8) != 0;
+    out->compact_ok = (head[6] & EDNS_FLAG_CO >> 8) != 0;
+    return head[5];
+}
+
+/* Whether the EDNS_REPLY_LEN bytes at `p` are an OPT record without options. */
+static inline bool edns_is_plain(const uint8_t *p)
+{
+    return p[0] == 0 && wire_load16(p + 1) == RR_OPT && wire_load16(p + 9) == 0;
+}
+
+/* What edns_read() does where there are other records than that. */
 enum dns_rcode edns_read_records(struct edns *out, struct span request, size_t pos, unsigned n_skip,
                                  unsigned n_additional);
 
@@ -57,11 +76,19 @@ static inline enum dns_rcode edns_read(struct edns *out, struct span request, si
     *out = (struct edns){ .present = false };
     if ((n_skip | n_additional) == 0)
         return pos == request.len ? DNS_NOERROR : DNS_FORMERR;
+    const uint8_t *p = request.p + pos;
+    if (request.len - pos == EDNS_REPLY_LEN && n_additional == 1 && n_skip == 0 && edns_is_plain(p))
+        return edns_take_head(out, p + 1) == 0 ? DNS_NOERROR : DNS_BADVERS; /* as of most */
     return edns_read_records(out, request, pos, n_skip, n_additional);
 }
 
 /* Bytes that a reply over UDP may have. */
-size_t edns_udp_limit(const struct edns *e);
+static inline size_t edns_udp_limit(const struct edns *e)
+{
+    if (!e->present || e->udp_len < DNS_UDP_LEN)
+        return DNS_UDP_LEN;
+    return e->udp_len < DNS_EDNS_LEN ? e->udp_len : DNS_EDNS_LEN;
+}
 
 /* Adds an option of `len` bytes, whose room is returned; NULL when there is none. */
 uint8_t *edns_option_add(struct edns_options *o, enum edns_option code, size_t len);

@@ -45,8 +45,8 @@ static unsigned pointer_to(const struct place *at, unsigned n_labels)
 }
 
 /* The head of one record; its data of `len` bytes follows. */
-static uint8_t *put_record(struct reply *r, unsigned owner, unsigned type, uint32_t ttl_s,
-                           size_t len)
+static inline uint8_t *put_record(struct reply *r, unsigned owner, unsigned type, uint32_t ttl_s,
+                                  size_t len)
 {
     uint8_t *p = wire_room(&r->w, ZONE_RR_HEAD + len);
     if (p == NULL)
@@ -74,8 +74,8 @@ static void put_rrset(struct reply *r, unsigned owner, const struct rrset *set)
 
 /* What signs records of the last `n_labels` labels of the name at `at`, which is read again into
  * `owner` when it is not all of it. */
-static struct rrsig signature_of(struct reply *r, const struct place *at, unsigned n_labels,
-                                 uint32_t ttl_s, struct name *owner)
+static APART struct rrsig signature_of(struct reply *r, const struct place *at, unsigned n_labels,
+                                       uint32_t ttl_s, struct name *owner)
 {
     struct rrsig s = { .zone = r->secure,
                        .signer = r->signer,
@@ -92,7 +92,7 @@ static struct rrsig signature_of(struct reply *r, const struct place *at, unsign
 
 /* What becomes of a reply with a signature too many: over UDP the client asks again by TCP, where
  * signatures have a budget of their own. */
-static void note_signed(struct reply *r, enum err e)
+static APART void note_signed(struct reply *r, enum err e)
 {
     if (e == ERR_LIMIT && !r->stream)
         r->w.overflow = true;
@@ -101,8 +101,8 @@ static void note_signed(struct reply *r, enum err e)
 }
 
 /* Signs the records of `type` that were written from `from` on, whose owner is the name at `at`. */
-static void sign_answer(struct reply *r, const struct place *at, unsigned type, uint32_t ttl_s,
-                        size_t from)
+static inline void sign_answer(struct reply *r, const struct place *at, unsigned type,
+                               uint32_t ttl_s, size_t from)
 {
     if (r->secure == NULL || !r->dnssec_ok)
         return;
@@ -111,8 +111,8 @@ static void sign_answer(struct reply *r, const struct place *at, unsigned type, 
 }
 
 /* The signatures of a static set, whose owner is the last `n_labels` labels. */
-static void sign_static(struct reply *r, const struct place *at, unsigned n_labels,
-                        const struct rrset *set, uint32_t ttl_s, uint16_t *n)
+static APART void sign_static(struct reply *r, const struct place *at, unsigned n_labels,
+                              const struct rrset *set, uint32_t ttl_s, uint16_t *n)
 {
     if (r->secure == NULL || !r->dnssec_ok)
         return;
@@ -123,8 +123,8 @@ static void sign_static(struct reply *r, const struct place *at, unsigned n_labe
 
 /* The SOA and the denial in the authority section; with `have` NULL there is no such name. The
  * SOA's TTL is what makes the answer's negative TTL. */
-static void put_negative(struct reply *r, const struct zone *z, const struct place *at,
-                         const struct denial *have, uint32_t ttl_s)
+static APART void put_negative(struct reply *r, const struct zone *z, const struct place *at,
+                               const struct denial *have, uint32_t ttl_s)
 {
     static const struct denial NOTHING = { .missing = true };
     size_t from = r->w.len;
@@ -159,7 +159,7 @@ static void put_negative(struct reply *r, const struct zone *z, const struct pla
 }
 
 /* One record that says that ANY gets no more than this [RFC 8482 s4.2]. */
-static void put_any(struct reply *r, const struct place *at)
+static APART void put_any(struct reply *r, const struct place *at)
 {
     static const uint8_t HINFO[] = { 7, 'R', 'F', 'C', '8', '4', '8', '2', 0 };
     size_t from = r->w.len;
@@ -201,8 +201,8 @@ static void answer_address(struct reply *r, const struct zone *z, const struct p
 }
 
 /* Hands the question over to the reader thread. */
-static void defer(struct query_ctx *ctx, const struct reply *r, const struct zone *z,
-                  const struct name *name)
+static APART void defer(struct query_ctx *ctx, const struct reply *r, const struct zone *z,
+                        const struct name *name)
 {
     struct query_challenge *c = &ctx->challenge;
     struct span id = name_label(name, name->n_labels - z->apex.n_labels - 1u);
@@ -223,8 +223,8 @@ static void defer(struct query_ctx *ctx, const struct reply *r, const struct zon
 
 /* Reads the target of a CNAME whose data, of `len` bytes, was just written, for it to be answered
  * next. */
-static bool follow(struct query_ctx *ctx, const struct reply *r, size_t end, size_t len,
-                   struct place *at)
+static APART bool follow(struct query_ctx *ctx, const struct reply *r, size_t end, size_t len,
+                         struct place *at)
 {
     if (r->w.overflow)
         return false;
@@ -236,8 +236,8 @@ static bool follow(struct query_ctx *ctx, const struct reply *r, size_t end, siz
 
 /* <id>.acme.direct.example instead of _acme-challenge.<id>.direct.example: an edge without a store.
  */
-static bool answer_challenge_cname(struct query_ctx *ctx, struct reply *r, const struct zone *z,
-                                   struct place *at, unsigned type)
+static APART bool answer_challenge_cname(struct query_ctx *ctx, struct reply *r,
+                                         const struct zone *z, struct place *at, unsigned type)
 {
     const struct name *to = z->challenges_cname;
     size_t len = 1 + SYNTH_ID_LEN + (size_t)to->len;
@@ -255,8 +255,8 @@ static bool answer_challenge_cname(struct query_ctx *ctx, struct reply *r, const
 }
 
 /* True when *at is now the target of a CNAME. */
-static bool answer_challenge(struct query_ctx *ctx, struct reply *r, const struct zone *z,
-                             struct place *at, unsigned type)
+static APART bool answer_challenge(struct query_ctx *ctx, struct reply *r, const struct zone *z,
+                                   struct place *at, unsigned type)
 {
     r->kind = RRL_CHALLENGE;
     if (z->challenges_cname != NULL)
@@ -276,8 +276,8 @@ static bool answer_challenge(struct query_ctx *ctx, struct reply *r, const struc
 }
 
 /* The DS records of a delegated name, or that it has none. */
-static void put_delegation_proof(struct reply *r, const struct zone_node *cut,
-                                 const struct place *at, unsigned n_labels)
+static APART void put_delegation_proof(struct reply *r, const struct zone_node *cut,
+                                       const struct place *at, unsigned n_labels)
 {
     const struct rrset *ds = node_rrset(cut, RR_DS);
     if (ds != NULL) {
@@ -293,8 +293,8 @@ static void put_delegation_proof(struct reply *r, const struct zone_node *cut,
 }
 
 /* The servers of a delegated name, which is the last `n_labels` labels of the name at `at`. */
-static void answer_referral(struct reply *r, const struct zone_node *cut, const struct place *at,
-                            unsigned n_labels)
+static APART void answer_referral(struct reply *r, const struct zone_node *cut,
+                                  const struct place *at, unsigned n_labels)
 {
     const struct rrset *ns = node_rrset(cut, RR_NS);
     if (r->n_answer == 0)
@@ -309,8 +309,8 @@ static void answer_referral(struct reply *r, const struct zone_node *cut, const 
 }
 
 /* Answers from the static names. True when *at is now the target of a CNAME. */
-static bool answer_static(struct query_ctx *ctx, struct reply *r, const struct zone *z,
-                          struct place *at, unsigned type)
+static APART bool answer_static(struct query_ctx *ctx, struct reply *r, const struct zone *z,
+                                struct place *at, unsigned type)
 {
     const struct zone_node *n = NULL;
     for (unsigned i = z->apex.n_labels; i <= at->name->n_labels; i++) {
@@ -373,7 +373,7 @@ static bool answer_name(struct query_ctx *ctx, struct reply *r, const struct zon
 }
 
 /* The reply is to be signed, or tells of signatures. */
-static void secure(const struct query_ctx *ctx, struct reply *r, const struct zone *z)
+static APART void secure(const struct query_ctx *ctx, struct reply *r, const struct zone *z)
 {
     r->secure = z;
     r->signer = ctx->signer;
@@ -406,7 +406,7 @@ static void answer(struct query_ctx *ctx, struct reply *r)
 }
 
 /* The server's own names, of class CHAOS. */
-static void answer_chaos(const struct query_ctx *ctx, struct reply *r)
+static APART void answer_chaos(const struct query_ctx *ctx, struct reply *r)
 {
     const struct identity *id = &ctx->view->shield.identity;
     const char *text = ctx->question.type == RR_TXT ? identity_find(id, &ctx->question.name) : NULL;
@@ -457,8 +457,8 @@ static inline void greet(struct query_ctx *ctx, const struct peer *peer)
 }
 
 /* A request without a question is good if it asks for a cookie [RFC 7873 s5.4]. */
-static __attribute__((noinline, cold)) enum dns_rcode
-read_lone_cookie(struct query_ctx *ctx, struct span request, const struct peer *peer)
+static APART enum dns_rcode read_lone_cookie(struct query_ctx *ctx, struct span request,
+                                             const struct peer *peer)
 {
     struct edns *e = &ctx->edns;
     enum dns_rcode rcode = edns_read(e, request, DNS_HEADER_LEN, 0, ctx->question.n_additional);
@@ -553,7 +553,7 @@ static enum rrl_verdict judge(struct query_ctx *ctx, const struct reply *r, cons
 /* In the place of an answer too many: a few bytes that make a client which is really there ask
  * again. One with half a cookie gets its other half and asks by UDP, at 16 bytes more than it sent
  * [RFC 7873 s5.2.3]; any other by TCP, at no more than it sent. */
-static __attribute__((noinline, cold)) void slip(struct query_ctx *ctx, struct reply *r)
+static APART void slip(struct query_ctx *ctx, struct reply *r)
 {
     bool cookie = ctx->edns.cookie.p != NULL && ctx->options.len >= 4 + COOKIE_LEN;
     ctx->options.len = cookie ? 4 + COOKIE_LEN : 0; /* it is the first */
@@ -566,8 +566,8 @@ static __attribute__((noinline, cold)) void slip(struct query_ctx *ctx, struct r
     r->n_answer = r->n_authority = r->n_additional = 0;
 }
 
-size_t query_answer(struct query_ctx *ctx, uint8_t *out, size_t cap, struct span request,
-                    const struct peer *peer)
+BUILT_IN size_t query_answer(struct query_ctx *ctx, uint8_t *out, size_t cap, struct span request,
+                             const struct peer *peer)
 {
     const struct question *q = &ctx->question;
     enum edns_ede ede = EDE_NONE;

@@ -59,9 +59,6 @@ uint64_t rrl_prefix(struct span ip)
     return ip.len == 4 ? prefix4(ip.p) : ip.len == 16 ? prefix6(ip.p) : 0;
 }
 
-/* What is not on the way of an answer stays out of its registers. */
-#define APART __attribute__((noinline, cold))
-
 /* The entry that a new prefix takes: the one that is not of this second, or else has had the
  * fewest answers. So a flood from very many prefixes does not wash those away that are limited. */
 static struct entry *victim(struct entry *set, uint32_t now_s)

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-bool shield_greet(struct edns_options *out, const struct shield *g, const struct edns *e,
-                  struct span ip, int64_t now_s)
+APART bool shield_greet(struct edns_options *out, const struct shield *g, const struct edns *e,
+                        struct span ip, int64_t now_s)
 {
     bool valid = false;
     if (e->cookie.p != NULL && g->cookies.n > 0 && ip.len > 0) {

@@ -3,6 +3,7 @@
 #ifndef LANYARD_DNSD_CORE_SHIELD_H
 #define LANYARD_DNSD_CORE_SHIELD_H
 
+#include "common/base/attr.h"
 #include "dnsd/core/cookie.h"
 #include "dnsd/core/edns.h"
 #include "dnsd/core/identity.h"

@@ -43,8 +43,9 @@ static enum synth_kind match_address(struct synth *out, const struct synth_polic
 }
 
 /* The same for a label that begins as one with a tag, of device `id`. */
-static enum synth_kind match_tagged(struct synth *out, const struct synth_policy *policy,
-                                    const struct guard *guard, struct span label, struct span id)
+static APART enum synth_kind match_tagged(struct synth *out, const struct synth_policy *policy,
+                                          const struct guard *guard, struct span label,
+                                          struct span id)
 {
     struct span text;
     if (policy->public_answers == SYNTH_PUBLIC_NONE || guard->tag_keys == NULL ||

@@ -109,7 +109,8 @@ static const struct zone *find_apex(const struct view *v, struct span apex)
     return NULL;
 }
 
-const struct zone *view_find_longest(const struct view *v, const struct name *name, unsigned n_max)
+APART const struct zone *view_find_longest(const struct view *v, const struct name *name,
+                                           unsigned n_max)
 {
     if (n_max > name->n_labels)
         n_max = name->n_labels;
