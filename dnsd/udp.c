@@ -13,10 +13,10 @@
 #define RECEIVE_BUFFER_LEN (4 << 20) /* a burst of thousands of questions waits there unharmed */
 #define SEND_WAIT_MS 10
 
-/* An odd number of cache lines each, so that the starts of the buffers do not compete for the same
- * few lines. A longer question is cut, which makes it malformed. */
-#define REQUEST_LEN (33 * 64)
-#define REPLY_LEN (21 * 64)
+/* Of a question, and of the reply that takes its place. An odd number of cache lines, so that the
+ * starts of the buffers do not compete for the same few. A longer question is cut, which makes it
+ * malformed. */
+#define BUFFER_LEN (33 * 64)
 
 /* Every so many batches one is timed: a clock read for each would cost more than a small answer. */
 #define TIMED_EVERY 64
@@ -27,11 +27,10 @@ struct udp_batch {
     struct iovec in_data[UDP_BATCH], out_data[UDP_BATCH];
     struct sockaddr_storage peers[UDP_BATCH];
     _Alignas(struct cmsghdr) uint8_t control[UDP_BATCH][READER_CONTROL_LEN];
-    uint8_t requests[UDP_BATCH][REQUEST_LEN];
-    uint8_t replies[UDP_BATCH][REPLY_LEN];
+    uint8_t buffers[UDP_BATCH][BUFFER_LEN];
 };
 
-_Static_assert(REPLY_LEN >= DNS_EDNS_LEN, "a reply of the largest size fits");
+_Static_assert(BUFFER_LEN >= DNS_EDNS_LEN, "a reply of the largest size fits");
 _Static_assert(READER_CONTROL_LEN >= CMSG_SPACE(sizeof(struct in6_pktinfo)), "control data fits");
 
 enum err udp_batch_new(struct udp_batch **out)
@@ -40,7 +39,7 @@ enum err udp_batch_new(struct udp_batch **out)
     if (b == NULL)
         return ERR_NOMEM;
     for (unsigned i = 0; i < UDP_BATCH; i++) {
-        b->in_data[i] = (struct iovec){ b->requests[i], REQUEST_LEN };
+        b->in_data[i] = (struct iovec){ b->buffers[i], BUFFER_LEN };
         b->in[i].msg_hdr = (struct msghdr){ .msg_name = &b->peers[i],
                                             .msg_iov = &b->in_data[i],
                                             .msg_iovlen = 1,
@@ -177,10 +176,10 @@ unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct re
     ctx->now_s = clock_now_s();
     for (unsigned i = 0; i < (unsigned)n; i++) {
         struct msghdr *h = &b->in[i].msg_hdr;
-        uint8_t *reply = b->replies[n_out];
-        struct span request = { b->requests[i], b->in[i].msg_len };
+        uint8_t *reply = b->buffers[i];
+        struct span request = { reply, b->in[i].msg_len };
         const struct peer peer = { .ip = addr_ip((const struct sockaddr *)&b->peers[i]) };
-        size_t len = query_answer(ctx, reply, REPLY_LEN, request, &peer);
+        size_t len = query_answer(ctx, reply, BUFFER_LEN, request, &peer);
         if (len == 0 && !ctx->deferred) {
             metric_add(ctx->verdict == RRL_DROP ? &tally->limited : &tally->unanswered, 1);
             continue;
@@ -191,7 +190,7 @@ unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct re
             continue;
         if (len == 0) {
             metric_add(&tally->queue_full, 1);
-            len = query_end_challenge(&ctx->challenge, NULL, 0, NULL, reply, REPLY_LEN);
+            len = query_end_challenge(&ctx->challenge, NULL, 0, NULL, reply, BUFFER_LEN);
         }
         if (ctx->verdict == RRL_SLIP)
             metric_add(&tally->slipped, 1);

@@ -485,13 +485,17 @@ static enum dns_rcode read_request(struct query_ctx *ctx, struct span request,
     return rcode == DNS_NOERROR ? check(q, ede) : rcode;
 }
 
-/* A reply with the header and question of `head`, which fits `limit` beside the OPT record. */
+/* A reply with the header and question of `head`, which fits `limit` beside the OPT record. From
+ * here on nothing else of the request can be read: the reply may be written over it. */
 static void reply_begin(struct reply *r, uint8_t *out, size_t limit, struct span head,
                         const struct edns_options *options)
 {
     *r =
         (struct reply){ .w = { .p = out, .cap = limit }, .head_len = head.len, .options = options };
-    wire_put(&r->w, head.p, head.len);
+    if (out == head.p)
+        r->w.len = head.len;
+    else
+        wire_put(&r->w, head.p, head.len);
 }
 
 /* The OPT record; why the reply is what it is only goes where there is room. */

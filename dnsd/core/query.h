@@ -64,9 +64,9 @@ struct query_ctx {
     struct name target;          /* of a CNAME that is followed */
 };
 
-/* Answers `request` into `out`, which does not overlap it and has room for `cap` bytes, at least
- * QUERY_REPLY_MIN. Returns the length of the reply; 0 when there is none: to be dropped, or
- * ctx->deferred is set. */
+/* Answers `request` into `out`, which has room for `cap` bytes, at least QUERY_REPLY_MIN, and
+ * either does not overlap the request or begins where it does: then the reply takes its place.
+ * Returns the length of the reply; 0 when there is none: to be dropped, or ctx->deferred is set. */
 NODISCARD size_t query_answer(struct query_ctx *ctx, uint8_t *out, size_t cap, struct span request,
                               const struct peer *peer);
 
