@@ -19,7 +19,7 @@ static uint64_t rotl(uint64_t v, unsigned n)
     return v << n | v >> (64 - n);
 }
 
-static void sip_round(struct sip *s)
+static inline void sip_round(struct sip *s)
 {
     s->v0 += s->v1;
     s->v2 += s->v3;
@@ -33,7 +33,7 @@ static void sip_round(struct sip *s)
     s->v2 = rotl(s->v2, 32);
 }
 
-static void absorb(struct sip *s, uint64_t word)
+static inline void absorb(struct sip *s, uint64_t word)
 {
     s->v3 ^= word;
     sip_round(s);
@@ -41,7 +41,7 @@ static void absorb(struct sip *s, uint64_t word)
     s->v0 ^= word;
 }
 
-uint64_t siphash(const uint8_t key[SIPHASH_KEY_LEN], const void *p, size_t len)
+BUILT_IN uint64_t siphash(const uint8_t key[SIPHASH_KEY_LEN], const void *p, size_t len)
 {
     const uint8_t *at = p;
     uint64_t k0 = load64(key), k1 = load64(key + 8), tail = (uint64_t)len << 56;

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/attr.h"
+
 #define SIPHASH_KEY_LEN 16 /* bytes */
 #define SIPHASH_LEN 8      /* bytes */
 
