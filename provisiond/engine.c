@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "provisiond/core/backoff.h"
+#include "provisiond/store/challenge_table.h"
 #include "provisiond/sweep.h"
 #include "provisiond/task.h"
 
@@ -176,7 +177,7 @@ static enum err run_challenge(struct job *j, void *ctx)
     int64_t now = clock_now_s();
     (void)ctx;
     if (t->remove_values)
-        return challenge_remove(t->challenges, t->row.id, now, &j->info);
+        return challenge_remove(t->challenges, t->row.id, INT64_MAX, now, &j->info);
     for (size_t i = 0; i < t->n_authz; i++) {
         if (t->authz[i].status == ISSUER_VALID || t->authz[i].no_txt)
             continue;
@@ -565,7 +566,7 @@ static enum err open_stores(struct engine *en, struct err_info *info)
         }
         if (en->zones[i].store != NULL)
             continue;
-        enum err e = challenge_store_open(&en->zones[i].store, c->zones[i].challenges, true, info);
+        enum err e = challenge_table_open(&en->zones[i].store, c->zones[i].challenges, info);
         if (e != ERR_OK)
             return err_prefix(info, e, "%s: challenges: ", c->zones[i].challenges_where);
         en->zones[i].owned = true;

@@ -51,8 +51,9 @@ static enum err run_challenges(struct job *j, void *ctx)
     (void)ctx;
     for (size_t i = 0; i < parts->config->n_zones; i++) {
         struct challenge_store *s = engine_challenges(parts->engine, i);
-        p->result[i] =
-            s == NULL ? ERR_OK : challenge_remove(s, PROBE_ORDER, clock_now_s(), &j->info);
+        p->result[i] = s == NULL
+                           ? ERR_OK
+                           : challenge_remove(s, PROBE_ORDER, INT64_MAX, clock_now_s(), &j->info);
     }
     return ERR_OK;
 }

@@ -9,14 +9,19 @@
 #include "provisiond/store/order.h"
 
 #define EVERY_MS 30000
-#define ORDERS_MAX 65536 /* looked at in one pass; what is left has its turn in a later one */
+#define FOUND_MAX 65536 /* looked at in one pass; what is left has its turn in a later one */
+
+struct found {
+    int64_t order_id;
+    int64_t until; /* Unix seconds: when the last of its values ends */
+};
 
 struct sweep {
     struct jobs *orders, *values;
     struct challenge_store *challenges;
     struct loop_timer *timer;
     struct job job;
-    struct buf ids; /* int64_t each: of the orders with values, then of those to remove */
+    struct buf found; /* struct found each: the orders with values, then those to clear */
     bool stopping;
 };
 
@@ -34,10 +39,10 @@ static struct sweep *sweep_of(struct job *j)
     return (struct sweep *)((char *)j - offsetof(struct sweep, job));
 }
 
-static int64_t *ids(struct sweep *s, size_t *n)
+static struct found *found(struct sweep *s, size_t *n)
 {
-    *n = s->ids.len / sizeof(int64_t);
-    return (int64_t *)(void *)s->ids.p;
+    *n = s->found.len / sizeof(struct found);
+    return (struct found *)(void *)s->found.p;
 }
 
 /* --- third: remove --- */
@@ -46,11 +51,11 @@ static enum err run_remove(struct job *j, void *ctx)
 {
     struct sweep *s = sweep_of(j);
     size_t n;
-    const int64_t *id = ids(s, &n);
+    const struct found *f = found(s, &n);
     enum err e = ERR_OK;
     (void)ctx;
     for (size_t i = 0; i < n && e == ERR_OK; i++)
-        e = challenge_remove(s->challenges, id[i], clock_now_s(), &j->info);
+        e = challenge_remove(s->challenges, f[i].order_id, f[i].until, clock_now_s(), &j->info);
     return e;
 }
 
@@ -59,7 +64,7 @@ static void on_removed(struct job *j, enum err e)
     struct sweep *s = sweep_of(j);
     if (e == ERR_OK)
         log_info("removed the challenge values of %zu orders that have ended",
-                 s->ids.len / sizeof(int64_t));
+                 s->found.len / sizeof(struct found));
     else
         log_error("%s", j->info.text);
     if (!s->stopping)
@@ -68,21 +73,21 @@ static void on_removed(struct job *j, enum err e)
 
 /* --- second: which of the orders have ended --- */
 
-/* Keeps in the list those that own no values. An order cannot come to own some between this and the
- * removal: it is written down, which is a job behind this one, before it puts the first. */
+/* Keeps in the list those that own no values. An order may come to own some again before the
+ * removal, in this node or another: those end later than what was found, and stay. */
 static enum err run_select(struct job *j, void *ctx)
 {
     struct sweep *s = sweep_of(j);
     struct order_row row;
     size_t n, kept = 0;
-    int64_t *id = ids(s, &n);
+    struct found *f = found(s, &n);
     for (size_t i = 0; i < n; i++) {
-        enum err e = order_get(ctx, id[i], &row, &j->info);
+        enum err e = order_get(ctx, f[i].order_id, &row, &j->info);
         /* an order that cannot be read keeps its values: rather one too many */
         if (e == ERR_NOTFOUND || (e == ERR_OK && !order_has_challenge(row.state)))
-            id[kept++] = id[i];
+            f[kept++] = f[i];
     }
-    s->ids.len = kept * sizeof *id;
+    s->found.len = kept * sizeof *f;
     return ERR_OK;
 }
 
@@ -91,7 +96,7 @@ static void on_selected(struct job *j, enum err e)
     struct sweep *s = sweep_of(j);
     if (e != ERR_OK)
         log_error("%s", j->info.text);
-    if (e == ERR_OK && s->ids.len > 0)
+    if (e == ERR_OK && s->found.len > 0)
         submit(s, s->values, run_remove, on_removed);
     else if (!s->stopping)
         loop_timer_set(s->timer, EVERY_MS);
@@ -99,17 +104,18 @@ static void on_selected(struct job *j, enum err e)
 
 /* --- first: which orders have values --- */
 
-static void collect(void *arg, int64_t order_id)
+static void collect(void *arg, int64_t order_id, int64_t until_s)
 {
     struct sweep *s = arg;
-    buf_add(&s->ids, &order_id, sizeof order_id); /* what is too many is left out */
+    struct found f = { order_id, until_s };
+    buf_add(&s->found, &f, sizeof f); /* what is too many is left out */
 }
 
 static enum err run_list(struct job *j, void *ctx)
 {
     struct sweep *s = sweep_of(j);
     (void)ctx;
-    buf_clear(&s->ids);
+    buf_clear(&s->found);
     return challenge_orders(s->challenges, collect, s, &j->info);
 }
 
@@ -118,7 +124,7 @@ static void on_listed(struct job *j, enum err e)
     struct sweep *s = sweep_of(j);
     if (e != ERR_OK)
         log_error("%s", j->info.text);
-    if (e == ERR_OK && s->ids.len > 0)
+    if (e == ERR_OK && s->found.len > 0)
         submit(s, s->orders, run_select, on_selected);
     else if (!s->stopping)
         loop_timer_set(s->timer, EVERY_MS);
@@ -143,7 +149,7 @@ enum err sweep_new(struct sweep **out, struct loop *l, struct jobs *orders, stru
     s->orders = orders;
     s->values = values;
     s->challenges = challenges;
-    buf_init(&s->ids, ORDERS_MAX * sizeof(int64_t));
+    buf_init(&s->found, FOUND_MAX * sizeof(struct found));
     loop_timer_set(s->timer, 0);
     *out = s;
     return ERR_OK;
@@ -162,6 +168,6 @@ void sweep_free(struct sweep *s)
     if (s == NULL)
         return;
     loop_timer_free(s->timer);
-    buf_clear(&s->ids);
+    buf_clear(&s->found);
     free(s);
 }

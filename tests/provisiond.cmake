@@ -9,11 +9,7 @@ foreach(name local localca)
     unit_test(provisiond/local/${name} DEPS provisiond_local provisiond_core)
 endforeach()
 unit_test(provisiond/store/store DEPS provisiond_store)
-# the same suite on the other driver
-add_test(NAME unit/provisiond/store/store_postgres
-    COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/lib/with_postgres.py $<TARGET_FILE:unit_provisiond_store_store>)
-set_tests_properties(unit/provisiond/store/store_postgres PROPERTIES TIMEOUT 120 LABELS unit SKIP_RETURN_CODE 77
-    ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+postgres_test(provisiond/store/store)
 fuzz_target(acmemsg DEPS provisiond_acme)
 fuzz_target(csr DEPS provisiond_core)
 

@@ -42,8 +42,7 @@ enum err challenge_store_open(struct challenge_store **out, const char *url, boo
         return challenge_sqlite_open(out, url + sizeof SQLITE - 1, writer, info);
     if (writer)
         return err_set(info, ERR_CONFIG,
-                       "a challenge store in PostgreSQL can only be read by this version: write "
-                       "sqlite:PATH");
+                       "a challenge store in PostgreSQL can only be read by this program");
     return challenge_postgres_open(out, url, info);
 }
 
@@ -85,14 +84,14 @@ enum err challenge_put(struct challenge_store *s, const char *zone, const char *
     return s->ops->put(s, zone, id, order_id, value, expires_at, now_s, info);
 }
 
-enum err challenge_remove(struct challenge_store *s, int64_t order_id, int64_t now_s,
-                          struct err_info *info)
+enum err challenge_remove(struct challenge_store *s, int64_t order_id, int64_t until_s,
+                          int64_t now_s, struct err_info *info)
 {
-    return s->ops->remove(s, order_id, now_s, info);
+    return s->ops->remove(s, order_id, until_s, now_s, info);
 }
 
-enum err challenge_orders(struct challenge_store *s, void (*fn)(void *arg, int64_t order_id),
-                          void *arg, struct err_info *info)
+enum err challenge_orders(struct challenge_store *s, challenge_order_fn *fn, void *arg,
+                          struct err_info *info)
 {
     return s->ops->orders(s, fn, arg, info);
 }

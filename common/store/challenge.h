@@ -21,6 +21,8 @@ struct challenge_value {
 
 struct challenge_store; /* opaque: one connection */
 
+typedef void challenge_order_fn(void *arg, int64_t order_id, int64_t until_s);
+
 /* Whether `url` is one that challenge_store_open() takes; nothing is opened. *has_password tells
  * whether it holds a secret. Errors: ERR_CONFIG; `info` never quotes a password. */
 NODISCARD enum err challenge_url_check(const char *url, bool *has_password, struct err_info *info);
@@ -34,7 +36,8 @@ void challenge_url_show(const char *url, char *out, size_t cap);
  * With `writer` the file and the table are made where missing (mode 0640, so
  * that a dnsd of the same group can read); without, the connection can only read, and the file may
  * still be missing: reads are then ERR_UNAVAILABLE until it is there.
- * Errors: ERR_CONFIG for another scheme, or a writer of PostgreSQL; ERR_IO, ERR_NOMEM. */
+ * Errors: ERR_CONFIG for another scheme, or a writer of PostgreSQL (provisiond has its own);
+ * ERR_IO, ERR_NOMEM. */
 NODISCARD enum err challenge_store_open(struct challenge_store **out, const char *url, bool writer,
                                         struct err_info *info);
 
@@ -54,13 +57,14 @@ NODISCARD enum err challenge_put(struct challenge_store *s, const char *zone, co
                                  int64_t order_id, const char *value, int64_t expires_at,
                                  int64_t now_s, struct err_info *info);
 
-/* Removes every value of order `order_id`, and whatever expired before `now_s`. Idempotent. */
-NODISCARD enum err challenge_remove(struct challenge_store *s, int64_t order_id, int64_t now_s,
-                                    struct err_info *info);
+/* Removes the values of order `order_id` that end at `until_s` or before (INT64_MAX: all), and
+ * whatever expired before `now_s`. Idempotent. */
+NODISCARD enum err challenge_remove(struct challenge_store *s, int64_t order_id, int64_t until_s,
+                                    int64_t now_s, struct err_info *info);
 
-/* Calls `fn` with the order number of each row, so that orphans can be found after a crash. */
-NODISCARD enum err challenge_orders(struct challenge_store *s,
-                                    void (*fn)(void *arg, int64_t order_id), void *arg,
+/* Calls `fn` for each order that has values, with the moment when the last of them ends, so that
+ * orphans can be found after a crash. */
+NODISCARD enum err challenge_orders(struct challenge_store *s, challenge_order_fn *fn, void *arg,
                                     struct err_info *info);
 
 #endif

@@ -1,5 +1,5 @@
 /* challenge_backend.h - what a kind of database provides for challenge.h. Only common/store
- * includes this. */
+ * includes this, and provisiond, whose writer to PostgreSQL stands on its own connection. */
 #ifndef LANYARD_STORE_CHALLENGE_BACKEND_H
 #define LANYARD_STORE_CHALLENGE_BACKEND_H
 
@@ -14,10 +14,10 @@ struct challenge_ops {
                     struct err_info *info);
     enum err (*put)(struct challenge_store *s, const char *zone, const char *id, int64_t order_id,
                     const char *value, int64_t expires_at, int64_t now_s, struct err_info *info);
-    enum err (*remove)(struct challenge_store *s, int64_t order_id, int64_t now_s,
+    enum err (*remove)(struct challenge_store *s, int64_t order_id, int64_t until_s, int64_t now_s,
                        struct err_info *info);
-    enum err (*orders)(struct challenge_store *s, void (*fn)(void *arg, int64_t order_id),
-                       void *arg, struct err_info *info);
+    enum err (*orders)(struct challenge_store *s, challenge_order_fn *fn, void *arg,
+                       struct err_info *info);
 };
 
 /* First member of each kind's own struct. */

@@ -153,21 +153,6 @@ static enum err store_get(struct challenge_store *base, const char *zone, const 
     return e;
 }
 
-/* Runs `sql` with up to two integers bound (in that order), ignoring rows. */
-static enum err run(struct sqlite_store *s, const char *sql, int64_t a, int64_t b,
-                    struct err_info *info)
-{
-    sqlite3_stmt *st = NULL;
-    if (sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) != SQLITE_OK)
-        return fail(s, info, "write it");
-    sqlite3_bind_int64(st, 1, a);
-    sqlite3_bind_int64(st, 2, b);
-    int rc = sqlite3_step(st);
-    enum err e = rc == SQLITE_DONE || rc == SQLITE_ROW ? ERR_OK : fail(s, info, "write it");
-    sqlite3_finalize(st);
-    return e;
-}
-
 static enum err store_put(struct challenge_store *base, const char *zone, const char *id,
                           int64_t order_id, const char *value, int64_t expires_at, int64_t now_s,
                           struct err_info *info)
@@ -202,31 +187,41 @@ static enum err store_put(struct challenge_store *base, const char *zone, const 
     return e;
 }
 
-static enum err store_remove(struct challenge_store *base, int64_t order_id, int64_t now_s,
-                             struct err_info *info)
+static enum err store_remove(struct challenge_store *base, int64_t order_id, int64_t until_s,
+                             int64_t now_s, struct err_info *info)
 {
+    static const char SQL[] = "DELETE FROM challenge WHERE (order_id=?1 AND expires_at<=?2)"
+                              " OR expires_at<=?3";
     struct sqlite_store *s = (struct sqlite_store *)base;
     enum err e = ensure_current(s, info);
-    if (e == ERR_OK)
-        e = run(s, "DELETE FROM challenge WHERE order_id=?1 OR expires_at<=?2", order_id, now_s,
-                info);
+    sqlite3_stmt *st = NULL;
+    if (e != ERR_OK)
+        return e;
+    if (sqlite3_prepare_v2(s->db, SQL, -1, &st, NULL) != SQLITE_OK)
+        return fail(s, info, "write it");
+    sqlite3_bind_int64(st, 1, order_id);
+    sqlite3_bind_int64(st, 2, until_s);
+    sqlite3_bind_int64(st, 3, now_s);
+    e = sqlite3_step(st) == SQLITE_DONE ? ERR_OK : fail(s, info, "write it");
+    sqlite3_finalize(st);
     return e;
 }
 
-static enum err store_orders(struct challenge_store *base, void (*fn)(void *arg, int64_t order_id),
-                             void *arg, struct err_info *info)
+static enum err store_orders(struct challenge_store *base, challenge_order_fn *fn, void *arg,
+                             struct err_info *info)
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
     enum err e = ensure_current(s, info);
     if (e != ERR_OK)
         return e;
     sqlite3_stmt *st = NULL;
-    if (sqlite3_prepare_v2(s->db, "SELECT DISTINCT order_id FROM challenge", -1, &st, NULL) !=
-        SQLITE_OK)
+    if (sqlite3_prepare_v2(s->db,
+                           "SELECT order_id, max(expires_at) FROM challenge GROUP BY order_id", -1,
+                           &st, NULL) != SQLITE_OK)
         return fail(s, info, "read it");
     int rc;
     while ((rc = sqlite3_step(st)) == SQLITE_ROW)
-        fn(arg, sqlite3_column_int64(st, 0));
+        fn(arg, sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1));
     sqlite3_finalize(st);
     return rc == SQLITE_DONE ? ERR_OK : fail(s, info, "read it");
 }

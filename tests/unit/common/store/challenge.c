@@ -1,3 +1,5 @@
+/* The challenge table: what every kind of store must do, and what SQLite files do besides. With
+ * LANYARD_TEST_POSTGRES, the URL of an empty database, the first part runs on that. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +10,8 @@
 #include <sys/wait.h>
 
 #include "common/store/challenge.h"
+#include "provisiond/store/challenge_table.h"
+#include "provisiond/store/sql.h"
 #include "tests/lib/tmpdir.h"
 
 #define ZONE "direct.example"
@@ -16,7 +20,7 @@
 #define NOW 1000
 
 static struct tmpdir dir;
-static char url[128];
+static char url[256];
 static struct challenge_store *writer, *reader;
 static struct err_info info;
 
@@ -38,10 +42,43 @@ static int tear_down(void **state)
     return 0;
 }
 
+static const char *postgres(void)
+{
+    return getenv("LANYARD_TEST_POSTGRES");
+}
+
+/* A schema of the test's own with the table as deploy/postgres makes it. */
+static void make_schema(void)
+{
+    struct sql *db = NULL;
+    (void)snprintf(url, sizeof url, "%s?options=-csearch_path%%3Dtest", postgres());
+    assert_int_equal(sql_connect(&db, postgres(), &info), ERR_OK);
+    assert_int_equal(sql_script(db,
+                                "SET client_min_messages = error;"
+                                "DROP SCHEMA IF EXISTS test CASCADE; CREATE SCHEMA test;"
+                                "CREATE TABLE test.challenge (zone TEXT NOT NULL, id TEXT NOT NULL,"
+                                " value TEXT NOT NULL, order_id INTEGER NOT NULL, expires_at"
+                                " INTEGER NOT NULL, PRIMARY KEY (zone, id, value, order_id))",
+                                &info),
+                     ERR_OK);
+    sql_close(db);
+}
+
 static void open_both(void)
 {
+    if (postgres() != NULL) {
+        make_schema();
+        assert_int_equal(challenge_table_open(&writer, url, &info), ERR_OK);
+        return;
+    }
     assert_int_equal(challenge_store_open(&writer, url, true, &info), ERR_OK);
     assert_int_equal(challenge_store_open(&reader, url, false, &info), ERR_OK);
+}
+
+/* Who is asked what lives: a reader in PostgreSQL goes by the clock of the database. */
+static struct challenge_store *asked(void)
+{
+    return reader != NULL ? reader : writer;
 }
 
 /* The n-th of many valid values. */
@@ -65,7 +102,7 @@ static size_t count(const char *id, int64_t now_s)
 {
     struct challenge_value values[CHALLENGE_VALUES_MAX];
     size_t n = 99;
-    assert_int_equal(challenge_get(reader, ZONE, id, now_s, values, &n, &info), ERR_OK);
+    assert_int_equal(challenge_get(asked(), ZONE, id, now_s, values, &n, &info), ERR_OK);
     return n;
 }
 
@@ -92,18 +129,19 @@ static void test_put_get_remove(void **state)
     open_both();
     assert_int_equal(put(1, 1, NOW + 60), ERR_OK);
     assert_int_equal(put(0, 2, NOW + 90), ERR_OK);
-    assert_int_equal(challenge_get(reader, ZONE, ID, NOW, values, &n, &info), ERR_OK);
+    assert_int_equal(challenge_get(asked(), ZONE, ID, NOW, values, &n, &info), ERR_OK);
     assert_int_equal(n, 2);
     assert_string_equal(values[0].text, value(1)); /* the oldest first */
     assert_string_equal(values[1].text, value(0));
     assert_int_equal(count(OTHER_ID, NOW), 0);
-    assert_int_equal(challenge_get(reader, "other.example", ID, NOW, values, &n, &info), ERR_OK);
+    assert_int_equal(challenge_get(asked(), "other.example", ID, NOW, values, &n, &info), ERR_OK);
     assert_int_equal(n, 0);
     assert_int_equal(count(ID, NOW + 60), 1); /* the first has expired */
-    assert_int_equal(challenge_remove(writer, 2, NOW, &info), ERR_OK);
-    assert_int_equal(challenge_remove(writer, 2, NOW, &info), ERR_OK);
+    assert_int_equal(challenge_remove(writer, 2, INT64_MAX, NOW, &info), ERR_OK);
+    assert_int_equal(challenge_remove(writer, 2, INT64_MAX, NOW, &info), ERR_OK);
     assert_int_equal(count(ID, NOW), 1);
-    assert_int_equal(challenge_remove(writer, 9, NOW + 60, &info), ERR_OK); /* takes expired ones */
+    assert_int_equal(challenge_remove(writer, 9, 0, NOW + 60, &info),
+                     ERR_OK); /* takes expired ones */
     assert_int_equal(count(ID, NOW), 0);
 }
 
@@ -125,9 +163,9 @@ static void test_two_orders_with_one_value(void **state)
     assert_int_equal(put(0, 1, NOW + 60), ERR_OK);
     assert_int_equal(put(0, 2, NOW + 60), ERR_OK);
     assert_int_equal(count(ID, NOW), 1); /* one value, whoever needs it */
-    assert_int_equal(challenge_remove(writer, 1, NOW, &info), ERR_OK);
+    assert_int_equal(challenge_remove(writer, 1, INT64_MAX, NOW, &info), ERR_OK);
     assert_int_equal(count(ID, NOW), 1); /* the second order still does */
-    assert_int_equal(challenge_remove(writer, 2, NOW, &info), ERR_OK);
+    assert_int_equal(challenge_remove(writer, 2, INT64_MAX, NOW, &info), ERR_OK);
     assert_int_equal(count(ID, NOW), 0);
 }
 
@@ -234,9 +272,10 @@ static void test_reader_of_the_group(void **state)
     }
 }
 
-static void add_order(void *arg, int64_t order_id)
+static void add_order(void *arg, int64_t order_id, int64_t until_s)
 {
     int64_t *sum = arg;
+    assert_int_equal(until_s, order_id == 3 ? NOW + 90 : NOW - 60); /* the last of its values */
     *sum = *sum * 10 + order_id;
 }
 
@@ -246,10 +285,23 @@ static void test_orders(void **state)
     (void)state;
     open_both();
     assert_int_equal(put(0, 3, NOW + 60), ERR_OK);
-    assert_int_equal(put(1, 3, NOW + 60), ERR_OK);
+    assert_int_equal(put(1, 3, NOW + 90), ERR_OK);
     assert_int_equal(put(2, 5, NOW - 60), ERR_OK); /* expired, but still a row */
     assert_int_equal(challenge_orders(writer, add_order, &seen, &info), ERR_OK);
     assert_true(seen == 35 || seen == 53);
+}
+
+/* What an order put after it was looked at stays. */
+static void test_remove_until(void **state)
+{
+    (void)state;
+    open_both();
+    assert_int_equal(put(0, 1, NOW + 60), ERR_OK);
+    assert_int_equal(put(1, 1, NOW + 61), ERR_OK);
+    assert_int_equal(challenge_remove(writer, 1, NOW + 60, NOW, &info), ERR_OK);
+    assert_int_equal(count(ID, NOW), 1);
+    assert_int_equal(challenge_remove(writer, 1, NOW + 61, NOW, &info), ERR_OK);
+    assert_int_equal(count(ID, NOW), 0);
 }
 
 static void test_open(void **state)
@@ -310,20 +362,18 @@ static void test_urls(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-    const struct CMUnitTest tests[] = {
-        T(test_reader_before_writer),
-        T(test_put_get_remove),
-        T(test_put_is_idempotent),
-        T(test_two_orders_with_one_value),
-        T(test_limit),
-        T(test_bad_values),
-        T(test_replaced_file),
-        T(test_damaged_file),
-        T(test_reader_of_the_group),
-        T(test_orders),
-        T(test_open),
-        T(test_urls),
+    const struct CMUnitTest conformance[] = {
+        T(test_put_get_remove), T(test_put_is_idempotent), T(test_two_orders_with_one_value),
+        T(test_limit),          T(test_bad_values),        T(test_orders),
+        T(test_remove_until),
+    };
+    const struct CMUnitTest files[] = {
+        T(test_reader_before_writer), T(test_replaced_file), T(test_damaged_file),
+        T(test_reader_of_the_group),  T(test_open),          T(test_urls),
     };
 #undef T
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int n_failed = cmocka_run_group_tests(conformance, NULL, NULL);
+    if (postgres() == NULL)
+        n_failed += cmocka_run_group_tests(files, NULL, NULL);
+    return n_failed;
 }
