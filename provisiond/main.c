@@ -30,6 +30,10 @@ static const char HELP[] =
     "  device show ID           state, order, last trouble, certificates\n"
     "  device suspend ID        no certificates until it is resumed\n"
     "  device resume ID\n"
+    "  migrate                  bring the tables up to date; PostgreSQL: as their owner\n"
+    "  migrate --from sqlite:FILE [--challenges sqlite:FILE]\n"
+    "                           and copy an SQLite store into the empty PostgreSQL of the\n"
+    "                           configuration: everything, or nothing\n"
     "\n"
     "Exit status: 0 done, 1 there is no such thing, 2 wrong call or configuration.\n";
 
@@ -37,13 +41,21 @@ static int admin(const struct config *config, int argc, char **argv)
 {
     struct admin a = { .config = config };
     struct err_info info = { "" };
-    bool token = strcmp(argv[0], "token") == 0;
-    if (!token && strcmp(argv[0], "device") != 0)
+    static const struct {
+        const char *name;
+        int (*fn)(const struct admin *a, int argc, char **argv);
+    } COMMANDS[] = { { "token", admin_token },
+                     { "device", admin_device },
+                     { "migrate", admin_migrate } };
+    size_t k = 0;
+    while (k < ARRAY_LEN(COMMANDS) && strcmp(COMMANDS[k].name, argv[0]) != 0)
+        k++;
+    if (k == ARRAY_LEN(COMMANDS))
         return admin_usage("there is no command '%s'", argv[0]);
     enum err e = sql_open(&a.db, config->store, &info);
     if (e != ERR_OK)
         return admin_end(e, &info);
-    int status = token ? admin_token(&a, argc - 1, argv + 1) : admin_device(&a, argc - 1, argv + 1);
+    int status = COMMANDS[k].fn(&a, argc - 1, argv + 1);
     sql_close(a.db);
     return status;
 }

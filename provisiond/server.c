@@ -1,12 +1,9 @@
 #include "provisiond/server.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -27,6 +24,7 @@
 #include "provisiond/publicweb.h"
 #include "provisiond/store/jobs.h"
 #include "provisiond/store/order.h"
+#include "provisiond/store/storelock.h"
 
 #define DRAIN_MS 5000
 #define OWN_CERT_CHECK_MS                                                                          \
@@ -66,29 +64,9 @@ static enum err bind_one(int *fd, const struct config_listen *l, struct err_info
     return e == ERR_OK ? e : err_prefix(info, ERR_CONFIG, "%s: ", l->where);
 }
 
-/* One SQLite file, one service: two would take each other's leases for those of a dead process. */
-static enum err lock_store(struct server *s, struct err_info *info)
-{
-    char path[4096];
-    int n = snprintf(path, sizeof path, "%s.lock", s->config->store + strlen("sqlite:"));
-    if (n < 0 || (size_t)n >= sizeof path)
-        return err_set(info, ERR_CONFIG, "the path of the store is too long");
-    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (s->lock_fd < 0)
-        return err_set(info, ERR_CONFIG,
-                       "cannot open %s: %s (does the folder exist, and may this "
-                       "user write to it?)",
-                       path, strerror(errno));
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return err_set(
-            info, ERR_CONFIG,
-            "another lanyard-provisiond runs on this store (%s is locked): stop it first", path);
-    return ERR_OK;
-}
-
 static enum err open_store(struct server *s, struct err_info *info)
 {
-    enum err e = sql_url_is_postgres(s->config->store) ? ERR_OK : lock_store(s, info);
+    enum err e = storelock_take(&s->lock_fd, s->config->store, info);
     if (e == ERR_OK)
         e = sql_open(&s->db, s->config->store, info);
     if (e == ERR_OK)

@@ -16,6 +16,9 @@ struct admin {
 int admin_token(const struct admin *a, int argc, char **argv);
 int admin_device(const struct admin *a, int argc, char **argv);
 
+/* argv[0] is the first option after "migrate". */
+int admin_migrate(const struct admin *a, int argc, char **argv);
+
 /* Says on standard error what is wrong with the call, and returns 2. */
 int admin_usage(const char *fmt, ...) PRINTF_LIKE(1, 2);
 

@@ -77,6 +77,11 @@ static enum err step(struct sql *db, int64_t *version, struct err_info *info)
         e = present(db, version, info);
     if (e == ERR_OK && *version < migrate_latest()) {
         e = sql_script(db, STEPS[*version], info);
+        if (e != ERR_OK)
+            e = err_prefix(info, e,
+                           "cannot bring the tables from schema %lld to %d (in PostgreSQL: run "
+                           "'lanyard-provisiond -c FILE migrate' as their owner): ",
+                           (long long)*version, migrate_latest());
         if (e == ERR_OK) {
             struct sql_query q;
             sql_begin(&q, db, "INSERT INTO schema_version (version, applied_at) VALUES ($1, $2)");

@@ -90,7 +90,7 @@ NODISCARD enum err order_clock_back(struct sql *db, int64_t now_s, int64_t lease
                                     struct err_info *info);
 
 /* Forgets the leases of `node`, which has just been started and so holds none. Those of others
- * stay: they are alive, or end. */
+ * stay: they are alive, or end. NULL: of every node, when it is certain that none runs. */
 NODISCARD enum err order_release_all(struct sql *db, const char *node, struct err_info *info);
 
 #endif

@@ -51,12 +51,20 @@ class Postgres(Daemon):
         self.database = "postgres"
         super().start(extra_env)
         if self.sql("SELECT 1 FROM pg_database WHERE datname='lanyard'").stdout.strip() != "1":
-            self.sql("CREATE DATABASE lanyard")
-            self.database = "lanyard"
-            self.sql(path=ROOT / "deploy/postgres/challenges.sql")
-            self.sql("ALTER ROLE lanyard_dnsd PASSWORD 'pass word'")
+            self.fresh()
         self.database = "lanyard"
         return self
+
+    def fresh(self):
+        """Throws the database away and makes it anew."""
+        self.database = "postgres"
+        self.sql("DROP DATABASE IF EXISTS lanyard WITH (FORCE)")
+        self.sql("CREATE DATABASE lanyard")
+        self.database = "lanyard"
+        self.sql(path=ROOT / "deploy/postgres/challenges.sql")
+        self.sql(path=ROOT / "deploy/postgres/provisiond.sql")
+        for role in ("lanyard_dnsd", "lanyard_provisiond", "lanyard_owner"):
+            self.sql(f"ALTER ROLE {role} PASSWORD 'pass word'")
 
     def sql(self, text=None, *, path=None, check=True, user="admin", password=None):
         """psql's result. As superuser unless told."""
@@ -67,6 +75,11 @@ class Postgres(Daemon):
             timeout=30, env=environment({"PGPASSWORD": password or ""}), stdin=subprocess.DEVNULL)
         assert not check or run.returncode == 0, run.stderr
         return run
+
+    def url(self, role, *others):
+        """As the programs take it; `others` are further hosts of the same database."""
+        hosts = ",".join(f"127.0.0.1:{p.port}" for p in (self, *others))
+        return f"postgresql://{role}:pass%20word@{hosts}/lanyard"
 
     def put(self, zone, device, value, *, order=1, lives_s=600):
         self.sql(f"INSERT INTO challenge VALUES ('{zone}', '{device}', '{value}', {order},"

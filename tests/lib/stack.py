@@ -18,16 +18,19 @@ class Dnsd(Daemon):
     """`listen` is a list of "host:port"."""
 
     def __init__(self, folder, listen, challenges, *, netns=None, zone=ZONE, loopback=False):
+        """`challenges` is a path, or a URL."""
+        challenges = challenges if "://" in str(challenges) else f"sqlite:{challenges}"
         self.listen = listen
         config = Path(folder) / "dnsd.conf"
         quoted = ", ".join(f'"{a}"' for a in listen)
         config.write_text(f"""listen = {{{quoted}}}
 zone "{zone}" {{
     nameservers = {{"ns1.{zone}"}}
-    challenges = "sqlite:{challenges}"
+    challenges = "{challenges}"
     loopback = {"true" if loopback else "false"}
 }}
 """, encoding="ascii")
+        config.chmod(0o600)
         super().__init__("dnsd", [program("lanyard-dnsd"), "-c", config], folder, self._answers,
                          netns=netns)
         self.zone = zone
@@ -50,16 +53,22 @@ class Provisiond(Daemon):
     local CA is always there, as it makes the listener's own certificate."""
 
     def __init__(self, folder, device_address, dns, *, issuer=None, netns=None, zone=ZONE,
-                 enroll="token", env=None, extra=""):
-        folder = Path(folder) / "provisiond"
+                 enroll="token", env=None, extra="", postgres=None, name="provisiond"):
+        """`postgres` is a Postgres whose tables are made here, as their owner, and used as the
+        service's role; without one the store is SQLite."""
+        folder = Path(folder) / name
         folder.mkdir(exist_ok=True)
+        self.postgres = postgres
         self.server = (device_address.rsplit(":", 1)[0], int(device_address.rsplit(":", 1)[1]))
         self.ca = folder / "ca/root.pem"
         self.db = folder / "provisiond.db"
         self.challenges = folder / "challenges.db"
         self.zone = zone
         self.config = folder / "provisiond.conf"
-        self.config.write_text(f"""store = "sqlite:provisiond.db"
+        store, challenges = "sqlite:provisiond.db", "sqlite:challenges.db"
+        if postgres is not None:
+            store = challenges = postgres.url("lanyard_provisiond")
+        text = f"""store = "{store}"
 listen_device = "{device_address}"
 {extra}
 issuer "local" {{
@@ -70,11 +79,15 @@ issuer "local" {{
 zone "{zone}" {{
     issuers = {{"{"real" if issuer else "local"}"}}
     enroll = "{enroll}"
-    challenges = "sqlite:challenges.db"
+    challenges = "{challenges}"
     nameservers = {{"{dns}"}}
 }}
-""", encoding="ascii")
-        super().__init__("provisiond", [program("lanyard-provisiond"), "-c", self.config], folder,
+"""
+        self.config.write_text(text, encoding="ascii")
+        self.config.chmod(0o600)
+        if postgres is not None:
+            self.migrate(text.replace("lanyard_provisiond", "lanyard_owner"))
+        super().__init__(name, [program("lanyard-provisiond"), "-c", self.config], folder,
                          self._answers, netns=netns, env=env)
 
     def _answers(self):
@@ -94,8 +107,18 @@ zone "{zone}" {{
         assert run.returncode == expect, f"{args}: {run.returncode}\n{run.stdout}{run.stderr}"
         return run.stdout
 
+    def migrate(self, text):
+        """Makes the tables, with the configuration of their owner."""
+        config = self.config.with_name("owner.conf")
+        config.write_text(text, encoding="ascii")
+        config.chmod(0o600)
+        subprocess.run([program("lanyard-provisiond"), "-c", config, "migrate"], check=True, timeout=60,
+                       env=environment(), stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+
     def challenge_values(self):
         """All rows of the challenge table, whoever's and however old."""
+        if self.postgres is not None:
+            return self.postgres.sql("SELECT * FROM challenge").stdout.splitlines()
         with sqlite3.connect(f"file:{self.challenges}?mode=ro", uri=True, timeout=10) as db:
             tables = [r[0] for r in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
                       if "challenge" in r[0]]
@@ -194,7 +217,9 @@ class Service:
             issuer = acme_issuer(self.ca, **self.issuer_options) if self.ca else None
             self.provisiond = Provisiond(self.folder, f"127.0.0.1:{free_ports(1)[0]}", self.dns,
                                          issuer=issuer, **self.options)
-            self.dnsd = Dnsd(self.folder, [self.dns], self.provisiond.challenges).start()
+            postgres = self.options.get("postgres")
+            self.dnsd = Dnsd(self.folder, [self.dns], self.provisiond.challenges if postgres is None
+                             else postgres.url("lanyard_dnsd")).start()
             self.provisiond.start()
         except BaseException:
             self.kill()
