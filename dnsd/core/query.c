@@ -21,8 +21,10 @@ struct reply {
     bool dnssec_ok;  /* DO was set */
     bool compact_ok; /* CO was set */
     bool stream;
-    bool unsignable;           /* a signature could not be made: SERVFAIL */
-    const struct zone *secure; /* signatures or denials of this zone are wanted; NULL for none */
+    bool unsignable;            /* a signature could not be made: SERVFAIL */
+    const struct zone *secure;  /* signatures or denials of this zone are wanted; NULL for none */
+    const struct peer *suspect; /* whom the limiter still has to judge; NULL for nobody */
+    struct query_ctx *ctx;      /* with `secure` */
     struct signer *signer;
     int64_t now_s;
     unsigned type;  /* asked for */
@@ -72,11 +74,35 @@ static void put_rrset(struct reply *r, unsigned owner, const struct rrset *set)
         wire_store16(p + at, owner);
 }
 
+/* Whether the client gets this answer, of whom we do not know that it asked: once a reply. */
+static inline void judge(struct query_ctx *ctx, struct reply *r)
+{
+    const struct rrl_policy *p = &ctx->view->shield.rrl;
+    struct span ip = r->suspect->ip;
+    r->suspect = NULL;
+    if (p->per_second == 0 || ip.len == 0)
+        return;
+    enum rrl_kind kind = r->kind;
+    if (r->rcode != DNS_NOERROR && r->rcode != DNS_NXDOMAIN)
+        kind = r->rcode == DNS_REFUSED ? RRL_REFUSED : RRL_ERROR;
+    enum rrl_verdict v = rrl_count(ctx->rrl, p, ip, kind, ctx->now_s);
+    if (v != RRL_ANSWER)
+        ctx->deferred = false;
+    /* nobody waits for an error */
+    ctx->verdict = v == RRL_SLIP && kind == RRL_ERROR ? RRL_DROP : v;
+}
+
 /* What signs records of the last `n_labels` labels of the name at `at`, which is read again into
- * `owner` when it is not all of it. */
+ * `owner` when it is not all of it. The kind of the answer is known by now: before the first
+ * signature it is judged, so that nobody's flood spends the budget of others. */
 static APART struct rrsig signature_of(struct reply *r, const struct place *at, unsigned n_labels,
                                        uint32_t ttl_s, struct name *owner)
 {
+    if (r->suspect != NULL) {
+        judge(r->ctx, r);
+        if (r->ctx->verdict != RRL_ANSWER)
+            r->w.overflow = true; /* nothing more is written, or signed */
+    }
     struct rrsig s = { .zone = r->secure,
                        .signer = r->signer,
                        .now_s = r->now_s,
@@ -128,6 +154,7 @@ static APART void put_negative(struct reply *r, const struct zone *z, const stru
 {
     static const struct denial NOTHING = { .missing = true };
     size_t from = r->w.len;
+    r->kind = RRL_NEGATIVE;
     if (have == NULL)
         r->rcode = DNS_NXDOMAIN;
     if (r->secure != NULL) {
@@ -154,7 +181,6 @@ static APART void put_negative(struct reply *r, const struct zone *z, const stru
     if (!r->w.overflow)
         wire_store32(r->w.p + from + 6, ttl_s);
     r->n_authority++;
-    r->kind = RRL_NEGATIVE;
     sign_static(r, at, z->apex.n_labels, z->soa, ttl_s, &r->n_authority);
 }
 
@@ -373,9 +399,10 @@ static bool answer_name(struct query_ctx *ctx, struct reply *r, const struct zon
 }
 
 /* The reply is to be signed, or tells of signatures. */
-static APART void secure(const struct query_ctx *ctx, struct reply *r, const struct zone *z)
+static APART void secure(struct query_ctx *ctx, struct reply *r, const struct zone *z)
 {
     r->secure = z;
+    r->ctx = ctx;
     r->signer = ctx->signer;
     r->now_s = ctx->now_s;
     r->type = ctx->question.type;
@@ -538,22 +565,6 @@ static size_t reply_end(struct reply *r)
     return r->w.len;
 }
 
-/* Whether the client gets this answer, of whom we do not know that it asked. */
-static enum rrl_verdict judge(struct query_ctx *ctx, const struct reply *r, const struct peer *peer)
-{
-    const struct rrl_policy *p = &ctx->view->shield.rrl;
-    if (p->per_second == 0 || peer->ip.len == 0)
-        return RRL_ANSWER;
-    enum rrl_kind kind = r->kind;
-    if (r->rcode != DNS_NOERROR && r->rcode != DNS_NXDOMAIN)
-        kind = r->rcode == DNS_REFUSED ? RRL_REFUSED : RRL_ERROR;
-    enum rrl_verdict v = rrl_count(ctx->rrl, p, peer->ip, kind, ctx->now_s);
-    if (v != RRL_ANSWER)
-        ctx->deferred = false;
-    /* nobody waits for an error */
-    return v == RRL_SLIP && kind == RRL_ERROR ? RRL_DROP : v;
-}
-
 /* In the place of an answer too many: a few bytes that make a client which is really there ask
  * again. One with half a cookie gets its other half and asks by UDP, at 16 bytes more than it sent
  * [RFC 7873 s5.2.3]; any other by TCP, at no more than it sent. */
@@ -595,19 +606,19 @@ BUILT_IN size_t query_answer(struct query_ctx *ctx, uint8_t *out, size_t cap, st
     r.dnssec_ok = ctx->edns.present && ctx->edns.dnssec_ok;
     r.compact_ok = ctx->edns.compact_ok;
     r.stream = peer->stream;
+    r.suspect = !peer->stream && !ctx->known && ctx->rrl != NULL ? peer : NULL;
     if (rcode == DNS_NOERROR && q->end > DNS_HEADER_LEN) {
         if (q->class == RR_CLASS_IN)
             answer(ctx, &r);
         else
             answer_chaos(ctx, &r);
     }
-    if (!peer->stream && !ctx->known && ctx->rrl != NULL) {
-        ctx->verdict = judge(ctx, &r, peer);
-        if (ctx->verdict == RRL_DROP)
-            return 0;
-        if (ctx->verdict == RRL_SLIP)
-            slip(ctx, &r);
-    }
+    if (r.suspect != NULL)
+        judge(ctx, &r);
+    if (ctx->verdict == RRL_DROP)
+        return 0;
+    if (ctx->verdict == RRL_SLIP)
+        slip(ctx, &r);
     if (ctx->deferred) {
         ctx->challenge.client = rrl_prefix(peer->ip);
         return 0;
