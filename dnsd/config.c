@@ -387,20 +387,6 @@ static enum err read_keys(struct zone *z, const struct conf *c, cfg_t *sec, stru
     return e == ERR_OK ? e : conf_fail(c, sec, "dnssec_keys", info, "%s", why.text);
 }
 
-static enum err sign_zone(struct zone *z, const struct conf *c, cfg_t *sec, struct err_info *info)
-{
-    struct signer *signer = NULL;
-    struct err_info why;
-    if (z->keyring == NULL)
-        return ERR_OK;
-    enum err e = signer_new(&signer, 0);
-    if (e != ERR_OK)
-        return no_memory(info);
-    e = zonesign_finish(z, signer, clock_now_s(), &why);
-    signer_free(signer);
-    return e == ERR_OK ? e : conf_fail(c, sec, "dnssec", info, "%s", why.text);
-}
-
 static enum err read_zone(struct zone **out, const struct conf *c, cfg_t *sec,
                           struct err_info *info)
 {
@@ -421,8 +407,8 @@ static enum err read_zone(struct zone **out, const struct conf *c, cfg_t *sec,
     if (e == ERR_OK && zone_finish(z, &why) != ERR_OK)
         e = conf_fail(c, sec, conf_is_set(c, sec, "file") ? "file" : NULL, info,
                       "%s, in a zone file or with nameservers = {...}", why.text);
-    if (e == ERR_OK)
-        e = sign_zone(z, c, sec, info);
+    if (e == ERR_OK && z->keyring != NULL && zonesign_finish(z, &why) != ERR_OK)
+        e = conf_fail(c, sec, "dnssec", info, "%s", why.text);
     if (e != ERR_OK) {
         zone_free(z);
         return e;
@@ -485,7 +471,25 @@ static enum err read_guard(struct config *out, const struct conf *c, cfg_t *sec,
     return e;
 }
 
-static enum err read_guards(struct config *out, struct conf *c, struct err_info *info)
+/* Signs what is static in zone number `zone`. */
+static enum err sign_zone(struct config *out, const struct conf *c, cfg_t *sec, uint32_t zone,
+                          struct err_info *info)
+{
+    const struct zone *z = out->view->zones[zone];
+    struct signer *signer = NULL;
+    if (z->keyring == NULL)
+        return ERR_OK;
+    if (signer_new(&signer, 0) != ERR_OK)
+        return no_memory(info);
+    enum err e = presigned_new(&out->view->presigned[zone], z, signer, clock_now_s());
+    signer_free(signer);
+    if (e == ERR_RANGE)
+        return conf_fail(c, sec, "dnssec", info,
+                         "the zone cannot be signed: the clock of this machine is not set");
+    return e == ERR_OK ? e : conf_fail(c, sec, "dnssec", info, "the zone cannot be signed");
+}
+
+static enum err complete_view(struct config *out, struct conf *c, struct err_info *info)
 {
     cfg_t *root = conf_root(c);
     enum err e = guardfiles_new(&out->guardfiles, out->user) == ERR_OK ? ERR_OK : no_memory(info);
@@ -498,6 +502,8 @@ static enum err read_guards(struct config *out, struct conf *c, struct err_info 
         e = read_guard(out, c, sec, "tag_keys", GUARDFILE_TAG_KEYS, zone, info);
         if (e == ERR_OK)
             e = read_guard(out, c, sec, "suspended", GUARDFILE_SUSPENDED, zone, info);
+        if (e == ERR_OK)
+            e = sign_zone(out, c, sec, zone, info);
     }
     return e;
 }
@@ -536,7 +542,7 @@ enum err config_load(struct config **out, const char *path, struct err_info *inf
     if (e == ERR_OK)
         e = read_zones(config, c, info);
     if (e == ERR_OK)
-        e = read_guards(config, c, info);
+        e = complete_view(config, c, info);
     if (e == ERR_OK)
         e = shieldconf_read(&config->view->shield, c, config->user, info);
     if (e != ERR_OK)

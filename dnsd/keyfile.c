@@ -17,7 +17,6 @@
 #define FILE_MAX 4096 /* bytes of a key file */
 #define SECRET_TEXT_LEN 44
 #define PATH_LEN 4096
-#define CLOCK_SLACK_S 300 /* a clock may have been set back by so much since the key was made */
 
 /* The names that the times have in a file. */
 static const char *const TIMES[] = { [KEYFILE_PUBLISHED] = "Publish",
@@ -271,7 +270,8 @@ static enum err fill_ring(struct keyring *ring, const struct keyfiles *files, co
     for (size_t i = 0; i < files->n; i++) {
         const struct keyfile *f = &files->at[i];
         enum keyfile_state state = keyfile_state(f, now_s);
-        if (f->made_s > now_s + CLOCK_SLACK_S)
+        ring->made_s = f->made_s > ring->made_s ? f->made_s : ring->made_s;
+        if (!keyring_is_of(ring, now_s))
             return err_set(info, ERR_CONFIG,
                            "%s: key %u of zone %s was made later than now: set the clock", dir,
                            (unsigned)f->tag, zone);

@@ -22,9 +22,19 @@ struct keyring_key {
 struct keyring {
     size_t n; /* 1..KEYRING_MAX */
     size_t active;
+    int64_t made_s;  /* when the youngest was made: a clock that shows less is wrong; 0: unknown */
     unsigned budget; /* signatures that a thread may make in a second; 0: any number */
     struct keyring_key keys[KEYRING_MAX];
 };
+
+/* A clock may have been set back by so much since a key was made. */
+#define KEYRING_SLACK_S 300
+
+/* Whether a clock that shows `now_s` can be right. */
+static inline bool keyring_is_of(const struct keyring *ring, int64_t now_s)
+{
+    return now_s >= ring->made_s - KEYRING_SLACK_S;
+}
 
 /* Frees the ring, which came from malloc, with its keys. */
 void keyring_free(struct keyring *ring);

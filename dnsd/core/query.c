@@ -26,6 +26,7 @@ struct reply {
     const struct peer *suspect; /* whom the limiter still has to judge; NULL for nobody */
     struct query_ctx *ctx;      /* with `secure` */
     struct signer *signer;
+    const struct presigned *ahead;
     int64_t now_s;
     unsigned type;  /* asked for */
     unsigned flags; /* AA, TC and RCODE */
@@ -105,6 +106,7 @@ static APART struct rrsig signature_of(struct reply *r, const struct place *at, 
     }
     struct rrsig s = { .zone = r->secure,
                        .signer = r->signer,
+                       .ahead = r->ahead,
                        .now_s = r->now_s,
                        .w = &r->w,
                        .owner = at->name,
@@ -233,6 +235,7 @@ static APART void defer(struct query_ctx *ctx, const struct reply *r, const stru
     struct query_challenge *c = &ctx->challenge;
     struct span id = name_label(name, name->n_labels - z->apex.n_labels - 1u);
     c->zone = z;
+    c->ahead = ctx->view->presigned[z->number];
     c->asked_at_s = ctx->now_s;
     c->limit = r->w.cap;
     c->edns = r->options != NULL;
@@ -404,6 +407,7 @@ static APART void secure(struct query_ctx *ctx, struct reply *r, const struct zo
     r->secure = z;
     r->ctx = ctx;
     r->signer = ctx->signer;
+    r->ahead = ctx->view->presigned[z->number];
     r->now_s = ctx->now_s;
     r->type = ctx->question.type;
 }
@@ -665,6 +669,7 @@ size_t query_end_challenge(const struct query_challenge *c, const struct span *v
     r.flags |= DNS_FLAG_AA;
     r.secure = c->dnssec_ok && c->zone->keyring != NULL ? c->zone : NULL;
     r.signer = signer;
+    r.ahead = c->ahead;
     r.now_s = c->asked_at_s;
     r.type = RR_TXT;
     n = n < QUERY_VALUES_MAX ? n : QUERY_VALUES_MAX;

@@ -32,11 +32,12 @@ struct peer {
 };
 
 /* A question for challenge values: all that its reply needs besides them. Plain data, except that
- * `zone` is borrowed of the view. */
+ * `zone` and `ahead` are borrowed of the view. */
 struct query_challenge {
     const struct zone *zone;
-    int64_t asked_at_s; /* ctx->now_s at the question */
-    size_t limit;       /* bytes that the reply may have */
+    const struct presigned *ahead; /* of a signed zone */
+    int64_t asked_at_s;            /* ctx->now_s at the question */
+    size_t limit;                  /* bytes that the reply may have */
     bool edns;
     bool dnssec_ok; /* DO was set */
     bool stream;

@@ -39,6 +39,8 @@ static enum err put_all(const struct rrsig *s, const struct sign_set *what, uint
     enum err e = ERR_OK;
     if (s->signer == NULL)
         return ERR_CRYPTO;
+    if (!keyring_is_of(ring, s->now_s))
+        return ERR_RANGE;
     signer_limit(s->signer, ring->budget);
     for (size_t i = 0; e == ERR_OK && i < ring->n; i++) {
         if (i == ring->active || zonesign_by_all(what->type))
@@ -69,20 +71,23 @@ enum err rrsig_put_static(const struct rrsig *s, const struct rrset *set, uint16
 {
     if (s->w->overflow)
         return ERR_OK;
-    if (s->now_s < set->sig_from_s || s->now_s >= set->sig_renew_s) {
+    const struct presig *made = s->ahead->at[set->number];
+    if (made == NULL || s->now_s < made->from_s || s->now_s >= made->renew_s) {
         struct sign_set what =
             set_of(s, set->type, set->ttl_s, (struct span){ set->rrs, set->len });
         return put_all(s, &what, n);
     }
-    uint8_t *p = wire_room(s->w, set->sigs_len);
+    if (!keyring_is_of(s->zone->keyring, s->now_s))
+        return ERR_RANGE;
+    uint8_t *p = wire_room(s->w, made->len);
     if (p == NULL)
         return ERR_OK;
-    memcpy(p, set->sigs, set->sigs_len);
-    for (size_t at = 0; at < set->sigs_len; at += ZONE_RR_HEAD + wire_load16(p + at + 10)) {
+    memcpy(p, made->rrs, made->len);
+    for (size_t at = 0; at < made->len; at += ZONE_RR_HEAD + wire_load16(p + at + 10)) {
         wire_store16(p + at, s->pointer);
         wire_store32(p + at + 6, s->ttl_s);
     }
-    *n = (uint16_t)(*n + set->n_sigs);
+    *n = (uint16_t)(*n + made->n);
     return ERR_OK;
 }
 

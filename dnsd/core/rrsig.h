@@ -7,12 +7,13 @@
 #include "common/base/err.h"
 #include "common/dns/wire.h"
 #include "dnsd/core/denial.h"
-#include "dnsd/core/zone.h"
+#include "dnsd/core/presigned.h"
 
 /* Who signs what, for one reply. */
 struct rrsig {
     const struct zone *zone; /* signed */
     struct signer *signer;
+    const struct presigned *ahead; /* of the zone */
     int64_t now_s;
     struct wire_writer *w;
     const struct name *owner;

@@ -284,17 +284,17 @@ enum err signer_sign(struct signer *s, const struct sign_key *key, const struct 
     *len = head_len + SIGN_SIG_LEN;
     if (kept != NULL) {
         memcpy(out + head_len, kept, SIGN_SIG_LEN);
-        s->counts.n_cached++;
+        metric_add(&s->counts.cached, 1);
         return ERR_OK;
     }
     if (!may_sign(s, now_s)) {
-        s->counts.n_refused++;
+        metric_add(&s->counts.refused, 1);
         return ERR_LIMIT;
     }
     e = make_signature(s, key, hash, out + head_len);
     if (e != ERR_OK)
         return e;
-    s->counts.n_made++;
+    metric_add(&s->counts.made, 1);
     if (s->cache != NULL)
         sigcache_put(s->cache, place, out + head_len);
     return ERR_OK;

@@ -1,8 +1,9 @@
 /* sign.h - signatures over records: ECDSA P-256 with SHA-256. [RFC 4034 s3, RFC 6605]
  *
- * A signature is valid from an hour before a moment that depends on the owner, at most a week ago,
- * and for two weeks from then: it is good for a week more at least, never all of a zone is due at
- * once, and the same records have the same signature for a week, so that it can be kept.
+ * A signature is valid from a day and two hours before a moment that depends on the owner, at most
+ * a week ago, and until two weeks after it. So it is good for a week more at least, and also while
+ * our clock is a day ahead; never all of a zone is due at once; and the same records have the same
+ * signature for a week, so that it can be kept.
  *
  * A key is immutable and shared by all threads; a signer belongs to one thread. Signing allocates
  * nothing of ours, but OpenSSL does inside of EVP_PKEY_sign(); a signature from the cache costs one
@@ -15,6 +16,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
+#include "common/base/metric.h"
 #include "common/base/span.h"
 #include "common/dns/name.h"
 
@@ -25,7 +27,7 @@
 #define SIGN_SIG_LEN 64
 #define SIGN_RRSIG_MAX (SIGN_RRSIG_HEAD + NAME_WIRE_MAX + SIGN_SIG_LEN)
 #define SIGN_PERIOD_S 604800 /* a signature is used for so long, and valid for twice that */
-#define SIGN_EARLY_S 3600    /* and from so much before, for clocks that are behind */
+#define SIGN_EARLY_S 93600   /* and from so much before, for clocks that differ */
 
 /* A clock that shows less was never set: nothing is signed by it. 2026-11-01. */
 #define SIGN_CLOCK_MIN INT64_C(1793491200)
@@ -63,9 +65,10 @@ struct sign_times sign_times(const struct sign_set *set, int64_t now_s);
 /* What one thread signs with. */
 struct signer; /* opaque */
 
-/* Counts of a signer. One writer, its thread. */
+/* Counts of a signer: signatures made, taken from the cache, and refused for the budget. One
+ * writer, its thread; any thread reads. */
 struct signer_counts {
-    uint64_t n_made, n_cached, n_refused;
+    struct metric made, cached, refused;
 };
 
 /* A signer that keeps `n_kept` signatures (a power of two; 0 for none). The caller calls

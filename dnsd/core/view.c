@@ -22,15 +22,20 @@ enum err view_new(struct view **out, struct zone **zones, size_t n_zones)
         n_index *= 2;
     uint32_t *index = calloc(n_index, sizeof *index);
     struct guard *guards = calloc(n_zones, sizeof *guards);
-    if (v == NULL || index == NULL || guards == NULL) {
+    struct presigned **presigned = calloc(n_zones, sizeof(struct presigned *));
+    if (v == NULL || index == NULL || guards == NULL || presigned == NULL) {
         free(v);
         free(index);
         free(guards);
+        free(presigned);
         return ERR_NOMEM;
     }
-    *v = (struct view){
-        .zones = zones, .n_zones = n_zones, .guards = guards, .index = index, .n_index = n_index
-    };
+    *v = (struct view){ .zones = zones,
+                        .n_zones = n_zones,
+                        .guards = guards,
+                        .presigned = presigned,
+                        .index = index,
+                        .n_index = n_index };
     qsort(zones, n_zones, sizeof(struct zone *), by_labels);
     for (size_t i = 0; i < n_zones; i++) {
         uint8_t depth = zones[i]->apex.n_labels;
@@ -50,15 +55,18 @@ enum err view_renew(struct view **out, const struct view *v)
 {
     struct view *copy = malloc(sizeof *copy);
     struct guard *guards = malloc(v->n_zones * sizeof *guards);
+    struct presigned **presigned = malloc(v->n_zones * sizeof(struct presigned *));
     uint32_t *index = malloc(v->n_index * sizeof *index);
-    if (copy == NULL || guards == NULL || index == NULL) {
+    if (copy == NULL || guards == NULL || presigned == NULL || index == NULL) {
         free(copy);
         free(guards);
+        free(presigned);
         free(index);
         return ERR_NOMEM;
     }
     *copy = *v;
     copy->guards = memcpy(guards, v->guards, v->n_zones * sizeof *guards);
+    copy->presigned = memcpy(presigned, v->presigned, v->n_zones * sizeof(struct presigned *));
     copy->index = memcpy(index, v->index, v->n_index * sizeof *index);
     *out = copy;
     return ERR_OK;
@@ -82,12 +90,14 @@ void view_retire(struct view *old, const struct view *next)
             free_keys(g->tag_keys);
         if (!shared || next->guards[i].suspended != g->suspended)
             suspended_free(g->suspended);
+        presigned_retire(old->presigned[i], shared ? next->presigned[i] : NULL);
         if (!shared)
             zone_free(old->zones[i]);
     }
     if (!shared)
         free(old->zones);
     free(old->guards);
+    free(old->presigned);
     free(old->index);
     free(old);
 }

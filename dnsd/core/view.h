@@ -1,6 +1,6 @@
 /* view.h - the zones of one generation of the configuration. Immutable once made: workers read it
- * without a lock; a reload makes another, and a file of tag keys or suspended ids that changed
- * makes one with the same zones. */
+ * without a lock; a reload makes another. A file of tag keys or suspended ids that changed makes
+ * one with the same zones, and so do signatures that were made anew. */
 #ifndef LANYARD_DNSD_CORE_VIEW_H
 #define LANYARD_DNSD_CORE_VIEW_H
 
@@ -9,6 +9,7 @@
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "dnsd/core/guard.h"
+#include "dnsd/core/presigned.h"
 #include "dnsd/core/shield.h"
 #include "dnsd/core/zone.h"
 
@@ -16,6 +17,7 @@ struct view {
     struct zone **zones;
     size_t n_zones;
     struct guard *guards;                /* of the zone of the same number */
+    struct presigned **presigned;        /* likewise; NULL for one that is not signed */
     uint8_t depths[NAME_LABELS_MAX + 1]; /* the numbers of labels that apexes have, falling */
     size_t n_depths;
     uint32_t *index; /* hash table of number of zone + 1 by apex; 0 is free */
@@ -27,15 +29,15 @@ struct view {
  * On an error the caller still owns them. Errors: ERR_NOMEM. */
 NODISCARD enum err view_new(struct view **out, struct zone **zones, size_t n_zones);
 
-/* A copy of `v` with the same zones and guards. Guards of the copy may be replaced until it is
- * published; from then on it stands in the place of `v`, which goes by view_retire(). Errors:
- * ERR_NOMEM. */
+/* A copy of `v` with the same zones, guards and signatures. Guards and signatures of the copy may
+ * be replaced until it is published; from then on it stands in the place of `v`, which goes by
+ * view_retire(). Errors: ERR_NOMEM. */
 NODISCARD enum err view_renew(struct view **out, const struct view *v);
 
-/* Frees `old`, except for the zones and guards that it shares with `next`. */
+/* Frees `old`, except for what it shares with `next`. */
 void view_retire(struct view *old, const struct view *next);
 
-/* Frees the zones and guards too. */
+/* Frees all that it has, too. */
 void view_free(struct view *v);
 
 static inline const struct guard *view_guard(const struct view *v, const struct zone *z)

@@ -27,7 +27,6 @@ void zone_free(struct zone *z)
     for (size_t i = 0; i < z->n_nodes; i++) {
         for (size_t k = 0; k < z->nodes[i].n_sets; k++) {
             free(z->nodes[i].sets[k].rrs);
-            free(z->nodes[i].sets[k].sigs);
         }
         free(z->nodes[i].sets);
         free(z->nodes[i].glue);

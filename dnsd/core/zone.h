@@ -26,11 +26,7 @@ struct rrset {
     uint32_t ttl_s;
     uint8_t *rrs;
     size_t len;
-    /* in a signed zone: RRSIG records alike, to be used from sig_from_s until before sig_renew_s */
-    uint8_t *sigs;
-    size_t sigs_len;
-    unsigned n_sigs;
-    int64_t sig_from_s, sig_renew_s;
+    uint32_t number; /* in a signed zone: its place among all sets */
 };
 
 struct zone_node {
@@ -54,6 +50,7 @@ struct zone {
     struct name *challenges_cname; /* what stands behind <id> in place of them, or NULL */
     struct zone_node *nodes;       /* [0] is the apex */
     size_t n_nodes;
+    uint32_t n_sets; /* of all nodes, in a signed zone */
     uint32_t *index; /* hash table of number of node + 1; 0 is free */
     size_t n_index;  /* a power of two, at least twice n_nodes */
     const struct rrset *soa;

@@ -1,5 +1,5 @@
-/* zonesign.h - makes a zone a signed one: puts the records of its keys at the apex, and signs the
- * static records ahead. At load, by one thread: this allocates and takes its time. */
+/* zonesign.h - makes a zone one that can be signed: puts the records of its keys at the apex, and
+ * all records into canonical form. At load, by one thread; it allocates. */
 #ifndef LANYARD_DNSD_CORE_ZONESIGN_H
 #define LANYARD_DNSD_CORE_ZONESIGN_H
 
@@ -13,11 +13,9 @@
  * finished yet; `ring` is its own from here on, also on an error. Errors: as zone_add(). */
 NODISCARD enum err zonesign_prepare(struct zone *z, struct keyring *ring, struct err_info *info);
 
-/* Signs what is static in the finished zone by `signer`, which has no budget. The zone's records
- * come out in canonical form. Errors: ERR_NOMEM, ERR_CRYPTO, ERR_RANGE for a clock that was never
- * set. */
-NODISCARD enum err zonesign_finish(struct zone *z, struct signer *signer, int64_t now_s,
-                                   struct err_info *info);
+/* Puts the records of the finished zone into canonical form, and numbers their sets. Errors:
+ * ERR_NOMEM. */
+NODISCARD enum err zonesign_finish(struct zone *z, struct err_info *info);
 
 /* Whether all keys sign the records of `type`, and not the active one only. */
 bool zonesign_by_all(unsigned type);
