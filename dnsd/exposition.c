@@ -148,6 +148,85 @@ static void put_connections(struct buf *out, const struct exposition *e)
     }
 }
 
+static void put_one(struct buf *out, const char *name, const char *type, const char *help,
+                    uint64_t value)
+{
+    metric_put_head(out, name, type, help);
+    metric_put(out, name, NULL, 0, value);
+}
+
+/* What the signers of one kind of thread have done. */
+struct signatures {
+    uint64_t made, cached, refused;
+};
+
+static void sum_signatures(struct signatures *sum, const struct signer_counts *c)
+{
+    sum->made += metric_get(&c->made);
+    sum->cached += metric_get(&c->cached);
+    sum->refused += metric_get(&c->refused);
+}
+
+static void put_signatures_of(struct buf *out, const char *thread, const struct signatures *sum)
+{
+    const struct {
+        const char *result;
+        uint64_t n;
+    } ROWS[] = { { "made", sum->made },
+                 { "cached", sum->cached },
+                 { "over_budget", sum->refused } };
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        const struct metric_label labels[] = { { "thread", thread }, { "result", ROWS[i].result } };
+        metric_put(out, "lanyard_dnsd_signatures_total", labels, ARRAY_LEN(labels), ROWS[i].n);
+    }
+}
+
+static void put_signatures(struct buf *out, const struct exposition *e)
+{
+    struct signatures workers = { 0 }, reader = { 0 };
+    metric_put_head(out, "lanyard_dnsd_signatures_total", "counter",
+                    "Signatures that answers needed, by thread: made, kept from before, or refused "
+                    "because the budget of the second was spent.");
+    for (size_t i = 0; i < e->n_workers; i++)
+        sum_signatures(&workers, e->workers[i]->signatures);
+    put_signatures_of(out, "udp", &workers);
+    for (unsigned t = TALLY_TCP; t < TALLY_TRANSPORTS; t++) {
+        struct signatures stream = { 0 };
+        if (e->streams[t] == NULL)
+            continue;
+        sum_signatures(&stream, e->streams[t]->tally.signatures);
+        put_signatures_of(out, TALLY_TRANSPORT_NAMES[t], &stream);
+    }
+    sum_signatures(&reader, e->reader->signatures);
+    put_signatures_of(out, "challenges", &reader);
+}
+
+/* Signing that no answer waits for, and its clock. */
+static void put_signwatch(struct buf *out, const struct exposition *e)
+{
+    const struct signwatch_counts *w = e->signwatch;
+    put_one(out, "lanyard_dnsd_signatures_ahead_total", "counter",
+            "Signatures over static records that were made anew before they were too old.",
+            w->renewed);
+    put_one(out, "lanyard_dnsd_signatures_ahead_failed_total", "counter",
+            "Times that this could not be done; it is tried every second.", w->failed);
+    put_one(out, "lanyard_dnsd_clock_steps_total", "counter",
+            "Times that the clock was set by more than a minute, while a zone is signed.",
+            w->clock_steps);
+    put_one(out, "lanyard_dnsd_clock_wrong", "gauge",
+            "1 while the clock is older than a key: what needs a signature is SERVFAIL.",
+            w->clock_is_wrong);
+    metric_put_head(out, "lanyard_dnsd_zone_signatures_due_seconds", "gauge",
+                    "When the first signature over a static record is to be made anew, Unix time. "
+                    "It expires a week and an hour after that.");
+    for (size_t i = 0; i < e->view->n_zones; i++) {
+        const struct metric_label label = { "zone", e->view->zones[i]->text };
+        if (e->view->presigned[i] != NULL)
+            metric_put(out, "lanyard_dnsd_zone_signatures_due_seconds", &label, 1,
+                       (uint64_t)e->view->presigned[i]->due_s);
+    }
+}
+
 static void put_zones(struct buf *out, const struct view *v)
 {
     metric_put_head(out, "lanyard_dnsd_zone_serial", "gauge", "Serial number of each zone's SOA.");
@@ -160,13 +239,6 @@ static void put_zones(struct buf *out, const struct view *v)
         metric_put(out, "lanyard_dnsd_zone_serial", &label, 1,
                    (uint64_t)wire_load16(serial) << 16 | wire_load16(serial + 2));
     }
-}
-
-static void put_one(struct buf *out, const char *name, const char *type, const char *help,
-                    uint64_t value)
-{
-    metric_put_head(out, name, type, help);
-    metric_put(out, name, NULL, 0, value);
 }
 
 void exposition_write(struct buf *out, const struct exposition *e)
@@ -191,5 +263,7 @@ void exposition_write(struct buf *out, const struct exposition *e)
     put_dropped(out, e);
     put_batches(out, e);
     put_challenges(out, e);
+    put_signatures(out, e);
+    put_signwatch(out, e);
     put_connections(out, e);
 }

@@ -8,6 +8,7 @@
 #include "common/base/buf.h"
 #include "dnsd/core/view.h"
 #include "dnsd/reader.h"
+#include "dnsd/signwatch.h"
 #include "dnsd/stream.h"
 #include "dnsd/tally.h"
 
@@ -17,6 +18,7 @@ struct exposition {
     const struct stream_counts *streams[TALLY_TRANSPORTS]; /* NULL for UDP, and for what is off */
     const struct reader_counts *reader;
     const struct view *view;
+    const struct signwatch_counts *signwatch;
     uint64_t reloads, reloads_failed;
     int64_t started_s, reloaded_s; /* Unix seconds */
     int64_t cert_not_after_s;      /* likewise, of the TLS certificate; 0 for none */

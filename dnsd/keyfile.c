@@ -262,6 +262,16 @@ enum err keyfile_write(const struct keyfile *k, const char *dir, const char *zon
     return e;
 }
 
+/* The next of the times of `f` after `now_s`, or `other_s` if that is sooner; 0 is none. */
+static int64_t next_change(const struct keyfile *f, int64_t now_s, int64_t other_s)
+{
+    for (unsigned i = KEYFILE_PUBLISHED; i <= KEYFILE_RETIRED; i++) {
+        if (f->at_s[i] > now_s && (other_s == 0 || f->at_s[i] < other_s))
+            other_s = f->at_s[i];
+    }
+    return other_s;
+}
+
 /* Puts the keys that are seen at `now_s` into `ring`. */
 static enum err fill_ring(struct keyring *ring, const struct keyfiles *files, const char *dir,
                           const char *zone, int64_t now_s, struct err_info *info)
@@ -275,6 +285,7 @@ static enum err fill_ring(struct keyring *ring, const struct keyfiles *files, co
             return err_set(info, ERR_CONFIG,
                            "%s: key %u of zone %s was made later than now: set the clock", dir,
                            (unsigned)f->tag, zone);
+        ring->changes_s = next_change(f, now_s, ring->changes_s);
         if (state == KEYFILE_MADE || state == KEYFILE_RETIRED)
             continue;
         if (ring->n == KEYRING_MAX)

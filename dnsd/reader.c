@@ -235,6 +235,7 @@ enum err reader_new(struct reader **out, struct err_info *info)
         free(r);
         return err_set(info, ERR_NOMEM, "out of memory");
     }
+    r->counts.signatures = signer_counts(r->signer);
     secret_random(&r->seed, sizeof r->seed);
     (void)pthread_mutex_init(&r->lock, NULL);
     (void)pthread_cond_init(&r->filled, NULL);

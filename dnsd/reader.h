@@ -43,6 +43,7 @@ struct reader_counts {
     struct metric results[READER_RESULTS];
     struct metric queued;         /* questions that wait at present */
     struct metric_histogram took; /* from the question to its reply */
+    const struct signer_counts *signatures;
 };
 
 extern const char *const READER_RESULT_NAMES[READER_RESULTS];

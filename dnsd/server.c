@@ -8,11 +8,12 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/notify.h"
 #include "common/net/loop.h"
 #include "common/store/challenge.h"
 #include "dnsd/exposition.h"
 #include "dnsd/health.h"
-#include "common/base/notify.h"
+#include "dnsd/signwatch.h"
 #include "dnsd/sockets.h"
 #include "dnsd/statusweb.h"
 #include "dnsd/stream.h"
@@ -27,6 +28,7 @@ struct server {
     struct servercert *cert; /* NULL without listen_tls */
     struct view *view;       /* the present one */
     struct guardfiles *guardfiles;
+    struct signwatch *signwatch;
     struct loop_timer *on_poll;
     struct loop *loop;
     struct loop_signal *on_hup, *on_term, *on_int;
@@ -64,6 +66,8 @@ enum err server_new(struct server **out, struct config *config, const char *path
     notify_init(&s->notify);
     if (s->workers == NULL || s->tallies == NULL || s->mailboxes == NULL)
         (void)err_set(info, e, "out of memory");
+    else if ((e = signwatch_new(&s->signwatch)) != ERR_OK)
+        (void)err_set(info, e, "cannot set up signatures");
     else
         e = sockets_open(&s->sockets, config, info);
     if (e != ERR_OK) {
@@ -88,6 +92,7 @@ void server_free(struct server *s)
     servercert_free(s->cert);
     view_free(s->view);
     guardfiles_free(s->guardfiles);
+    signwatch_free(s->signwatch);
     notify_clear(&s->notify);
     free(s->mailboxes);
     free(s->tallies);
@@ -241,15 +246,20 @@ static void on_hup(void *arg)
     reload(s);
 }
 
-/* The files of tag keys and suspended ids, once a second. */
+/* The files of tag keys and suspended ids, and the signatures of signed zones, once a second. */
 static void on_poll(void *arg)
 {
     struct server *s = arg;
     struct view *view = NULL;
+    int64_t now_s = clock_now_s();
     if (!atomic_load(&s->changing))
         guardfiles_poll(s->guardfiles, s->view, &view);
+    if (!atomic_load(&s->changing) && view == NULL)
+        signwatch_poll(s->signwatch, s->view, now_s, clock_mono_ms(), &view);
     if (view != NULL)
         publish(s, view);
+    if (signwatch_wants_reload(s->signwatch, s->view, now_s))
+        on_hup(s);
     loop_timer_set(s->on_poll, GUARDFILES_POLL_MS);
 }
 
@@ -309,6 +319,7 @@ static void write_metrics(struct buf *out, void *arg)
                             .streams = { [TALLY_TCP] = stream_counts(s->tcp) },
                             .reader = reader_counts(s->reader),
                             .view = s->view,
+                            .signwatch = signwatch_counts(s->signwatch),
                             .reloads = s->reloads,
                             .reloads_failed = s->reloads_failed,
                             .started_s = s->started_s,

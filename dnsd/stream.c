@@ -554,6 +554,8 @@ enum err stream_new(struct stream **out, const int *fds, size_t n, SSL_CTX *tls,
     enum err e = conn_table_init(&s->conns, limits->max, limits->client_max);
     if (e == ERR_OK)
         e = signer_new(&s->ctx.signer, SIGNER_KEPT);
+    if (e == ERR_OK)
+        s->counts.tally.signatures = signer_counts(s->ctx.signer);
     if (e != ERR_OK)
         (void)err_set(info, e, "out of memory");
     else

@@ -73,6 +73,8 @@ enum err worker_new(struct worker **out, const int *fds, size_t n, const struct 
         (void)err_set(info, e, "out of memory");
     else
         e = mailbox_init(&w->mailbox, info);
+    if (e == ERR_OK)
+        w->tally.signatures = signer_counts(w->ctx.signer);
     for (size_t i = 0; i < n; i++)
         w->fds[i] = (struct pollfd){ .fd = fds[i], .events = POLLIN };
     w->fds[n] = (struct pollfd){ .fd = w->mailbox.fd, .events = POLLIN };

@@ -8,6 +8,8 @@ foreach(name suspended synth zone view cookie rrl shield query rrsig)
 endforeach()
 unit_test(dnsd/conn DEPS dnsd_shell)
 unit_test(dnsd/tally DEPS dnsd_shell)
+unit_test(dnsd/signwatch DEPS dnsd_shell PkgConfig::LDNS)
+target_include_directories(unit_dnsd_signwatch PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
 unit_test(dnsd/reader DEPS dnsd_shell PkgConfig::LDNS)
 target_include_directories(unit_dnsd_reader PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
 # the query test counts allocations

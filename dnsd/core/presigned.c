@@ -46,7 +46,8 @@ static enum err sign_set(struct presig **out, const struct zone *z, const struct
         return ERR_NOMEM;
     int64_t at_s = now_s + PRESIGNED_AHEAD_S;
     struct sign_times t = sign_times(what, at_s);
-    *p = (struct presig){ .from_s = t.from_s, .renew_s = t.renew_s };
+    *p = (struct presig){ .from_s = t.from_s + SIGN_EARLY_S - PRESIGNED_AHEAD_S,
+                          .renew_s = t.renew_s };
     enum err e = ERR_OK;
     for (size_t i = 0; e == ERR_OK && i < ring->n; i++) {
         if (n_keys > 1 || i == ring->active)

@@ -15,7 +15,7 @@
 
 /* Of one set: RRSIG records, ready-made like those that they sign. */
 struct presig {
-    int64_t from_s, renew_s; /* to be used from, and until before */
+    int64_t from_s, renew_s; /* to be used from, and until before: the week, and an hour ahead */
     uint16_t n;
     size_t len;
     uint8_t rrs[];

@@ -16,7 +16,8 @@
 #define DAY_S 86400
 #define UDP_MAX 1232
 #define KEPT 1024
-static const uint8_t CLIENT_IP[4] = { 192, 0, 2, 1 };
+static const uint8_t CLIENT_IP[4] = { 192, 0, 2, 1 }; /* exempt from limits */
+static const uint8_t LIMITED_IP[4] = { 198, 51, 100, 1 };
 static const struct span VALUES[] = { { (const uint8_t *)"zz", 2 },
                                       { (const uint8_t *)"b", 1 },
                                       { (const uint8_t *)"aa", 2 } };
@@ -31,13 +32,19 @@ static void set_up(void)
 {
     dnssigned_init(&kit, 2, NOW_S);
     kit.view->shield.cookies.n = 1;
-    kit.view->shield.rrl = (struct rrl_policy){ .per_second = 1, .slip = 2 };
+    kit.view->shield.rrl = (struct rrl_policy){
+        .per_second = 1,
+        .slip = 2,
+        .n_exempt = 1,
+        .exempt = { { .ip = { 192, 0, 2 }, .ip_len = 4, .n_prefix = 24 } },
+    };
     ctx.view = kit.view;
     ctx.now_s = NOW_S;
     if (signer_new(&ctx.signer, KEPT) != ERR_OK || rrl_new(&rrl, 1) != ERR_OK)
         abort();
+    ctx.rrl = rrl;
     for (unsigned kind = 0; kind < RRL_N; kind++)
-        (void)rrl_count(rrl, &kit.view->shield.rrl, (struct span){ CLIENT_IP, 4 },
+        (void)rrl_count(rrl, &kit.view->shield.rrl, (struct span){ LIMITED_IP, 4 },
                         (enum rrl_kind)kind, NOW_S);
 }
 
@@ -64,6 +71,8 @@ static void check_signed(const ldns_pkt *p)
             dnssigned_verify(&kit, authority, AT_S[i]) < 0)
             abort();
     }
+    if (ldns_pkt_aa(p) && !ldns_pkt_tc(p) && ldns_pkt_ancount(p) + ldns_pkt_nscount(p) == 0)
+        abort();
     if (has_type(authority, LDNS_RR_TYPE_SOA) && !has_type(authority, LDNS_RR_TYPE_NSEC))
         abort();
 }
@@ -87,13 +96,12 @@ static size_t answer(uint8_t *out, size_t cap, struct span request, const struct
     return query_end_challenge(&ctx.challenge, VALUES, n_values, ctx.signer, out, cap);
 }
 
-static void check_limited(struct span request, const struct peer *peer)
+static void check_limited(struct span request)
 {
     static uint8_t out[DNS_EDNS_LEN];
+    const struct peer peer = { .ip = { LIMITED_IP, 4 } };
     uint64_t before = n_made();
-    ctx.rrl = rrl;
-    size_t n = query_answer(&ctx, out, sizeof out, request, peer);
-    ctx.rrl = NULL;
+    size_t n = query_answer(&ctx, out, sizeof out, request, &peer);
     if (ctx.known)
         return;
     if (n_made() != before || (n > 0 && (out[7] != 0 || out[9] != 0)))
@@ -109,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (unsigned stream = 0; stream < 2; stream++) {
         const struct peer peer = { .stream = stream != 0, .ip = { CLIENT_IP, 4 } };
         if (!peer.stream) /* first: by now nothing of this question is kept */
-            check_limited(request, &peer);
+            check_limited(request);
         size_t n = answer(out, sizeof out, request, &peer);
         if (n == 0)
             continue;

@@ -56,6 +56,7 @@ static inline void dnssigned_init(struct dnssigned *d, unsigned n_keys, int64_t 
         if (dnsview_add(z, MORE[i], NULL) != ERR_OK)
             dnsview_die(MORE[i]);
     }
+    dnsview_add_big(z, 20);
     z->challenges = strdup("sqlite:challenges.db");
     zones[0] = z;
     if (zonesign_prepare(z, dnssigned_ring(n_keys), NULL) != ERR_OK ||
@@ -105,7 +106,8 @@ static inline int dnssigned_verify(const struct dnssigned *d, const ldns_rr_list
                 ldns_dname_compare(ldns_rr_owner(sig), ldns_rr_list_owner(set)) == 0)
                 ldns_rr_list_push_rr(own, sig);
         }
-        bool wanted = type != LDNS_RR_TYPE_RRSIG && type != LDNS_RR_TYPE_NS;
+        bool wanted = type != LDNS_RR_TYPE_RRSIG &&
+                      (type != LDNS_RR_TYPE_NS || ldns_rr_list_rr_count(own) > 0);
         if (wanted && ldns_verify_time(set, own, d->keys, (time_t)at_s, NULL) != LDNS_STATUS_OK)
             n = -1;
         else if (wanted && n >= 0)
