@@ -66,7 +66,7 @@ enum err server_new(struct server **out, struct config *config, const char *path
     notify_init(&s->notify);
     if (s->workers == NULL || s->tallies == NULL || s->mailboxes == NULL)
         (void)err_set(info, e, "out of memory");
-    else if ((e = signwatch_new(&s->signwatch)) != ERR_OK)
+    else if ((e = signwatch_new(&s->signwatch, clock_now_s(), clock_mono_ms())) != ERR_OK)
         (void)err_set(info, e, "cannot set up signatures");
     else
         e = sockets_open(&s->sockets, config, info);

@@ -10,14 +10,18 @@
 
 struct signwatch {
     struct signer *signer;
-    int64_t offset_s; /* of the wall clock from the monotonic one, at the last poll */
-    bool polled;
+    int64_t offset_s;     /* of the wall clock from the monotonic one, when last looked at */
     bool failing;         /* the last attempt to sign did */
     int64_t reloaded_for; /* the last time of a key that a reload was asked for */
     struct signwatch_counts counts;
 };
 
-enum err signwatch_new(struct signwatch **out)
+static int64_t offset_of(int64_t now_s, int64_t mono_ms)
+{
+    return now_s - mono_ms / 1000;
+}
+
+enum err signwatch_new(struct signwatch **out, int64_t now_s, int64_t mono_ms)
 {
     struct signwatch *w = calloc(1, sizeof *w);
     if (w == NULL)
@@ -27,6 +31,7 @@ enum err signwatch_new(struct signwatch **out)
         free(w);
         return e;
     }
+    w->offset_s = offset_of(now_s, mono_ms);
     *out = w;
     return ERR_OK;
 }
@@ -47,15 +52,14 @@ const struct signwatch_counts *signwatch_counts(const struct signwatch *w)
 /* Says when somebody sets the clock, right or wrong. */
 static void watch_steps(struct signwatch *w, int64_t now_s, int64_t mono_ms)
 {
-    int64_t offset_s = now_s - mono_ms / 1000, step_s = offset_s - w->offset_s;
-    if (w->polled && (step_s > STEP_S || step_s < -STEP_S)) {
+    int64_t offset_s = offset_of(now_s, mono_ms), step_s = offset_s - w->offset_s;
+    if (step_s > STEP_S || step_s < -STEP_S) {
         w->counts.clock_steps++;
         log_warn("the clock of this machine was set %s by %" PRId64
                  " seconds: signatures of DNSSEC follow it",
                  step_s > 0 ? "ahead" : "back", step_s > 0 ? step_s : -step_s);
     }
     w->offset_s = offset_s;
-    w->polled = true;
 }
 
 /* A signed zone whose keys say that the clock is wrong, or NULL. */

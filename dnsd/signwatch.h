@@ -23,8 +23,9 @@ struct signwatch_counts {
 
 struct signwatch; /* opaque */
 
-/* The caller calls signwatch_free(). Errors: ERR_NOMEM, ERR_CRYPTO. */
-NODISCARD enum err signwatch_new(struct signwatch **out);
+/* `now_s` of the wall clock, `mono_ms` of the monotonic one. The caller calls signwatch_free().
+ * Errors: ERR_NOMEM, ERR_CRYPTO. */
+NODISCARD enum err signwatch_new(struct signwatch **out, int64_t now_s, int64_t mono_ms);
 void signwatch_free(struct signwatch *w);
 
 /* Looks at `v`, once a second or so: `now_s` of the wall clock, `mono_ms` of the monotonic one.

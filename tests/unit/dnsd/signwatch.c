@@ -33,7 +33,7 @@ static int set_up(void **state)
     fx->now_s = NOW;
     fx->mono_s = 1000;
     assert_int_equal(signer_new(&fx->ctx.signer, 0), ERR_OK);
-    assert_int_equal(signwatch_new(&fx->watch), ERR_OK);
+    assert_int_equal(signwatch_new(&fx->watch, fx->now_s, fx->mono_s * 1000), ERR_OK);
     *state = fx;
     return 0;
 }
