@@ -22,9 +22,9 @@ struct keyring_key {
 struct keyring {
     size_t n; /* 1..KEYRING_MAX */
     size_t active;
-    int64_t made_s;  /* when the youngest was made: a clock that shows less is wrong; 0: unknown */
+    int64_t made_s; /* when the youngest was made: a clock that shows less is wrong; 0: unknown */
     int64_t changes_s; /* when the next key is to be seen, active or gone; 0: not planned */
-    unsigned budget; /* signatures that a thread may make in a second; 0: any number */
+    unsigned budget;   /* signatures that a thread may make in a second; 0: any number */
     struct keyring_key keys[KEYRING_MAX];
 };
 

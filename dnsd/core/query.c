@@ -569,6 +569,12 @@ static size_t reply_end(struct reply *r)
     return r->w.len;
 }
 
+/* Whom the limiter has to judge: not those who have shown where they are. */
+static const struct peer *suspect_of(const struct query_ctx *ctx, const struct peer *peer)
+{
+    return peer->stream || ctx->known || ctx->rrl == NULL ? NULL : peer;
+}
+
 /* In the place of an answer too many: a few bytes that make a client which is really there ask
  * again. One with half a cookie gets its other half and asks by UDP, at 16 bytes more than it sent
  * [RFC 7873 s5.2.3]; any other by TCP, at no more than it sent. */
@@ -610,7 +616,7 @@ BUILT_IN size_t query_answer(struct query_ctx *ctx, uint8_t *out, size_t cap, st
     r.dnssec_ok = ctx->edns.present && ctx->edns.dnssec_ok;
     r.compact_ok = ctx->edns.compact_ok;
     r.stream = peer->stream;
-    r.suspect = !peer->stream && !ctx->known && ctx->rrl != NULL ? peer : NULL;
+    r.suspect = suspect_of(ctx, peer);
     if (rcode == DNS_NOERROR && q->end > DNS_HEADER_LEN) {
         if (q->class == RR_CLASS_IN)
             answer(ctx, &r);
