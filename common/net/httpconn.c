@@ -442,6 +442,21 @@ EVP_PKEY *httpd_peer_key(const struct httpd_req *r)
     return cert != NULL ? X509_get0_pubkey(cert) : NULL;
 }
 
+STACK_OF(X509) * httpd_peer_chain(const struct httpd_req *r)
+{
+    X509 *cert = r->conn->ssl != NULL ? SSL_get1_peer_certificate(r->conn->ssl) : NULL;
+    if (cert == NULL)
+        return NULL;
+    STACK_OF(X509) *above = SSL_get_peer_cert_chain(r->conn->ssl); /* without the client's own */
+    STACK_OF(X509) *chain = above != NULL ? X509_chain_up_ref(above) : sk_X509_new_null();
+    if (chain == NULL || sk_X509_unshift(chain, cert) <= 0) {
+        X509_free(cert);
+        sk_X509_pop_free(chain, X509_free);
+        return NULL;
+    }
+    return chain;
+}
+
 bool httpd_query_get(const struct httpd_req *r, const char *key, char *out, size_t cap)
 {
     size_t key_len = strlen(key);

@@ -90,6 +90,10 @@ const struct addr *httpd_peer(const struct httpd_req *r);
 EVP_PKEY *
 httpd_peer_key(const struct httpd_req *r); /* key the client proved by TLS; NULL when none */
 
+/* The certificates that the client sent, its own first, unchecked; NULL when it sent none or memory
+ * is short. The caller frees them: sk_X509_pop_free(chain, X509_free). */
+STACK_OF(X509) * httpd_peer_chain(const struct httpd_req *r);
+
 /* Value of parameter `key` in the query, copied (not decoded: values with '%' or '+' are refused)
  * into out; false when absent, refused or too long for cap. */
 bool httpd_query_get(const struct httpd_req *r, const char *key, char *out, size_t cap);
