@@ -26,10 +26,17 @@ static cfg_opt_t issuer_opts[] = {
 };
 
 static cfg_opt_t zone_opts[] = {
-    CFG_STR_LIST("issuers", NULL, CFGF_NONE),    CFG_STR("enroll", "token", CFGF_NONE),
-    CFG_STR("challenges", NULL, CFGF_NONE),      CFG_STR_LIST("nameservers", NULL, CFGF_NONE),
-    CFG_STR("tag_keys", NULL, CFGF_NONE),        CFG_STR("factory_ca", NULL, CFGF_NONE),
-    CFG_BOOL("bare_name", cfg_false, CFGF_NONE), CFG_END(),
+    CFG_STR_LIST("issuers", NULL, CFGF_NONE),
+    CFG_STR("enroll", "token", CFGF_NONE),
+    CFG_STR("challenges", NULL, CFGF_NONE),
+    CFG_STR_LIST("nameservers", NULL, CFGF_NONE),
+    CFG_STR("tag_keys", NULL, CFGF_NONE),
+    CFG_STR("factory_ca", NULL, CFGF_NONE),
+    CFG_BOOL("bare_name", cfg_false, CFGF_NONE),
+    CFG_STR("allow_devices", NULL, CFGF_NONE),
+    CFG_STR("deny_devices", NULL, CFGF_NONE),
+    CFG_STR("suspended", NULL, CFGF_NONE),
+    CFG_END(),
 };
 
 static cfg_opt_t root_opts[] = {
@@ -45,6 +52,8 @@ static cfg_opt_t root_opts[] = {
     CFG_STR("log_level", "info", CFGF_NONE),
     CFG_INT("orders_per_day", 20, CFGF_NONE),
     CFG_INT("enroll_per_hour", 60, CFGF_NONE),
+    CFG_INT("enroll_per_hour_net", 0, CFGF_NONE),
+    CFG_STR("blocked_keys", NULL, CFGF_NONE),
     CFG_SEC("issuer", issuer_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
     CFG_SEC("zone", zone_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
     CFG_END(),
@@ -297,6 +306,20 @@ static enum err read_zone_dns(struct reader *r, cfg_t *sec, struct config_zone *
     return e;
 }
 
+static enum err read_zone_admission(struct reader *r, cfg_t *sec, struct config_zone *z)
+{
+    enum err e = note_where(r, sec, "enroll", &z->where);
+    if (e == ERR_OK)
+        e = copy_file(r, sec, "factory_ca", &z->factory_ca);
+    if (e == ERR_OK && (z->enroll == CONFIG_ENROLL_FACTORY) != (z->factory_ca != NULL))
+        e = FAIL(r, sec, "enroll", "enroll = \"factory\" and factory_ca = \"FILE\" go together");
+    if (e == ERR_OK)
+        e = copy_file(r, sec, "allow_devices", &z->allow_devices);
+    if (e == ERR_OK)
+        e = copy_file(r, sec, "deny_devices", &z->deny_devices);
+    return e == ERR_OK ? copy_path(r, sec, "suspended", &z->suspended) : e;
+}
+
 static enum err read_zone(struct reader *r, cfg_t *sec, struct config_zone *z)
 {
     const char *title = cfg_title(sec), *enroll = cfg_getstr(sec, "enroll");
@@ -313,17 +336,17 @@ static enum err read_zone(struct reader *r, cfg_t *sec, struct config_zone *z)
         z->enroll = CONFIG_ENROLL_OPEN;
     else if (strcmp(enroll, "token") == 0)
         z->enroll = CONFIG_ENROLL_TOKEN;
+    else if (strcmp(enroll, "factory") == 0)
+        z->enroll = CONFIG_ENROLL_FACTORY;
     else
-        return FAIL(r, sec, "enroll", "must be \"open\" or \"token\" in this version");
+        return FAIL(r, sec, "enroll", "must be \"open\", \"token\" or \"factory\"");
     z->bare_name = cfg_getbool(sec, "bare_name") == cfg_true;
     enum err e = read_zone_issuers(r, sec, z);
     if (e == ERR_OK)
         e = read_zone_dns(r, sec, z);
     if (e == ERR_OK)
         e = unsupported(r, sec, "tag_keys");
-    if (e == ERR_OK)
-        e = unsupported(r, sec, "factory_ca");
-    return e;
+    return e == ERR_OK ? read_zone_admission(r, sec, z) : e;
 }
 
 static enum err read_server_names(struct reader *r, cfg_t *root)
@@ -396,6 +419,13 @@ static enum err read_root(struct reader *r)
         e = read_range(r, root, "orders_per_day", &c->orders_per_day);
     if (e == ERR_OK)
         e = read_range(r, root, "enroll_per_hour", &c->enroll_per_hour);
+    c->enroll_per_hour_net = 10 * c->enroll_per_hour;
+    if (e == ERR_OK && conf_is_set(r->conf, root, "enroll_per_hour_net"))
+        e = read_range(r, root, "enroll_per_hour_net", &c->enroll_per_hour_net);
+    if (e == ERR_OK)
+        e = copy_file(r, root, "blocked_keys", &c->blocked_keys);
+    if (e == ERR_OK)
+        e = note_where(r, root, "blocked_keys", &c->blocked_where);
     return e;
 }
 
@@ -456,6 +486,8 @@ void config_free(struct config *c)
     free(c->user);
     free(c->store_where);
     free(c->user_where);
+    free(c->blocked_keys);
+    free(c->blocked_where);
     for (size_t i = 0; i < c->n_server_names; i++)
         free(c->server_names[i]);
     for (size_t i = 0; i < c->n_issuers; i++) {
@@ -467,9 +499,11 @@ void config_free(struct config *c)
             free(all[k]);
     }
     for (size_t i = 0; i < c->n_zones; i++) {
-        free(c->zones[i].name);
-        free(c->zones[i].challenges);
-        free(c->zones[i].challenges_where);
+        struct config_zone *z = &c->zones[i];
+        char *const all[] = { z->name,       z->challenges,    z->challenges_where, z->where,
+                              z->factory_ca, z->allow_devices, z->deny_devices,     z->suspended };
+        for (size_t k = 0; k < ARRAY_LEN(all); k++)
+            free(all[k]);
     }
     free(c);
 }

@@ -13,7 +13,7 @@
 #define CONFIG_LIST_MAX 16
 #define CONFIG_ACCOUNTS_MAX 16 /* of one issuer */
 
-enum config_enroll { CONFIG_ENROLL_OPEN, CONFIG_ENROLL_TOKEN };
+enum config_enroll { CONFIG_ENROLL_OPEN, CONFIG_ENROLL_TOKEN, CONFIG_ENROLL_FACTORY };
 
 struct config_listen {
     bool set;
@@ -45,7 +45,11 @@ struct config_zone {
     char *challenges_where; /* "FILE:LINE" */
     size_t n_nameservers;
     struct addr nameservers[CONFIG_LIST_MAX];
-    bool bare_name; /* certificates also for <id>.<zone> */
+    bool bare_name;                     /* certificates also for <id>.<zone> */
+    char *where;                        /* "FILE:LINE" of enroll, for the files that follow */
+    char *factory_ca;                   /* PEM; set with CONFIG_ENROLL_FACTORY */
+    char *allow_devices, *deny_devices; /* ids one a line; NULL: all, none */
+    char *suspended; /* the file of that name that dnsd reads, kept up to date; NULL: none */
 };
 
 struct config {
@@ -59,8 +63,10 @@ struct config {
     char *server_names[CONFIG_LIST_MAX]; /* for a certificate by the local CA */
     char *user, *user_where;             /* NULL: stay */
     enum log_level log_level;
-    int64_t orders_per_day;  /* new CSRs of one device */
-    int64_t enroll_per_hour; /* new devices from one address or /64, open zones */
+    int64_t orders_per_day;             /* new CSRs of one device */
+    int64_t enroll_per_hour;            /* enrolments from one IPv4 address or IPv6 /56 */
+    int64_t enroll_per_hour_net;        /* and from one IPv4 /24 or IPv6 /48 */
+    char *blocked_keys, *blocked_where; /* SHA-256 of keys known to others, one a line; NULL */
     size_t n_issuers;
     struct config_issuer issuers[CONFIG_LIST_MAX];
     size_t n_zones;
