@@ -25,11 +25,18 @@ static const char HELP[] =
     "  token create [--zone NAME] [--uses N] [--expires 30d] [--label TEXT]\n"
     "                           make an enrolment token: 1 device and 7 days unless told\n"
     "  token list               what each token has admitted, never the tokens themselves\n"
-    "  token revoke NUMBER      it admits nobody any more; devices it admitted stay\n"
+    "  token revoke NUMBER|--all\n"
+    "                           it admits nobody any more; devices it admitted stay\n"
     "  device list [--limit N]  the newest devices\n"
     "  device show ID           state, order, last trouble, certificates\n"
     "  device suspend ID        no certificates until it is resumed\n"
     "  device resume ID\n"
+    "  device forget ID         revoke its certificates; its id stays in quarantine till they end\n"
+    "  device release ID        end the quarantine: it may enrol again\n"
+    "  device revoke ID [--reason keyCompromise] [--serial HEX]\n"
+    "  audit [--device ID] [--limit N] [--json]\n"
+    "                           who did what, newest last\n"
+    "  audit --verify           whether a row was changed or taken out\n"
     "  migrate                  bring the tables up to date; PostgreSQL: as their owner\n"
     "  migrate --from sqlite:FILE [--challenges sqlite:FILE]\n"
     "                           and copy an SQLite store into the empty PostgreSQL of the\n"
@@ -37,16 +44,20 @@ static const char HELP[] =
     "\n"
     "Exit status: 0 done, 1 there is no such thing, 2 wrong call or configuration.\n";
 
+static const struct {
+    const char *name;
+    int (*fn)(const struct admin *a, int argc, char **argv);
+} COMMANDS[] = {
+    { "token", admin_token },
+    { "device", admin_device },
+    { "audit", admin_audit },
+    { "migrate", admin_migrate },
+};
+
 static int admin(const struct config *config, int argc, char **argv)
 {
     struct admin a = { .config = config };
     struct err_info info = { "" };
-    static const struct {
-        const char *name;
-        int (*fn)(const struct admin *a, int argc, char **argv);
-    } COMMANDS[] = { { "token", admin_token },
-                     { "device", admin_device },
-                     { "migrate", admin_migrate } };
     size_t k = 0;
     while (k < ARRAY_LEN(COMMANDS) && strcmp(COMMANDS[k].name, argv[0]) != 0)
         k++;

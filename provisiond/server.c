@@ -25,6 +25,7 @@
 #include "provisiond/store/jobs.h"
 #include "provisiond/store/order.h"
 #include "provisiond/store/storelock.h"
+#include "provisiond/stopsync.h"
 
 #define DRAIN_MS 5000
 #define OWN_CERT_CHECK_MS                                                                          \
@@ -38,6 +39,7 @@ struct server {
     struct issuers *issuers;
     struct jobs *store;
     struct engine *engine;
+    struct stopsync *stopsync;
     struct api *api;
     struct httpd *device, *public_;
     struct loop_signal *term, *intr, *hup;
@@ -270,6 +272,8 @@ static enum err prepare(struct server *s, struct err_info *info)
     if (e == ERR_OK)
         e = start_watch(s, info);
     if (e == ERR_OK)
+        e = stopsync_new(&s->stopsync, s->loop, c, s->store);
+    if (e == ERR_OK)
         e = loop_signal_new(&s->term, s->loop, SIGTERM, stop, s);
     if (e == ERR_OK)
         e = loop_signal_new(&s->intr, s->loop, SIGINT, stop, s);
@@ -284,7 +288,9 @@ static void log_start(const struct config *c)
     for (size_t i = 0; i < c->n_zones; i++)
         log_info("zone %s: issuer %s, enrolment %s", c->zones[i].name,
                  c->issuers[c->zones[i].issuers[0]].name,
-                 c->zones[i].enroll == CONFIG_ENROLL_OPEN ? "open" : "by token");
+                 c->zones[i].enroll == CONFIG_ENROLL_OPEN    ? "open"
+                 : c->zones[i].enroll == CONFIG_ENROLL_TOKEN ? "by token"
+                                                             : "by factory certificate");
     addr_format(&c->device.addr, text);
     log_info("listening for devices at https://%s/", text);
     if (c->public_.set) {
@@ -308,6 +314,7 @@ static void clear(struct server *s)
     jobs_free(s->store);
     engine_free(s->engine);
     health_free(s->health);
+    stopsync_free(s->stopsync);
     api_free(s->api);
     loop_timer_free(s->own_cert_timer);
     loop_signal_free(s->term);

@@ -5,6 +5,7 @@
 #define LANYARD_PROVISIOND_ADMIN_ADMIN_H
 
 #include "provisiond/config.h"
+#include "provisiond/store/audit.h"
 #include "provisiond/store/sql.h"
 
 struct admin {
@@ -15,6 +16,11 @@ struct admin {
 /* argv[0] is the verb after "token" or "device". */
 int admin_token(const struct admin *a, int argc, char **argv);
 int admin_device(const struct admin *a, int argc, char **argv);
+int admin_audit(const struct admin *a, int argc, char **argv); /* argv[0] is the first option */
+
+/* Writes the audit row of an act of this operator, in the transaction of the act. */
+NODISCARD enum err admin_note(const struct admin *a, const char *device_id, const char *action,
+                              struct err_info *info, const char *fmt, ...) PRINTF_LIKE(5, 6);
 
 /* argv[0] is the first option after "migrate". */
 int admin_migrate(const struct admin *a, int argc, char **argv);

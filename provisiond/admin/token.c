@@ -33,6 +33,23 @@ static bool parse_duration(const char *text, int64_t *out)
     return true;
 }
 
+struct act {
+    const struct admin *a;
+    const struct token_row *row;
+    uint8_t hash[TOKEN_HASH_LEN];
+    int64_t id, n;
+};
+
+static enum err do_create(void *arg, struct sql *db, struct err_info *info)
+{
+    struct act *act = arg;
+    enum err e = token_insert(db, act->row, act->hash, &act->id, info);
+    return e == ERR_OK ? admin_note(act->a, "", "token-create", info,
+                                    "token %lld for %lld devices of %.180s", (long long)act->id,
+                                    (long long)act->row->quota, act->row->zone)
+                       : e;
+}
+
 static int create(const struct admin *a, int argc, char **argv)
 {
     const char *zone = a->config->n_zones == 1 ? a->config->zones[0].name : NULL;
@@ -69,20 +86,20 @@ static int create(const struct admin *a, int argc, char **argv)
     row.expires_at = row.created_at + life_s;
     (void)snprintf(row.zone, sizeof row.zone, "%s", z->name);
 
-    uint8_t random[TOKEN_RANDOM_LEN], hash[TOKEN_HASH_LEN];
+    uint8_t random[TOKEN_RANDOM_LEN];
     char text[TOKEN_TEXT_LEN + 1], until[CLOCK_TEXT_MAX];
     struct err_info info = { "" };
-    int64_t id = 0;
+    struct act act = { .a = a, .row = &row };
     secret_random(random, sizeof random);
     token_format(text, random);
-    enum err e = token_hash(hash, span_str(text));
+    enum err e = token_hash(act.hash, span_str(text));
     if (e == ERR_OK)
-        e = token_insert(a->db, &row, hash, &id, &info);
+        e = sql_transact(a->db, do_create, &act, &info);
     if (e == ERR_OK) {
         clock_format(row.expires_at, until, sizeof until);
         (void)fprintf(
             stderr, "token %lld for zone %s: %lld device%s, until %s. It is shown only now:\n",
-            (long long)id, row.zone, (long long)row.quota, row.quota == 1 ? "" : "s", until);
+            (long long)act.id, row.zone, (long long)row.quota, row.quota == 1 ? "" : "s", until);
         (void)printf("%s\n", text);
     }
     explicit_bzero(text, sizeof text);
@@ -121,17 +138,50 @@ static int list(const struct admin *a)
     return admin_end(e, &info);
 }
 
+static enum err do_revoke(void *arg, struct sql *db, struct err_info *info)
+{
+    struct act *act = arg;
+    enum err e = token_revoke(db, act->id, clock_now_s(), info);
+    return e == ERR_OK
+               ? admin_note(act->a, "", "token-revoke", info, "token %lld", (long long)act->id)
+               : e;
+}
+
+static enum err do_revoke_all(void *arg, struct sql *db, struct err_info *info)
+{
+    struct act *act = arg;
+    enum err e = token_revoke_all(db, clock_now_s(), &act->n, info);
+    return e == ERR_OK
+               ? admin_note(act->a, "", "token-revoke", info, "all, %lld tokens", (long long)act->n)
+               : e;
+}
+
+/* After a backup was restored: tokens that were used up since would be good again. */
+static int revoke_all(const struct admin *a)
+{
+    struct err_info info = { "" };
+    struct act act = { .a = a };
+    enum err e = sql_transact(a->db, do_revoke_all, &act, &info);
+    if (e == ERR_OK)
+        (void)printf("%lld tokens are revoked; devices they have admitted stay\n",
+                     (long long)act.n);
+    return admin_end(e, &info);
+}
+
 static int revoke(const struct admin *a, int argc, char **argv)
 {
     char *end = NULL;
     struct err_info info = { "" };
     if (argc != 2)
-        return admin_usage("token revoke takes the number of a token, as token list shows it");
+        return admin_usage("token revoke takes the number of a token, as token list shows it, or "
+                           "--all");
+    if (strcmp(argv[1], "--all") == 0)
+        return revoke_all(a);
     long id = strtol(argv[1], &end, 10);
     if (*end != 0 || end == argv[1])
-        return admin_usage("'%s' is not the number of a token (never give the token itself)",
-                           argv[1]);
-    enum err e = token_revoke(a->db, id, clock_now_s(), &info);
+        return admin_usage("this is not the number of a token (never give the token itself)");
+    struct act act = { .a = a, .id = id };
+    enum err e = sql_transact(a->db, do_revoke, &act, &info);
     if (e == ERR_OK)
         (void)printf("token %ld is revoked; devices it has admitted stay\n", id);
     return admin_end(e, &info);

@@ -1,21 +1,24 @@
 #include "provisiond/api/api.h"
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "provisiond/api/call.h"
+#include "provisiond/api/admit.h"
 
 #define ENROLL_SLOTS 16384
+#define EST_PREFIX "/.well-known/est/"
+#define PATH_MAX_LEN 512 /* bytes; a longer path is none of ours */
+#define LABEL_MAX_LEN 256
 #define REQUEST_SLOTS 65536
 #define REQUEST_BURST 30      /* requests of one identity at once ... */
 #define REQUEST_EVERY_MS 1000 /* ... and one a second in the long run */
 
 enum rule {
     RULE_NONE = 0, /* forgotten: the program does not start */
+    RULE_ANYONE,   /* with or without an identity: what it answers is public */
     RULE_IDENTITY, /* any P-256 key, admitted or not */
     RULE_DEVICE,   /* as RULE_IDENTITY here; the route's transaction checks that it is admitted */
 };
@@ -30,8 +33,18 @@ static const struct route ROUTES[] = {
     { "POST", "/v1/enroll", RULE_IDENTITY, post_enroll },
     { "POST", "/v1/certificate", RULE_DEVICE, post_certificate },
     { "GET", "/v1/certificate", RULE_DEVICE, get_certificate },
+    { "POST", "/v1/revoke", RULE_DEVICE, post_revoke },
     { "DELETE", "/v1/device", RULE_DEVICE, delete_device },
+    { "GET", "/.well-known/est/cacerts", RULE_ANYONE, get_est_cacerts },
+    { "GET", "/.well-known/est/csrattrs", RULE_ANYONE, get_est_csrattrs },
+    { "POST", "/.well-known/est/simpleenroll", RULE_IDENTITY, post_est_simpleenroll },
+    { "POST", "/.well-known/est/simplereenroll", RULE_DEVICE, post_est_simplereenroll },
 };
+
+static struct gcra_rate enroll_rate(int64_t per_hour)
+{
+    return (struct gcra_rate){ 3600000 / per_hour > 0 ? 3600000 / per_hour : 1, per_hour };
+}
 
 enum err api_new(struct api **out, const struct api_parts *parts, struct err_info *info)
 {
@@ -43,16 +56,24 @@ enum err api_new(struct api **out, const struct api_parts *parts, struct err_inf
     struct api *a = calloc(1, sizeof *a);
     if (a == NULL)
         return err_set(info, ERR_NOMEM, "out of memory");
-    int64_t per_hour = parts->config->enroll_per_hour;
-    struct gcra_rate enroll = { 3600000 / per_hour > 0 ? 3600000 / per_hour : 1, per_hour };
-    struct gcra_rate request = { REQUEST_EVERY_MS, REQUEST_BURST };
     a->parts = *parts;
-    enum err e = gcra_table_new(&a->enroll_limit, ENROLL_SLOTS, enroll);
+    struct gcra_rate request = { REQUEST_EVERY_MS, REQUEST_BURST };
+    enum err e =
+        gcra_table_new(&a->enroll_limit, ENROLL_SLOTS, enroll_rate(parts->config->enroll_per_hour));
+    if (e == ERR_OK)
+        e = gcra_table_new(&a->enroll_limit_net, ENROLL_SLOTS,
+                           enroll_rate(parts->config->enroll_per_hour_net));
     if (e == ERR_OK)
         e = gcra_table_new(&a->request_limit, REQUEST_SLOTS, request);
+    if (e == ERR_OK && (a->lists = calloc(1, sizeof *a->lists)) == NULL)
+        e = ERR_NOMEM;
+    if (e == ERR_OK)
+        e = admit_lists_load(a->lists, parts->config, info);
+    else
+        (void)err_set(info, e, "out of memory");
     if (e != ERR_OK) {
         api_free(a);
-        return err_set(info, e, "out of memory");
+        return e;
     }
     *out = a;
     return ERR_OK;
@@ -63,15 +84,33 @@ void api_free(struct api *a)
     if (a == NULL)
         return;
     gcra_table_free(a->enroll_limit);
+    gcra_table_free(a->enroll_limit_net);
     gcra_table_free(a->request_limit);
+    if (a->lists != NULL)
+        admit_lists_free(a->lists);
+    free(a->lists);
     free(a);
 }
 
-static const struct route *find_route(struct httpd_req *r, bool *path_known)
+/* The path as in the table. EST may put a label, here the name of a zone, before the operation: it
+ * is taken out, into label. [RFC 7030 s3.2.2] */
+static void split_label(const char *path, char out[PATH_MAX_LEN], char label[LABEL_MAX_LEN])
+{
+    size_t n = strlen(EST_PREFIX);
+    label[0] = 0;
+    (void)snprintf(out, PATH_MAX_LEN, "%s", path);
+    const char *slash = strncmp(path, EST_PREFIX, n) == 0 ? strchr(path + n, '/') : NULL;
+    if (slash == NULL || slash == path + n || (size_t)(slash - path) - n >= LABEL_MAX_LEN)
+        return;
+    (void)snprintf(label, LABEL_MAX_LEN, "%.*s", (int)(slash - path - (ptrdiff_t)n), path + n);
+    (void)snprintf(out, PATH_MAX_LEN, EST_PREFIX "%s", slash + 1);
+}
+
+static const struct route *find_route(struct httpd_req *r, const char *path, bool *path_known)
 {
     *path_known = false;
     for (size_t i = 0; i < ARRAY_LEN(ROUTES); i++) {
-        if (strcmp(ROUTES[i].path, httpd_path(r)) != 0)
+        if (strcmp(ROUTES[i].path, path) != 0)
             continue;
         *path_known = true;
         if (strcmp(ROUTES[i].method, httpd_method(r)) == 0)
@@ -111,7 +150,19 @@ static enum err identify(struct call *c)
     return e == ERR_OK ? devid_from_key(&c->id, key) : e;
 }
 
-static void dispatch(struct api *a, struct httpd_req *r, const struct route *route)
+/* Who has no identity is limited by its network. */
+static int64_t request_wait_ms(struct call *c)
+{
+    uint8_t prefix[8];
+    struct span key = span_str(c->id.text);
+    if (c->anonymous)
+        key = (struct span){ prefix, admission_prefix(addr_ip((const struct sockaddr *)&c->peer.ss),
+                                                      ADMISSION_NET_HOME, prefix) };
+    return gcra_table_take(c->api->request_limit, key, clock_mono_ms());
+}
+
+static void dispatch(struct api *a, struct httpd_req *r, const struct route *route,
+                     const char *label)
 {
     struct call *c = calloc(1, sizeof *c);
     if (c == NULL) {
@@ -123,8 +174,14 @@ static void dispatch(struct api *a, struct httpd_req *r, const struct route *rou
     c->path = route->path;
     c->req = r;
     buf_init(&c->chain, 128 * 1024);
+    c->peer = *httpd_peer(r);
+    (void)snprintf(c->label, sizeof c->label, "%s", label);
     httpd_on_gone(r, on_gone, c);
     enum err e = identify(c);
+    if (e != ERR_OK && route->rule == RULE_ANYONE) {
+        c->anonymous = true;
+        e = ERR_OK;
+    }
     if (e == ERR_DENIED) {
         call_problem(c, 403, "no-identity",
                      "connect with a certificate over the device's identity key", 0);
@@ -134,7 +191,7 @@ static void dispatch(struct api *a, struct httpd_req *r, const struct route *rou
         call_problem(c, 403, "identity-key-type", "the identity key must be an EC P-256 key", 0);
         return;
     }
-    int64_t wait_ms = gcra_table_take(a->request_limit, span_str(c->id.text), clock_mono_ms());
+    int64_t wait_ms = request_wait_ms(c);
     if (wait_ms > 0) {
         call_problem(c, 429, "rate-limited", "too many requests of this device",
                      wait_ms / 1000 + 1);
@@ -143,12 +200,12 @@ static void dispatch(struct api *a, struct httpd_req *r, const struct route *rou
     route->fn(c);
 }
 
-static void refuse_method(struct api *a, struct httpd_req *r)
+static void refuse_method(struct api *a, struct httpd_req *r, const char *path)
 {
     char allow[64] = "";
     for (size_t i = 0; i < ARRAY_LEN(ROUTES); i++) {
         size_t len = strlen(allow);
-        if (strcmp(ROUTES[i].path, httpd_path(r)) == 0)
+        if (strcmp(ROUTES[i].path, path) == 0)
             (void)snprintf(allow + len, sizeof allow - len, "%s%s", len > 0 ? ", " : "",
                            ROUTES[i].method);
     }
@@ -159,11 +216,13 @@ static void refuse_method(struct api *a, struct httpd_req *r)
 void api_on_device_request(void *api, struct httpd_req *r)
 {
     bool path_known;
-    const struct route *route = find_route(r, &path_known);
+    char path[PATH_MAX_LEN], label[LABEL_MAX_LEN];
+    split_label(httpd_path(r), path, label);
+    const struct route *route = find_route(r, path, &path_known);
     if (route != NULL)
-        dispatch(api, r, route);
+        dispatch(api, r, route, label);
     else if (path_known)
-        refuse_method(api, r);
+        refuse_method(api, r, path);
     else
         refuse(api, r, 404, "no-such-resource", "there is nothing at this path", 0);
 }

@@ -1,8 +1,13 @@
 #include "provisiond/api/call.h"
 
+#include <arpa/inet.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/log.h"
+#include "provisiond/store/audit.h"
 
 void call_start_waiting(struct call *c)
 {
@@ -83,6 +88,47 @@ enum err call_check_device(struct call *c, struct sql *db, int64_t now_s)
     if (c->device.state != DEVICE_ACTIVE)
         return ERR_DENIED;
     return device_touch(db, c->id.text, now_s, &c->job.info);
+}
+
+/* The network, not the address: enough to see where a device was, little about whom. */
+static void name_actor(const struct call *c, char out[AUDIT_ACTOR_MAX])
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    uint8_t ip[16] = { 0 };
+    uint8_t prefix[8];
+    size_t n =
+        admission_prefix(addr_ip((const struct sockaddr *)&c->peer.ss), ADMISSION_NET_WIDE, prefix);
+    memcpy(ip, prefix, n);
+    (void)inet_ntop(n == 3 ? AF_INET : AF_INET6, ip, text, sizeof text);
+    (void)snprintf(out, AUDIT_ACTOR_MAX, "net %s/%d", text, n == 3 ? 24 : 48);
+}
+
+static struct audit_row audit_row(const struct call *c, const char *action)
+{
+    struct audit_row row = { .seq = 0 };
+    (void)snprintf(row.device_id, sizeof row.device_id, "%s", c->id.text);
+    (void)snprintf(row.action, sizeof row.action, "%s", action);
+    name_actor(c, row.actor);
+    return row;
+}
+
+enum err call_audit(struct call *c, struct sql *db, int64_t now_s, const char *action,
+                    const char *fmt, ...)
+{
+    va_list ap;
+    struct audit_row row = audit_row(c, action);
+    va_start(ap, fmt);
+    (void)vsnprintf(row.detail, sizeof row.detail, fmt, ap);
+    va_end(ap);
+    return audit_append(db, &row, now_s, &c->job.info);
+}
+
+enum err call_audit_rarely(struct call *c, struct sql *db, int64_t now_s, const char *action,
+                           const char *detail)
+{
+    struct audit_row row = audit_row(c, action);
+    (void)snprintf(row.detail, sizeof row.detail, "%s", detail);
+    return audit_append_rarely(db, &row, now_s, &c->job.info);
 }
 
 bool call_device_refused(struct call *c, enum err e)

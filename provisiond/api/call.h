@@ -4,14 +4,19 @@
 
 #include "common/base/buf.h"
 #include "common/net/httpd.h"
+#include "common/pki/cert.h"
 #include "common/pki/devid.h"
 #include "provisiond/api/api.h"
 #include "provisiond/api/requeststats.h"
+#include "provisiond/core/admission.h"
+#include "provisiond/core/digestset.h"
+#include "provisiond/core/factory.h"
 #include "provisiond/core/gcra.h"
 #include "provisiond/store/certificate.h"
 #include "provisiond/store/device.h"
 #include "provisiond/store/jobs.h"
 #include "provisiond/store/order.h"
+#include "provisiond/store/revocation.h"
 
 struct call {
     struct job job; /* first: the job of the store is the call */
@@ -22,14 +27,28 @@ struct call {
     uint8_t spki_sha256[SPKI_HASH_LEN]; /* of the identity key */
     const struct config_zone *zone;
     struct device_row device;
+    struct addr peer;
+    bool anonymous; /* no identity: only where the route's rule lets anyone in */
     /* enrol */
-    bool has_token, fresh;
-    uint8_t token_hash[TOKEN_HASH_LEN];
+    struct device_request request;
+    uint8_t token_hash[TOKEN_HASH_LEN], factory_spki_sha256[SPKI_HASH_LEN];
+    char factory_serial[FACTORY_SERIAL_MAX];
+    enum admission admission;
+    int64_t token_id;
+    /* revoke */
+    enum revocation_reason reason;
+    char serial[64]; /* "": all of the device's */
+    int64_t n_revoking;
+    /* EST */
+    bool est;        /* answer in its forms */
+    char label[256]; /* of the path, "" when none */
     /* certificate */
     struct buf body;
+    char refusal[128]; /* what is wrong with a request that is audited first */
     struct order_row order;
     enum order_submit submit;
     struct certificate_row cert;
+    bool revoked; /* cert is, for `reason` */
     struct buf chain;
     int64_t wait_until_ms; /* monotonic; 0: answer at once */
     struct loop_timer *timer;
@@ -39,8 +58,9 @@ struct call {
 
 struct api {
     struct api_parts parts;
-    struct gcra_table *enroll_limit;  /* new devices by source prefix */
-    struct gcra_table *request_limit; /* requests by identity */
+    struct gcra_table *enroll_limit, *enroll_limit_net; /* enrolments by household and network */
+    struct gcra_table *request_limit;                   /* requests by identity */
+    struct admit_lists *lists;
     struct requeststats stats;
     struct call *waiters;
     bool stopping; /* nobody waits any more */
@@ -51,6 +71,18 @@ void post_enroll(struct call *c);
 void post_certificate(struct call *c);
 void get_certificate(struct call *c);
 void delete_device(struct call *c);
+void post_revoke(struct call *c);
+void get_est_cacerts(struct call *c);
+void get_est_csrattrs(struct call *c);
+void post_est_simpleenroll(struct call *c);
+void post_est_simplereenroll(struct call *c);
+
+/* certificate.c: judges the CSR in c->body, of the admitted device in c->device, and submits it.
+ * With c->est the answer has EST's form. */
+void certificate_submit(struct call *c);
+
+/* est.c: ends the call with the certificate in c->chain in EST's form. */
+void est_respond_chain(struct call *c);
 
 /* Queues c->job with `run`; `done` is called on the loop, also when the client is gone. */
 void call_store(struct call *c, enum err (*run)(struct job *j, void *ctx),
@@ -71,6 +103,13 @@ void call_store_failed(struct call *c, enum err e);
 /* On the store thread: c->device, which must be admitted. ERR_NOTFOUND when it is not (or
  * forgotten), ERR_DENIED when suspended. Notes that it was here. */
 NODISCARD enum err call_check_device(struct call *c, struct sql *db, int64_t now_s);
+
+/* Writes an audit row of this caller, on the store thread in the transaction of the act; the detail
+ * is cut to AUDIT_DETAIL_MAX and must not hold a secret. _rarely: at most once an hour. */
+NODISCARD enum err call_audit(struct call *c, struct sql *db, int64_t now_s, const char *action,
+                              const char *fmt, ...) PRINTF_LIKE(5, 6);
+NODISCARD enum err call_audit_rarely(struct call *c, struct sql *db, int64_t now_s,
+                                     const char *action, const char *detail);
 
 /* Answers the errors of call_check_device(); false for any other. Ends the call when true. */
 bool call_device_refused(struct call *c, enum err e);

@@ -6,7 +6,7 @@
 #include <jansson.h>
 
 #include "common/base/clock.h"
-#include "provisiond/api/call.h"
+#include "provisiond/api/admit.h"
 #include "provisiond/core/csr.h"
 
 #define WAIT_MAX_S 60
@@ -39,7 +39,8 @@ static void respond_pending(struct call *c)
     }
     (void)snprintf(retry, sizeof retry, "%lld", (long long)retry_s);
     if (c->req != NULL) {
-        httpd_add_header(c->req, "Location", "/v1/certificate");
+        if (!c->est)
+            httpd_add_header(c->req, "Location", "/v1/certificate");
         httpd_add_header(c->req, "Retry-After", retry);
     }
     call_respond(c, 202, "application/json", span_str(text));
@@ -55,6 +56,24 @@ static void respond_invalid(struct call *c)
     call_problem(c, 409, key ? "new-key-needed" : "new-csr-needed", detail, 0);
 }
 
+static void respond_chain(struct call *c)
+{
+    if (c->est)
+        est_respond_chain(c);
+    else
+        call_respond(c, 200, PEM_CHAIN, buf_span(&c->chain));
+}
+
+static void respond_revoked(struct call *c)
+{
+    if (c->reason == REVOCATION_KEY_COMPROMISE)
+        call_problem(c, 409, "new-key-needed",
+                     "the key was reported as compromised: make a new key and request", 0);
+    else
+        call_problem(c, 409, "new-csr-needed", "the certificate was revoked: send a new request",
+                     0);
+}
+
 /* --- POST --- */
 
 static enum err run_submit(struct job *j, void *ctx)
@@ -66,6 +85,8 @@ static enum err run_submit(struct job *j, void *ctx)
         e = order_submit(ctx, &c->order, c->api->parts.config->orders_per_day, now, &c->submit,
                          &j->info);
     buf_reset(&c->chain);
+    if (e == ERR_OK && c->submit == ORDER_SUBMIT_REUSED)
+        e = call_audit_rarely(c, ctx, now, "key-reused", "a certificate key of another device");
     if (e == ERR_OK && c->submit == ORDER_SUBMIT_DONE)
         e = certificate_get(ctx, c->order.id, &c->cert, &c->chain, &j->info);
     return e;
@@ -86,7 +107,15 @@ static void done_submit(struct job *j, enum err e)
         a->parts.on_order(a->parts.arg);
         break;
     case ORDER_SUBMIT_DONE:
-        call_respond(c, 200, PEM_CHAIN, buf_span(&c->chain));
+        respond_chain(c);
+        break;
+    case ORDER_SUBMIT_COMPROMISED:
+        c->reason = REVOCATION_KEY_COMPROMISE;
+        respond_revoked(c);
+        break;
+    case ORDER_SUBMIT_REVOKED:
+        c->reason = REVOCATION_UNSPECIFIED; /* a compromise is known by its key */
+        respond_revoked(c);
         break;
     case ORDER_SUBMIT_REUSED:
         call_problem(c, 409, "csr-key-reused",
@@ -104,6 +133,33 @@ static void done_submit(struct job *j, enum err e)
     }
 }
 
+static enum err run_note_foreign(struct job *j, void *ctx)
+{
+    return call_audit_rarely((struct call *)j, ctx, clock_now_s(), "csr-foreign-name", "");
+}
+
+static void done_note_foreign(struct job *j, enum err e)
+{
+    struct call *c = (struct call *)j;
+    if (e == ERR_OK)
+        call_problem(c, 400, "csr-foreign-name", c->refusal, 0);
+    else
+        call_store_failed(c, e);
+}
+
+static void refuse_csr(struct call *c, enum err e, const char *problem, const char *detail)
+{
+    if (problem == NULL) {
+        call_problem(c, 503, "unavailable", "out of memory: try again", 10);
+    } else if (strcmp(problem, "csr-foreign-name") == 0) {
+        /* somebody who asks for another's name is written down */
+        (void)snprintf(c->refusal, sizeof c->refusal, "%s", detail);
+        call_store(c, run_note_foreign, done_note_foreign);
+    } else {
+        call_problem(c, e == ERR_LIMIT ? 413 : 400, problem, detail, 0);
+    }
+}
+
 /* Fills c->order from the CSR. False: answered with what is wrong. */
 static bool check_csr(struct call *c)
 {
@@ -115,11 +171,14 @@ static bool check_csr(struct call *c)
     struct err_info info = { "" };
     const char *problem = NULL;
     enum err e = csr_check(&policy, buf_span(&c->body), &facts, &problem, &info);
+    if (e == ERR_OK && digestset_has(c->api->lists->blocked_keys, facts.spki_sha256)) {
+        buf_clear(&facts.der);
+        c->reason = REVOCATION_KEY_COMPROMISE;
+        respond_revoked(c);
+        return false;
+    }
     if (e != ERR_OK) {
-        if (problem == NULL)
-            call_problem(c, 503, "unavailable", "out of memory: try again", 10);
-        else
-            call_problem(c, e == ERR_LIMIT ? 413 : 400, problem, info.text, 0);
+        refuse_csr(c, e, problem, info.text);
         return false;
     }
     struct order_row *o = &c->order;
@@ -141,15 +200,8 @@ static enum err run_check(struct job *j, void *ctx)
     return call_check_device((struct call *)j, ctx, clock_now_s());
 }
 
-/* The zone comes from the database, so the CSR can only be judged now. */
-static void done_check_post(struct job *j, enum err e)
+void certificate_submit(struct call *c)
 {
-    struct call *c = (struct call *)j;
-    if (e != ERR_OK) {
-        if (!call_device_refused(c, e))
-            call_store_failed(c, e);
-        return;
-    }
     c->zone = config_zone_find(c->api->parts.config, c->device.zone);
     if (c->zone == NULL)
         call_problem(c, 409, "unknown-zone", "the zone of this device is not served any more",
@@ -158,6 +210,16 @@ static void done_check_post(struct job *j, enum err e)
         call_respond(c, 0, NULL, (struct span){ NULL, 0 });
     else if (check_csr(c))
         call_store(c, run_submit, done_submit);
+}
+
+/* The zone comes from the database, so the CSR can only be judged now. */
+static void done_check_post(struct job *j, enum err e)
+{
+    struct call *c = (struct call *)j;
+    if (e == ERR_OK)
+        certificate_submit(c);
+    else if (!call_device_refused(c, e))
+        call_store_failed(c, e);
 }
 
 void post_certificate(struct call *c)
@@ -194,6 +256,8 @@ static enum err run_get(struct job *j, void *ctx)
         e = certificate_get(ctx, c->order.id, &c->cert, &c->chain, &j->info);
         if (e == ERR_NOTFOUND)
             e = ERR_UNAVAILABLE; /* stored in one transaction with the state: cannot be */
+        if (e == ERR_OK)
+            e = revocation_of_order(ctx, c->order.id, &c->revoked, &c->reason, &j->info);
     }
     return e;
 }
@@ -247,6 +311,8 @@ static void done_get(struct job *j, enum err e)
     } else if (c->order.state != ORDER_VALID) {
         if (!wait_more(c))
             respond_pending(c);
+    } else if (c->revoked) {
+        respond_revoked(c);
     } else if (c->cert.not_after <= clock_now_s()) {
         call_problem(c, 409, "new-csr-needed", "the certificate has expired", 0);
     } else {

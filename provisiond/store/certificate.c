@@ -77,3 +77,28 @@ enum err certificate_each(struct sql *db, const char *device_id, int64_t limit,
     }
     return sql_end(&q, NULL, info);
 }
+
+enum err certificate_newest(struct sql *db, const char *zone, const char *device_id,
+                            struct buf *chain, struct err_info *info)
+{
+    struct sql_query q;
+    bool found = false;
+    sql_begin(&q, db,
+              device_id[0] != 0
+                  ? "SELECT chain FROM certificate WHERE zone=$1 AND device_id=$2"
+                    " ORDER BY id DESC LIMIT 1"
+                  : "SELECT chain FROM certificate WHERE zone=$1 ORDER BY id DESC LIMIT 1");
+    sql_bind_text(&q, 1, zone);
+    if (device_id[0] != 0)
+        sql_bind_text(&q, 2, device_id);
+    while (sql_row(&q)) {
+        buf_add_str(chain, sql_text(&q, 0));
+        found = true;
+    }
+    enum err e = sql_end(&q, NULL, info);
+    if (e == ERR_OK && !found && device_id[0] != 0)
+        return certificate_newest(db, zone, "", chain, info);
+    if (e == ERR_OK && !found)
+        e = err_set(info, ERR_NOTFOUND, "there is no certificate in zone %s", zone);
+    return e == ERR_OK ? buf_error(chain) : e;
+}

@@ -25,6 +25,11 @@ NODISCARD enum err certificate_insert(struct sql *db, const struct order_row *or
 NODISCARD enum err certificate_get(struct sql *db, int64_t order_id, struct certificate_row *out,
                                    struct buf *chain, struct err_info *info);
 
+/* Appends the PEM chain of the device's newest certificate in `zone`; of any device's where it has
+ * none, or `device_id` is "". Errors: ERR_NOTFOUND. */
+NODISCARD enum err certificate_newest(struct sql *db, const char *zone, const char *device_id,
+                                      struct buf *chain, struct err_info *info);
+
 /* Calls fn for each certificate of the device, newest first, at most `limit`. */
 NODISCARD enum err certificate_each(struct sql *db, const char *device_id, int64_t limit,
                                     void (*fn)(void *arg, const struct certificate_row *row),

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "provisiond/store/key.h"
 #include "provisiond/store/token.h"
 
 #define TOUCH_EVERY_S 3600
@@ -13,7 +14,9 @@ const char *device_state_name(enum device_state s)
     return (unsigned)s < ARRAY_LEN(STATES) ? STATES[s] : "unknown";
 }
 
-#define COLUMNS "id, zone, state, coalesce(token_id, 0), admitted_at, seen_at, coalesce(flag, '')"
+#define COLUMNS                                                                                    \
+    "id, zone, state, coalesce(token_id, 0), admitted_at, seen_at, coalesce(flag, ''),"            \
+    " quarantine_until"
 
 static void read_row(struct sql_query *q, struct device_row *row)
 {
@@ -23,6 +26,7 @@ static void read_row(struct sql_query *q, struct device_row *row)
     sql_copy(q, 0, row->id, sizeof row->id);
     sql_copy(q, 1, row->zone, sizeof row->zone);
     sql_copy(q, 6, row->flag, sizeof row->flag);
+    row->quarantine_until = sql_int(q, 7);
     row->state = DEVICE_SUSPENDED; /* a state from a newer program is no permission */
     for (unsigned i = 0; i < ARRAY_LEN(STATES); i++) {
         if (strcmp(sql_text(q, 2), STATES[i]) == 0)
@@ -65,29 +69,72 @@ static enum err insert(struct sql *db, const char *id, const char *zone, int64_t
     return sql_end(&q, NULL, info);
 }
 
-enum err device_admit(struct sql *db, const char *id, const char *zone,
-                      const uint8_t token_hash[TOKEN_HASH_LEN], int64_t now_s, bool *fresh,
-                      struct err_info *info)
+static enum err gather(struct sql *db, const struct device_request *rq, struct admission_facts *f,
+                       char owner[DEVID_LEN + 1], struct err_info *info)
 {
     struct device_row row;
-    int64_t token_id = 0;
-    enum err e = device_get(db, id, &row, info);
-    if (e == ERR_OK && row.state == DEVICE_SUSPENDED)
-        return err_set(info, ERR_ILLEGAL, "the device is suspended");
-    if (e == ERR_OK && row.state == DEVICE_ACTIVE) {
-        if (strcmp(row.zone, zone) != 0)
-            return err_set(info, ERR_EXISTS, "the device is admitted to zone %s already", row.zone);
-        *fresh = false;
-        return device_touch(db, id, now_s, info);
+    bool blocked = false;
+    *f = (struct admission_facts){ .listed = rq->listed };
+    enum err e = device_get(db, rq->id, &row, NULL);
+    if (e == ERR_OK) {
+        f->known = true;
+        f->suspended = row.state == DEVICE_SUSPENDED;
+        f->forgotten = row.state == DEVICE_FORGOTTEN;
+        f->same_zone = strcmp(row.zone, rq->zone) == 0;
+        f->quarantine_until = row.quarantine_until;
     }
-    if (e == ERR_NOTFOUND)
+    if (e == ERR_OK || e == ERR_NOTFOUND)
+        e = key_is_blocked(db, rq->spki_sha256, &blocked, info);
+    if (e == ERR_OK)
+        e = key_owner(db, rq->spki_sha256, owner, info);
+    f->key_blocked = rq->key_blocked || blocked;
+    f->key_reused = e == ERR_OK && owner[0] != 0 && strcmp(owner, rq->id) != 0;
+    return e;
+}
+
+/* Uses up what a fresh device brought. */
+static enum err use_credential(struct sql *db, const struct device_request *rq, int64_t now_s,
+                               enum admission *out, int64_t *token_id, struct err_info *info)
+{
+    bool reused = false;
+    enum err e = ERR_OK;
+    if (rq->needs_factory && rq->factory_spki_sha256 == NULL) {
+        *out = ADMISSION_FACTORY;
+        return ERR_OK;
+    }
+    if (rq->needs_factory)
+        e = key_claim_factory(db, rq->factory_spki_sha256, rq->id, now_s, &reused, info);
+    if (reused)
+        *out = ADMISSION_FACTORY_REUSED;
+    if (e == ERR_OK && !reused && rq->token_hash != NULL)
+        e = token_consume(db, rq->token_hash, rq->zone, now_s, token_id, info);
+    if (e == ERR_DENIED) {
+        *out = ADMISSION_TOKEN;
         e = ERR_OK;
-    if (e == ERR_OK && token_hash != NULL)
-        e = token_consume(db, token_hash, zone, now_s, &token_id, info);
+    }
+    return e;
+}
+
+enum err device_admit(struct sql *db, const struct device_request *rq, int64_t now_s,
+                      enum admission *out, int64_t *token_id, struct err_info *info)
+{
+    struct admission_facts facts;
+    char owner[DEVID_LEN + 1] = "";
+    *token_id = 0;
+    enum err e = gather(db, rq, &facts, owner, info);
+    if (e != ERR_OK)
+        return e;
+    enum admission a = admission_judge(&facts, now_s);
+    if (a == ADMISSION_KEY_REUSED)
+        e = device_flag(db, owner, "another device uses its key", info);
+    else if (a == ADMISSION_KNOWN)
+        e = device_touch(db, rq->id, now_s, info);
+    else if (a == ADMISSION_FRESH)
+        e = use_credential(db, rq, now_s, &a, token_id, info);
+    if (e == ERR_OK && a == ADMISSION_FRESH)
+        e = insert(db, rq->id, rq->zone, *token_id, now_s, info);
     if (e == ERR_OK)
-        e = insert(db, id, zone, token_id, now_s, info);
-    if (e == ERR_OK)
-        *fresh = true;
+        *out = a;
     return e;
 }
 
@@ -106,7 +153,10 @@ enum err device_set_state(struct sql *db, const char *id, enum device_state s, i
 {
     struct sql_query q;
     int64_t changed = 0;
-    sql_begin(&q, db, "UPDATE device SET state=$1 WHERE id=$2");
+    sql_begin(&q, db,
+              "UPDATE device SET state=$1, quarantine_until="
+              "(SELECT coalesce(max(not_after), 0) FROM certificate WHERE device_id=$2)"
+              " WHERE id=$2");
     sql_bind_text(&q, 1, device_state_name(s));
     sql_bind_text(&q, 2, id);
     enum err e = sql_end(&q, &changed, info);
@@ -130,6 +180,33 @@ enum err device_flag(struct sql *db, const char *id, const char *why, struct err
     sql_bind_text(&q, 1, why);
     sql_bind_text(&q, 2, id);
     return sql_end(&q, NULL, info);
+}
+
+enum err device_release(struct sql *db, const char *id, struct err_info *info)
+{
+    struct sql_query q;
+    int64_t changed = 0;
+    sql_begin(&q, db, "UPDATE device SET quarantine_until=0 WHERE id=$1 AND state='forgotten'");
+    sql_bind_text(&q, 1, id);
+    enum err e = sql_end(&q, &changed, info);
+    if (e == ERR_OK && changed == 0)
+        e = err_set(info, ERR_NOTFOUND, "there is no forgotten device %s", id);
+    return e;
+}
+
+enum err device_list_stopped(struct sql *db, const char *zone, int64_t now_s, struct buf *out,
+                             struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db,
+              "SELECT id FROM device WHERE zone=$1 AND state<>'active'"
+              " AND (state<>'forgotten' OR quarantine_until>$2) ORDER BY id");
+    sql_bind_text(&q, 1, zone);
+    sql_bind_int(&q, 2, now_s);
+    while (sql_row(&q))
+        buf_add_fmt(out, "%s\n", sql_text(&q, 0));
+    enum err e = sql_end(&q, NULL, info);
+    return e == ERR_OK ? buf_error(out) : e;
 }
 
 enum err device_each(struct sql *db, int64_t limit,

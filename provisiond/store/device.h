@@ -6,7 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/buf.h"
 #include "common/pki/devid.h"
+#include "provisiond/core/admission.h"
 #include "provisiond/core/token.h"
 #include "provisiond/store/sql.h"
 
@@ -18,7 +20,8 @@ struct device_row {
     enum device_state state;
     int64_t token_id; /* 0: admitted without one */
     int64_t admitted_at, seen_at;
-    char flag[64]; /* "" or why an operator should look */
+    int64_t quarantine_until; /* of a forgotten one: a certificate for the id may live so long */
+    char flag[64];            /* "" or why an operator should look */
 };
 
 const char *device_state_name(enum device_state s);
@@ -27,25 +30,44 @@ const char *device_state_name(enum device_state s);
 NODISCARD enum err device_get(struct sql *db, const char *id, struct device_row *out,
                               struct err_info *info);
 
-/* Admits `id` to `zone`, or finds it admitted: *fresh tells which. A device that was forgotten is
- * admitted anew. With `token_hash` a token is used up, only when fresh.
- * Errors: ERR_DENIED (token), ERR_EXISTS (admitted to another zone), ERR_ILLEGAL (suspended). */
-NODISCARD enum err device_admit(struct sql *db, const char *id, const char *zone,
-                                const uint8_t token_hash[TOKEN_HASH_LEN], int64_t now_s,
-                                bool *fresh, struct err_info *info);
+/* A device that asks to be admitted, and what it brought. */
+struct device_request {
+    const char *id, *zone;
+    uint8_t spki_sha256[SPKI_HASH_LEN]; /* of the identity key */
+    bool key_blocked;                   /* the operator's list of known keys has it */
+    bool listed;                        /* the zone's lists of devices let it in */
+    const uint8_t *token_hash;          /* TOKEN_HASH_LEN bytes; NULL: none is needed */
+    bool needs_factory;                 /* only with ... */
+    const uint8_t *factory_spki_sha256; /* ... the key of a factory certificate that was checked */
+};
+
+/* Admits the device, or finds it admitted, or says why not. A token or a factory certificate is
+ * used up only by a fresh admission. Writes also when it refuses: the flags of both devices that
+ * share a key. *token_id receives the token's number, 0 when none was used. */
+NODISCARD enum err device_admit(struct sql *db, const struct device_request *rq, int64_t now_s,
+                                enum admission *out, int64_t *token_id, struct err_info *info);
 
 /* Notes that the device was here, at most once an hour: a write for every poll would be for
  * nothing. */
 NODISCARD enum err device_touch(struct sql *db, const char *id, int64_t now_s,
                                 struct err_info *info);
 
-/* Errors: ERR_NOTFOUND. Orders of a device that is no longer active are canceled. */
+/* Errors: ERR_NOTFOUND. Orders of a device that is no longer active are canceled; the id of one
+ * that is forgotten is kept, and in quarantine until the last of its certificates ends. */
 NODISCARD enum err device_set_state(struct sql *db, const char *id, enum device_state s,
                                     int64_t now_s, struct err_info *info);
 
 /* Marks the device for the operator's attention. */
 NODISCARD enum err device_flag(struct sql *db, const char *id, const char *why,
                                struct err_info *info);
+
+/* Ends the quarantine of a forgotten id: the next enrolment admits it. Errors: ERR_NOTFOUND. */
+NODISCARD enum err device_release(struct sql *db, const char *id, struct err_info *info);
+
+/* Appends to `out`, as lines in order, the ids of `zone` whose names are to end: suspended, or
+ * forgotten and in quarantine. */
+NODISCARD enum err device_list_stopped(struct sql *db, const char *zone, int64_t now_s,
+                                       struct buf *out, struct err_info *info);
 
 /* Calls fn for each device, newest first, at most `limit`. */
 NODISCARD enum err device_each(struct sql *db, int64_t limit,

@@ -45,6 +45,26 @@ static const char *const STEPS[] = {
     /* 4: under which account at the CA */
     ("ALTER TABLE cert_order ADD COLUMN account TEXT;"
      "ALTER TABLE certificate ADD COLUMN account TEXT;"),
+    /* 5: audit, revocation, keys of factories and keys that are known to others, quarantine */
+    ("CREATE TABLE audit ("
+     " chain TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, device_id TEXT NOT NULL,"
+     " actor TEXT NOT NULL, action TEXT NOT NULL, detail TEXT NOT NULL, prev BLOB NOT NULL,"
+     " hash BLOB NOT NULL, PRIMARY KEY (chain, seq));"
+     "CREATE INDEX audit_device ON audit (device_id, at);"
+     "CREATE INDEX audit_at ON audit (at);"
+     "CREATE TABLE audit_head (chain TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash BLOB NOT NULL);"
+     "CREATE TABLE blocked_key ("
+     " spki_sha256 BLOB PRIMARY KEY, device_id TEXT NOT NULL, blocked_at INTEGER NOT NULL);"
+     "CREATE TABLE factory_key ("
+     " spki_sha256 BLOB PRIMARY KEY, device_id TEXT NOT NULL, seen_at INTEGER NOT NULL);"
+     "CREATE TABLE revocation ("
+     " order_id INTEGER PRIMARY KEY, device_id TEXT NOT NULL, reason INTEGER NOT NULL,"
+     " state TEXT NOT NULL, due_at INTEGER NOT NULL, failures INTEGER NOT NULL,"
+     " problem TEXT, requested_at INTEGER NOT NULL, ended_at INTEGER);"
+     "CREATE INDEX revocation_due ON revocation (due_at) WHERE state='pending';"
+     "ALTER TABLE device ADD COLUMN quarantine_until INTEGER NOT NULL DEFAULT 0;"
+     "CREATE INDEX certificate_zone ON certificate (zone, id);"
+     "CREATE INDEX device_not_active ON device (zone) WHERE state<>'active';"),
 };
 
 int migrate_latest(void)

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "common/base/base32.h"
-#include "provisiond/store/device.h"
+#include "provisiond/store/key.h"
+#include "provisiond/store/revocation.h"
 
 #define OPEN "state NOT IN ('valid', 'invalid', 'canceled')"
 #define COLUMNS                                                                                    \
@@ -66,51 +66,6 @@ static enum err fetch_row(struct sql_query *q, struct order_row *out, struct err
     return e;
 }
 
-/* Who used the key first, or NULL into *owner[0]. */
-static enum err key_owner(struct sql *db, const uint8_t spki[ORDER_HASH_LEN],
-                          char owner[DEVID_LEN + 1], struct err_info *info)
-{
-    struct sql_query q;
-    struct device_row device;
-    owner[0] = 0;
-    sql_begin(&q, db, "SELECT device_id FROM cert_key WHERE spki_sha256=$1");
-    sql_bind_blob(&q, 1, (struct span){ spki, ORDER_HASH_LEN });
-    while (sql_row(&q))
-        sql_copy(&q, 0, owner, DEVID_LEN + 1);
-    enum err e = sql_end(&q, NULL, info);
-    if (e != ERR_OK || owner[0] != 0)
-        return e;
-    /* an identity key is no certificate key, whosever it is: the id tells it */
-    char id[DEVID_LEN + 1];
-    base32_encode((struct span){ spki, 20 }, id);
-    e = device_get(db, id, &device, NULL);
-    if (e == ERR_OK)
-        memcpy(owner, id, sizeof id);
-    return e == ERR_NOTFOUND ? ERR_OK : e;
-}
-
-static enum err claim_key(struct sql *db, const struct order_row *row, int64_t now_s, bool *reused,
-                          struct err_info *info)
-{
-    char owner[DEVID_LEN + 1];
-    struct sql_query q;
-    enum err e = key_owner(db, row->spki_sha256, owner, info);
-    *reused = e == ERR_OK && owner[0] != 0 && strcmp(owner, row->device_id) != 0;
-    if (*reused) {
-        e = device_flag(db, owner, "another device uses its key", info);
-        if (e == ERR_OK)
-            e = device_flag(db, row->device_id, "uses another device's key", info);
-        return e;
-    }
-    if (e != ERR_OK || owner[0] != 0)
-        return e;
-    sql_begin(&q, db, "INSERT INTO cert_key (spki_sha256, device_id, seen_at) VALUES ($1, $2, $3)");
-    sql_bind_blob(&q, 1, (struct span){ row->spki_sha256, ORDER_HASH_LEN });
-    sql_bind_text(&q, 2, row->device_id);
-    sql_bind_int(&q, 3, now_s);
-    return sql_end(&q, NULL, info);
-}
-
 /* What an earlier order for the very same CSR says; *found is its number, 0 when there was none. */
 static enum err same_csr(struct sql *db, const struct order_row *row, int64_t now_s, int64_t *found,
                          enum order_submit *out, struct err_info *info)
@@ -137,6 +92,18 @@ static enum err same_csr(struct sql *db, const struct order_row *row, int64_t no
                                     : ORDER_SUBMIT_QUEUED;
     }
     return sql_end(&q, NULL, info);
+}
+
+/* A certificate that was revoked is not handed out again. */
+static enum err check_revoked(struct sql *db, int64_t order_id, enum order_submit *out,
+                              struct err_info *info)
+{
+    bool revoked = false;
+    enum revocation_reason reason;
+    enum err e = revocation_of_order(db, order_id, &revoked, &reason, info);
+    if (revoked)
+        *out = ORDER_SUBMIT_REVOKED;
+    return e;
 }
 
 static enum err count_today(struct sql *db, const char *device_id, int64_t now_s, int64_t *n,
@@ -189,9 +156,17 @@ static enum err insert(struct sql *db, const struct order_row *row, int64_t now_
 enum err order_submit(struct sql *db, struct order_row *row, int64_t max_per_day, int64_t now_s,
                       enum order_submit *out, struct err_info *info)
 {
-    bool reused;
-    int64_t today = 0, id;
-    enum err e = same_csr(db, row, now_s, &id, out, info);
+    bool reused = false, blocked = false;
+    int64_t today = 0, id = 0;
+    enum err e = key_is_blocked(db, row->spki_sha256, &blocked, info);
+    if (e == ERR_OK && blocked) {
+        *out = ORDER_SUBMIT_COMPROMISED;
+        return ERR_OK;
+    }
+    if (e == ERR_OK)
+        e = same_csr(db, row, now_s, &id, out, info);
+    if (e == ERR_OK && id != 0 && *out == ORDER_SUBMIT_DONE)
+        e = check_revoked(db, id, out, info);
     if (e == ERR_OK && id != 0)
         return order_get(db, id, row, info);
     if (e == ERR_OK)
@@ -201,7 +176,7 @@ enum err order_submit(struct sql *db, struct order_row *row, int64_t max_per_day
         return ERR_OK;
     }
     if (e == ERR_OK)
-        e = claim_key(db, row, now_s, &reused, info);
+        e = key_claim(db, row->spki_sha256, row->device_id, now_s, &reused, info);
     if (e == ERR_OK && reused) {
         *out = ORDER_SUBMIT_REUSED;
         return ERR_OK;

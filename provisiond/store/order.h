@@ -38,16 +38,18 @@ struct order_row {
 };
 
 enum order_submit {
-    ORDER_SUBMIT_QUEUED,   /* a new order, or the one that is waiting for the same CSR */
-    ORDER_SUBMIT_DONE,     /* this CSR has its certificate already */
-    ORDER_SUBMIT_REUSED,   /* the key belongs to another device; both are flagged */
-    ORDER_SUBMIT_INVALID,  /* this CSR was refused before */
-    ORDER_SUBMIT_TOO_MANY, /* the device asked too often */
+    ORDER_SUBMIT_QUEUED,      /* a new order, or the one that is waiting for the same CSR */
+    ORDER_SUBMIT_DONE,        /* this CSR has its certificate already */
+    ORDER_SUBMIT_REUSED,      /* the key belongs to another device; both are flagged */
+    ORDER_SUBMIT_INVALID,     /* this CSR was refused before */
+    ORDER_SUBMIT_TOO_MANY,    /* the device asked too often */
+    ORDER_SUBMIT_COMPROMISED, /* the key was reported as compromised */
+    ORDER_SUBMIT_REVOKED,     /* the certificate for this CSR was revoked: send another */
 };
 
 /* Records a checked CSR of an active device: `row` gives device, zone, issuer, CSR, hashes,
- * bare_name; unless REUSED or TOO_MANY it becomes the whole order. A waiting order for another CSR
- * is canceled. `max_per_day` bounds new orders of a device. */
+ * bare_name; unless REUSED, TOO_MANY or COMPROMISED it becomes the whole order. A waiting order for
+ * another CSR is canceled. `max_per_day` bounds new orders of a device. */
 NODISCARD enum err order_submit(struct sql *db, struct order_row *row, int64_t max_per_day,
                                 int64_t now_s, enum order_submit *out, struct err_info *info);
 

@@ -52,6 +52,14 @@ enum err token_revoke(struct sql *db, int64_t id, int64_t now_s, struct err_info
     return e;
 }
 
+enum err token_revoke_all(struct sql *db, int64_t now_s, int64_t *n, struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db, "UPDATE token SET revoked_at=$1 WHERE revoked_at IS NULL");
+    sql_bind_int(&q, 1, now_s);
+    return sql_end(&q, n, info);
+}
+
 enum err token_each(struct sql *db, void (*fn)(void *arg, const struct token_row *row), void *arg,
                     struct err_info *info)
 {

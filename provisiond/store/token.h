@@ -34,6 +34,10 @@ NODISCARD enum err token_consume(struct sql *db, const uint8_t hash[TOKEN_HASH_L
 /* Errors: ERR_NOTFOUND. Revoking twice is fine. */
 NODISCARD enum err token_revoke(struct sql *db, int64_t id, int64_t now_s, struct err_info *info);
 
+/* Revokes every token; *n receives how many were not yet. */
+NODISCARD enum err token_revoke_all(struct sql *db, int64_t now_s, int64_t *n,
+                                    struct err_info *info);
+
 /* Calls fn for each token, oldest first. */
 NODISCARD enum err token_each(struct sql *db, void (*fn)(void *arg, const struct token_row *row),
                               void *arg, struct err_info *info);

@@ -157,6 +157,23 @@ static void token_is_refused_when_it_should_be(void **state)
     assert_int_equal(token_revoke(fx->db, id + 1, NOW, NULL), ERR_NOTFOUND);
 }
 
+/* The key is made of the id, as no two devices have the same. */
+static enum err admit_into(struct sql *db, const char *id, const char *zone, const uint8_t *token,
+                           enum admission *out, struct err_info *info)
+{
+    int64_t token_id;
+    struct device_request rq = { .id = id, .zone = zone, .listed = true, .token_hash = token };
+    memcpy(rq.spki_sha256, id, SPKI_HASH_LEN);
+    return device_admit(db, &rq, NOW, out, &token_id, info);
+}
+
+static enum admission try_admit(struct sql *db, const char *id, const char *zone,
+                                const uint8_t *token)
+{
+    enum admission out = ADMISSION_N;
+    return admit_into(db, id, zone, token, &out, NULL) == ERR_OK ? out : ADMISSION_N;
+}
+
 struct racer {
     const char *url;
     const uint8_t *hash;
@@ -169,8 +186,9 @@ struct racer {
 static enum err admit_racer(void *arg, struct sql *db, struct err_info *info)
 {
     struct racer *r = arg;
-    bool fresh;
-    return device_admit(db, r->id, ZONE, r->hash, NOW, &fresh, info);
+    enum admission out;
+    enum err e = admit_into(db, r->id, ZONE, r->hash, &out, info);
+    return e == ERR_OK && out != ADMISSION_FRESH ? ERR_DENIED : e;
 }
 
 static void *race(void *arg)
@@ -224,8 +242,7 @@ static enum err claim(struct fixture *fx, int64_t now_s, int64_t until, struct o
 
 static void admit(struct fixture *fx, const char *id)
 {
-    bool fresh = false;
-    assert_int_equal(device_admit(fx->db, id, ZONE, NULL, NOW, &fresh, NULL), ERR_OK);
+    assert_true(try_admit(fx->db, id, ZONE, NULL) <= ADMISSION_KNOWN);
 }
 
 static void admission_is_idempotent_and_uses_one_token(void **state)
@@ -233,22 +250,17 @@ static void admission_is_idempotent_and_uses_one_token(void **state)
     struct fixture *fx = *state;
     uint8_t hash[TOKEN_HASH_LEN];
     int64_t id;
-    bool fresh = false;
     struct device_row d;
     make_token(fx, 1, 1, NOW + 10, hash, &id);
-    assert_int_equal(device_admit(fx->db, DEV_A, ZONE, hash, NOW, &fresh, NULL), ERR_OK);
-    assert_true(fresh);
-    assert_int_equal(device_admit(fx->db, DEV_A, ZONE, hash, NOW, &fresh, NULL), ERR_OK);
-    assert_false(fresh);
-    assert_int_equal(device_admit(fx->db, DEV_B, ZONE, hash, NOW, &fresh, NULL), ERR_DENIED);
+    assert_int_equal(try_admit(fx->db, DEV_A, ZONE, hash), ADMISSION_FRESH);
+    assert_int_equal(try_admit(fx->db, DEV_A, ZONE, hash), ADMISSION_KNOWN);
+    assert_int_equal(try_admit(fx->db, DEV_B, ZONE, hash), ADMISSION_TOKEN);
     assert_int_equal(device_get(fx->db, DEV_B, &d, NULL), ERR_NOTFOUND);
-    assert_int_equal(device_admit(fx->db, DEV_A, "other.example", NULL, NOW, &fresh, NULL),
-                     ERR_EXISTS);
+    assert_int_equal(try_admit(fx->db, DEV_A, "other.example", NULL), ADMISSION_OTHER_ZONE);
     assert_int_equal(device_set_state(fx->db, DEV_A, DEVICE_SUSPENDED, NOW, NULL), ERR_OK);
-    assert_int_equal(device_admit(fx->db, DEV_A, ZONE, NULL, NOW, &fresh, NULL), ERR_ILLEGAL);
+    assert_int_equal(try_admit(fx->db, DEV_A, ZONE, NULL), ADMISSION_SUSPENDED);
     assert_int_equal(device_set_state(fx->db, DEV_A, DEVICE_FORGOTTEN, NOW, NULL), ERR_OK);
-    assert_int_equal(device_admit(fx->db, DEV_A, ZONE, NULL, NOW, &fresh, NULL), ERR_OK);
-    assert_true(fresh);
+    assert_int_equal(try_admit(fx->db, DEV_A, ZONE, NULL), ADMISSION_FRESH);
 }
 
 static struct order_row request(const char *device, uint8_t csr, uint8_t key)
