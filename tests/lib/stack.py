@@ -53,7 +53,8 @@ class Provisiond(Daemon):
     local CA is always there, as it makes the listener's own certificate."""
 
     def __init__(self, folder, device_address, dns, *, issuer=None, netns=None, zone=ZONE,
-                 enroll="token", env=None, extra="", postgres=None, name="provisiond"):
+                 enroll="token", env=None, extra="", postgres=None, name="provisiond",
+                 zone_extra=""):
         """`postgres` is a Postgres whose tables are made here, as their owner, and used as the
         service's role; without one the store is SQLite."""
         folder = Path(folder) / name
@@ -81,6 +82,7 @@ zone "{zone}" {{
     enroll = "{enroll}"
     challenges = "{challenges}"
     nameservers = {{"{dns}"}}
+    {zone_extra}
 }}
 """
         self.config.write_text(text, encoding="ascii")
