@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/control.h"
+#include "agent/events.h"
 #include "agent/fallback.h"
 #include "agent/front.h"
 #include "agent/hook.h"
@@ -18,6 +19,7 @@
 #include "agent/servedcheck.h"
 #include "agent/statedir.h"
 #include "agent/status.h"
+#include "agent/web.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 
@@ -41,6 +43,8 @@ struct agent {
     struct fallback fallback;
     struct netwatch *netwatch; /* NULL: the system has none */
     struct loop_timer *daily;
+    struct web *web;
+    struct events events;
     struct proxy *proxies[CONFIG_PROXIES_MAX];
     struct control *control;
     struct control_req *forget_req; /* NULL: nobody waits for the end of `forget` */
@@ -70,6 +74,8 @@ static void on_hook_done(void *arg, const struct hook_result *r)
         log_error("the reload command failed with exit status %d", r->exit_status);
     else
         log_info("the reload command is done");
+    events_add(&a->events, r->at, "the reload command %s",
+               r->timed_out || r->exit_status != 0 ? "failed" : "is done");
     issuance_note_hook(a->issuance, r);
     if (a->hook_again)
         run_hook(a);
@@ -148,7 +154,7 @@ static void refresh_fallback(struct agent *a)
 {
     struct fallback *f = &a->fallback;
     struct err_info info;
-    bool changed;
+    bool changed, first = f->cert == NULL;
     enum err e = fallback_refresh(f, a->config, &changed, &info);
     if (e == ERR_OK && changed)
         e = front_set_local(a->front, f->key, f->cert, &info);
@@ -158,6 +164,10 @@ static void refresh_fallback(struct agent *a)
     }
     for (size_t i = 0; changed && i < a->config->n_proxies; i++)
         proxy_set_tls(a->proxies[i], front_tls(a->front));
+    if (changed)
+        web_set_tls(a->web, front_tls(a->front));
+    if (changed && !first)
+        events_add(&a->events, clock_now_s(), "the local certificate was made anew");
 }
 
 static void on_network(void *arg)
@@ -176,6 +186,7 @@ static void on_day(void *arg)
 static void on_certificate(void *arg)
 {
     struct agent *a = arg;
+    events_add(&a->events, clock_now_s(), "a new certificate is in place");
     use_certificate(a);
     if (a->config->reload_command != NULL)
         run_hook(a);
@@ -186,8 +197,9 @@ static void on_certificate(void *arg)
 /* ---- commands ---------------------------------------------------------------------------------
  */
 
-static json_t *status_json(const struct agent *a)
+static json_t *status_json(void *arg)
 {
+    const struct agent *a = arg;
     struct status s = {
         .config = a->config,
         .id = &a->identity.id,
@@ -263,6 +275,17 @@ static bool same_proxies(const struct config *a, const struct config *b)
     return true;
 }
 
+static bool same_pages(const struct config *a, const struct config *b)
+{
+    bool same = a->n_pages == b->n_pages;
+    for (size_t i = 0; same && i < a->n_pages; i++) {
+        const struct config_page *p = &a->pages[i], *q = &b->pages[i];
+        same = p->secure == q->secure && p->listen.len == q->listen.len &&
+               memcmp(&p->listen.ss, &q->listen.ss, p->listen.len) == 0;
+    }
+    return same;
+}
+
 static bool same_text(const char *a, const char *b)
 {
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
@@ -293,10 +316,10 @@ static void on_reload(void *arg)
     const struct config *old = a->config;
     if (!same_text(c->server, old->server) || !same_text(c->server_ca, old->server_ca) ||
         !same_text(c->zone, old->zone) || !same_text(c->state_dir, old->state_dir) ||
-        !same_text(c->user, old->user) || !same_proxies(c, old) ||
+        !same_text(c->user, old->user) || !same_proxies(c, old) || !same_pages(c, old) ||
         c->refuse_foreign != old->refuse_foreign) {
-        log_error("server, server_ca, zone, state_dir, user, foreign_sni and proxy change at a "
-                  "restart only; going on with the configuration before");
+        log_error("server, server_ca, zone, state_dir, user, foreign_sni, page and proxy change at "
+                  "a restart only; going on with the configuration before");
         config_free(c);
         return;
     }
@@ -348,6 +371,23 @@ static enum err start_proxies(struct agent *a, int *fds)
     return ERR_OK;
 }
 
+static enum err start_pages(struct agent *a, int *fds)
+{
+    struct web_parts parts = { .loop = a->loop,
+                               .identity = &a->identity,
+                               .suffix = issuance_name(a->issuance) + 1,
+                               .events = &a->events,
+                               .status = status_json,
+                               .arg = a };
+    enum err e = web_new(&a->web, &parts);
+    for (size_t i = 0; e == ERR_OK && i < a->config->n_pages; i++) {
+        e = web_listen(a->web, fds[i], a->config->pages[i].secure);
+        if (e == ERR_OK)
+            fds[i] = -1;
+    }
+    return e;
+}
+
 static enum err build(struct agent *a, int *fds, struct err_info *info)
 {
     char path[PATH_MAX];
@@ -366,6 +406,8 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
     if (e == ERR_OK)
         e = start_proxies(a, fds);
     if (e == ERR_OK)
+        e = start_pages(a, fds + a->config->n_proxies);
+    if (e == ERR_OK)
         e = use_served_check(a);
     if (e == ERR_OK)
         e = loop_timer_new(&a->daily, a->loop, on_day, a);
@@ -381,9 +423,9 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
 enum err agent_new(struct agent **out, struct loop *l, struct config *config,
                    const char *config_path, const int *listeners, struct err_info *info)
 {
-    int fds[CONFIG_PROXIES_MAX];
-    memcpy(fds, listeners, config->n_proxies * sizeof fds[0]);
-    size_t n_fds = config->n_proxies;
+    int fds[CONFIG_LISTENERS_MAX];
+    size_t n_fds = config->n_proxies + config->n_pages;
+    memcpy(fds, listeners, n_fds * sizeof fds[0]);
     struct agent *a = calloc(1, sizeof *a);
     if (a == NULL)
         config_free(config);
@@ -434,6 +476,7 @@ void agent_free(struct agent *a)
     control_free(a->control);
     for (size_t i = 0; i < ARRAY_LEN(a->proxies); i++)
         proxy_free(a->proxies[i]);
+    web_free(a->web);
     front_free(a->front);
     fallback_clear(&a->fallback);
     netwatch_free(a->netwatch);

@@ -12,8 +12,8 @@
 struct agent; /* opaque */
 
 /* The daemon for `config` (taken over), read from `config_path` (kept, for SIGHUP). `listeners` are
- * the bound sockets of config's proxies, taken over whatever happens. The state folder must be
- * locked by the caller. Errors: a sentence in `info`. */
+ * the bound sockets of config's proxies and then of its pages, taken over whatever happens. The
+ * state folder must be locked by the caller. Errors: a sentence in `info`. */
 NODISCARD enum err agent_new(struct agent **out, struct loop *l, struct config *config,
                              const char *config_path, const int *listeners, struct err_info *info);
 

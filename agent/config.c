@@ -31,6 +31,8 @@ static cfg_opt_t OPTS[] = {
     CFG_STR("state_dir", "/var/lib/lanyard-agent", CFGF_NONE),
     CFG_STR_LIST("addresses", NULL, CFGF_NONE),
     CFG_SEC("proxy", PROXY_OPTS, CFGF_MULTI),
+    CFG_STR_LIST("page", NULL, CFGF_NONE),
+    CFG_STR_LIST("page_tls", NULL, CFGF_NONE),
     CFG_STR("foreign_sni", "local", CFGF_NONE),
     CFG_STR("reload_command", NULL, CFGF_NONE),
     CFG_INT("reload_timeout_s", 30, CFGF_NONE),
@@ -274,6 +276,25 @@ static enum err read_proxies(const struct reader *r, struct config *c)
     return e;
 }
 
+static enum err read_pages(const struct reader *r, struct config *c, const char *key, bool secure)
+{
+    unsigned n = cfg_size(r->root, key);
+    for (unsigned i = 0; i < n; i++) {
+        struct err_info why;
+        if (c->n_pages == CONFIG_PAGES_MAX)
+            return conf_fail(r->conf, r->root, key, r->info, "more than %d addresses for pages",
+                             CONFIG_PAGES_MAX);
+        struct config_page *p = &c->pages[c->n_pages++];
+        p->secure = secure;
+        if (addr_parse(&p->listen, cfg_getnstr(r->root, key, i), &why) != ERR_OK)
+            return conf_fail(r->conf, r->root, key, r->info, "%s", why.text);
+        p->listen_where = conf_where(r->conf, r->root, key);
+        if (p->listen_where == NULL)
+            return ERR_NOMEM;
+    }
+    return ERR_OK;
+}
+
 static enum err read_foreign_sni(const struct reader *r, struct config *c)
 {
     const char *text = cfg_getstr(r->root, "foreign_sni");
@@ -363,6 +384,10 @@ static enum err read_all(const struct reader *r, struct config *c)
     if (e == ERR_OK)
         e = read_proxies(r, c);
     if (e == ERR_OK)
+        e = read_pages(r, c, "page", false);
+    if (e == ERR_OK)
+        e = read_pages(r, c, "page_tls", true);
+    if (e == ERR_OK)
         e = read_foreign_sni(r, c);
     if (e == ERR_OK)
         e = read_key_type(r, c);
@@ -413,6 +438,8 @@ void config_free(struct config *c)
         free(c->proxies[i].backend_text);
         free(c->proxies[i].label);
     }
+    for (size_t i = 0; i < c->n_pages; i++)
+        free(c->pages[i].listen_where);
     free(c->reload_command);
     free_secret(c->p12_password);
     free(c->user);

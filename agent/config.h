@@ -14,6 +14,8 @@
 #include "common/pki/key.h"
 
 #define CONFIG_PROXIES_MAX 32
+#define CONFIG_PAGES_MAX 8
+#define CONFIG_LISTENERS_MAX (CONFIG_PROXIES_MAX + CONFIG_PAGES_MAX)
 #define CONFIG_ADDRESSES_MAX 32
 
 struct config_proxy {
@@ -28,6 +30,13 @@ struct config_proxy {
     bool proxy_protocol; /* tell the backend who the client is */
 };
 
+/* Where the device's own page is served. */
+struct config_page {
+    struct addr listen;
+    char *listen_where;
+    bool secure; /* TLS */
+};
+
 struct config {
     char *server;    /* https://host[:port], without a final '/' */
     char *server_ca; /* NULL: the system's roots */
@@ -40,6 +49,8 @@ struct config {
     bool refuse_foreign;                   /* names that are neither ours nor local */
     size_t n_proxies;
     struct config_proxy proxies[CONFIG_PROXIES_MAX];
+    size_t n_pages;
+    struct config_page pages[CONFIG_PAGES_MAX];
     char *reload_command; /* NULL: none */
     bool check_served;    /* whether the application at `served_at` has the new certificate */
     struct addr served_at;

@@ -60,15 +60,29 @@ static int complain(const struct err_info *info, int status)
 /* ---- run --------------------------------------------------------------------------------------
  */
 
+/* The listeners of the proxies, then those of the pages. */
+static size_t count_listeners(const struct config *c)
+{
+    return c->n_proxies + c->n_pages;
+}
+
+static void close_all(const int *fds, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        close(fds[i]);
+}
+
 static enum err bind_all(const struct config *c, int *fds, struct err_info *info)
 {
-    for (size_t i = 0; i < c->n_proxies; i++) {
-        const struct config_proxy *p = &c->proxies[i];
-        enum err e = listen_tcp(&fds[i], &p->listen, false, info);
+    for (size_t i = 0; i < count_listeners(c); i++) {
+        bool page = i >= c->n_proxies;
+        const struct addr *at = page ? &c->pages[i - c->n_proxies].listen : &c->proxies[i].listen;
+        const char *where =
+            page ? c->pages[i - c->n_proxies].listen_where : c->proxies[i].listen_where;
+        enum err e = listen_tcp(&fds[i], at, false, info);
         if (e != ERR_OK) {
-            while (i-- > 0)
-                close(fds[i]);
-            return err_prefix(info, ERR_CONFIG, "%s: listen: ", p->listen_where);
+            close_all(fds, i);
+            return err_prefix(info, ERR_CONFIG, "%s: %s: ", where, page ? "page" : "listen");
         }
     }
     return ERR_OK;
@@ -96,8 +110,7 @@ static int serve(struct config *config, const char *config_path, const int *fds)
     if (e == ERR_OK && loop_new(&loop) != ERR_OK)
         e = err_set(&info, ERR_NOMEM, "out of memory");
     if (e != ERR_OK) {
-        for (size_t i = 0; i < config->n_proxies; i++)
-            close(fds[i]);
+        close_all(fds, count_listeners(config));
         config_free(config);
     } else {
         e = agent_new(&agent, loop, config, config_path, fds, &info);
@@ -116,14 +129,14 @@ static int serve(struct config *config, const char *config_path, const int *fds)
 static int run(struct config *config, const char *config_path)
 {
     struct err_info info;
-    int fds[CONFIG_PROXIES_MAX];
+    int fds[CONFIG_LISTENERS_MAX];
     (void)signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     enum err e = bind_all(config, fds, &info);
     if (e == ERR_OK) {
         e = statedir_make(config->state_dir, config->user, &info);
-        for (size_t i = 0; e != ERR_OK && i < config->n_proxies; i++)
-            close(fds[i]);
+        if (e != ERR_OK)
+            close_all(fds, count_listeners(config));
     }
     if (e != ERR_OK) {
         config_free(config);

@@ -1,5 +1,5 @@
 # Tests of the agent.
-foreach(name lifecycle backoff renewal answer issued localcert)
+foreach(name lifecycle backoff renewal answer issued localcert hosthdr)
     unit_test(agent/core/${name} DEPS agent_core)
 endforeach()
 fuzz_target(answer DEPS agent_core)
@@ -13,5 +13,6 @@ py_test(integration/test_agent_hostile.py TIMEOUT 300)
 py_test(integration/test_agent_delivery.py TIMEOUT 300)
 py_test(integration/test_agent_doctor.py TIMEOUT 300)
 py_test(integration/test_agent_front.py TIMEOUT 300)
+py_test(integration/test_agent_page.py TIMEOUT 300)
 py_test(integration/test_agent_proxy.py TIMEOUT 300)
 py_test(integration/test_agent.py TIMEOUT 300)

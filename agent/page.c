@@ -1,0 +1,190 @@
+#include "agent/page.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "agent/qrsvg.h"
+#include "common/base/clock.h"
+
+#define URLS_SHOWN 6
+
+static const char HEAD[] = "<!doctype html>\n"
+                           "<html lang=\"en\"><head><meta charset=\"utf-8\">"
+                           "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+                           "<meta http-equiv=\"refresh\" content=\"30\"><title>";
+static const char STYLE[] =
+    "</title><style>"
+    ":root{color-scheme:light dark;--line:#8884;--good:#1a7f37;--bad:#b42318;--wait:#9a6700}"
+    "@media(prefers-color-scheme:dark){:root{--good:#4ac26b;--bad:#ff7b72;--wait:#d29922}}"
+    "body{font:1rem/1.5 system-ui,sans-serif;max-width:46rem;margin:0 auto;padding:1.5rem 1rem}"
+    "h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}"
+    ".id{font-family:ui-monospace,monospace;font-size:.85rem;overflow-wrap:anywhere;opacity:.75}"
+    ".state{padding:.75rem 1rem;border:1px solid var(--line);border-left:.4rem solid;"
+    "border-radius:.4rem;margin:1rem 0}"
+    ".good{border-left-color:var(--good)}.bad{border-left-color:var(--bad)}"
+    ".wait{border-left-color:var(--wait)}"
+    ".urls{display:grid;grid-template-columns:repeat(auto-fill,minmax(13rem,1fr));gap:1rem;"
+    "padding:0;list-style:none}.urls li{border:1px solid var(--line);border-radius:.4rem;"
+    "padding:.75rem;overflow-wrap:anywhere}"
+    ".qr{display:block;width:9rem;height:9rem;margin:0 auto .5rem;border-radius:.3rem}"
+    "table{border-collapse:collapse;width:100%}"
+    "th,td{text-align:left;vertical-align:top;padding:.35rem .5rem .35rem 0;"
+    "border-top:1px solid var(--line);overflow-wrap:anywhere}th{font-weight:600;width:9rem}"
+    "td.t{white-space:nowrap;width:12rem}"
+    "</style></head><body>\n";
+
+static void add_text(struct buf *out, const char *text)
+{
+    for (const char *p = text; *p != 0; p++) {
+        if (*p == '<')
+            buf_add_str(out, "&lt;");
+        else if (*p == '>')
+            buf_add_str(out, "&gt;");
+        else if (*p == '&')
+            buf_add_str(out, "&amp;");
+        else if (*p == '"')
+            buf_add_str(out, "&quot;");
+        else
+            buf_add(out, p, 1);
+    }
+}
+
+static const char *text_of(const json_t *obj, const char *key)
+{
+    const char *text = json_string_value(json_object_get(obj, key));
+    return text != NULL ? text : "";
+}
+
+static long long int_of(const json_t *obj, const char *key)
+{
+    return json_integer_value(json_object_get(obj, key));
+}
+
+static void add_date(struct buf *out, int64_t at_s)
+{
+    char date[CLOCK_TEXT_MAX];
+    clock_format(at_s, date, sizeof date);
+    add_text(out, date);
+}
+
+static void add_row(struct buf *out, const char *name, const char *value)
+{
+    buf_add_fmt(out, "<tr><th scope=\"row\">%s</th><td>", name);
+    add_text(out, value);
+    buf_add_str(out, "</td></tr>\n");
+}
+
+static void add_date_row(struct buf *out, const char *name, int64_t at_s)
+{
+    char date[CLOCK_TEXT_MAX];
+    clock_format(at_s, date, sizeof date);
+    add_row(out, name, date);
+}
+
+/* One sentence on how it is, before everything else. */
+static void add_state(struct buf *out, const json_t *status)
+{
+    const json_t *cert = json_object_get(status, "certificate");
+    const json_t *error = json_object_get(status, "last_error");
+    bool has = json_is_object(cert) && !json_is_true(json_object_get(cert, "expired"));
+    const char *kind = has                     ? json_is_object(error) ? "wait" : "good"
+                       : json_is_object(error) ? "bad"
+                                               : "wait";
+    buf_add_fmt(out, "<div class=\"state %s\" role=\"status\"><strong>%s</strong><br>", kind,
+                has                    ? "This device can be reached securely."
+                : json_is_object(cert) ? "The certificate has expired."
+                                       : "This device has no certificate yet.");
+    if (json_is_object(error)) {
+        buf_add_str(out, "The last attempt to get one failed: ");
+        add_text(out, text_of(error, "text"));
+        buf_add_str(out, "<br>");
+    }
+    buf_add_str(out, "Next: ");
+    add_text(out, text_of(status, "next"));
+    if (int_of(status, "next_at") > 0) {
+        buf_add_str(out, " at ");
+        add_date(out, int_of(status, "next_at"));
+    }
+    buf_add_str(out, "</div>\n");
+}
+
+static void add_urls(struct buf *out, const json_t *urls)
+{
+    size_t n = json_array_size(urls);
+    if (n == 0)
+        return;
+    buf_add_str(out, "<h2>Addresses</h2>\n<ul class=\"urls\">\n");
+    for (size_t i = 0; i < n && i < URLS_SHOWN; i++) {
+        const char *url = json_string_value(json_array_get(urls, i));
+        if (url == NULL)
+            continue;
+        buf_add_str(out, "<li>");
+        if (qrsvg_write(out, url) == ERR_NOMEM)
+            return; /* the buffer's error is sticky */
+        buf_add_str(out, "<a href=\"");
+        add_text(out, url);
+        buf_add_str(out, "\">");
+        add_text(out, url);
+        buf_add_str(out, "</a></li>\n");
+    }
+    buf_add_str(out, "</ul>\n");
+}
+
+static void add_certificates(struct buf *out, const json_t *status)
+{
+    const json_t *cert = json_object_get(status, "certificate");
+    const json_t *local = json_object_get(status, "local_certificate");
+    const json_t *served = json_object_get(status, "served");
+    buf_add_str(out, "<h2>Certificate</h2>\n<table>\n");
+    if (json_is_object(cert)) {
+        add_row(out, "Name", text_of(cert, "name"));
+        add_row(out, "Issuer", text_of(cert, "issuer"));
+        add_row(out, "Serial number", text_of(cert, "serial"));
+        add_date_row(out, "Valid until", int_of(cert, "not_after"));
+        add_date_row(out, "Renewal", int_of(cert, "renew_at"));
+    } else {
+        add_row(out, "Name", "none yet");
+    }
+    if (json_is_object(served))
+        add_row(out, "Application", text_of(served, "text"));
+    if (json_is_object(local)) {
+        add_row(out, "Local key pin", text_of(local, "pin"));
+        add_date_row(out, "Local until", int_of(local, "not_after"));
+    }
+    buf_add_str(out, "</table>\n");
+}
+
+static void add_events(struct buf *out, const struct events *events)
+{
+    const struct event_note *one = events_get(events, 0);
+    if (one == NULL)
+        return;
+    buf_add_str(out, "<h2>Last events</h2>\n<table>\n");
+    for (size_t i = 0; one != NULL; one = events_get(events, ++i)) {
+        buf_add_str(out, "<tr><td class=\"t\">");
+        add_date(out, one->at);
+        buf_add_str(out, "</td><td>");
+        add_text(out, one->text);
+        buf_add_str(out, "</td></tr>\n");
+    }
+    buf_add_str(out, "</table>\n");
+}
+
+enum err page_render(struct buf *out, const json_t *status, const char *name,
+                     const struct events *events)
+{
+    buf_add_str(out, HEAD);
+    add_text(out, name);
+    buf_add_str(out, STYLE);
+    buf_add_str(out, "<main><h1>");
+    add_text(out, name);
+    buf_add_str(out, "</h1><div class=\"id\">");
+    add_text(out, text_of(status, "id"));
+    buf_add_str(out, "</div>\n");
+    add_state(out, status);
+    add_urls(out, json_object_get(status, "urls"));
+    add_certificates(out, status);
+    add_events(out, events);
+    buf_add_str(out, "</main></body></html>\n");
+    return buf_error(out);
+}

@@ -1,0 +1,142 @@
+#include "agent/web.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/core/hosthdr.h"
+#include "agent/hello.h"
+#include "agent/page.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/net/httpd.h"
+
+#define HELLO_BODY_MAX 2048
+
+struct page_listener {
+    struct httpd *httpd; /* NULL: waits for a certificate */
+    int fd;              /* while it waits; -1 then */
+    bool secure;
+};
+
+struct web {
+    struct web_parts parts;
+    char name[256]; /* of the host */
+    size_t n_listeners;
+    struct page_listener listeners[WEB_LISTENERS_MAX];
+};
+
+/* No script runs, nothing is fetched from elsewhere, nobody frames it. */
+static const char POLICY[] = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
+                             "form-action 'none'; frame-ancestors 'none'";
+
+static void answer_hello(struct web *w, struct httpd_req *req)
+{
+    char nonce[HELLO_NONCE_MAX + 2] = "";
+    struct buf body;
+    bool asked = httpd_query(req)[0] != 0;
+    httpd_add_header(req, "Access-Control-Allow-Origin", "*");
+    httpd_add_header(req, "Cache-Control", "no-store");
+    if (asked && (!httpd_query_get(req, "nonce", nonce, sizeof nonce) || !hello_is_nonce(nonce))) {
+        httpd_problem(req, 400, "bad-nonce", "nonce has 16 to 86 characters of base64url", 0);
+        return;
+    }
+    buf_init(&body, HELLO_BODY_MAX);
+    if (hello_make(&body, w->parts.identity, w->name, nonce, clock_now_s()) == ERR_OK)
+        httpd_respond(req, 200, "application/json", buf_span(&body));
+    else
+        httpd_problem(req, 500, NULL, "out of memory", 0);
+    buf_clear(&body);
+}
+
+static void answer_page(struct web *w, struct httpd_req *req)
+{
+    struct buf body;
+    buf_init(&body, PAGE_MAX);
+    json_t *status = w->parts.status(w->parts.arg);
+    httpd_add_header(req, "Content-Security-Policy", POLICY);
+    httpd_add_header(req, "X-Content-Type-Options", "nosniff");
+    httpd_add_header(req, "Referrer-Policy", "no-referrer");
+    httpd_add_header(req, "Cache-Control", "no-store");
+    if (status != NULL && page_render(&body, status, w->name, w->parts.events) == ERR_OK)
+        httpd_respond(req, 200, "text/html; charset=utf-8", buf_span(&body));
+    else
+        httpd_problem(req, 500, NULL, "the page is larger than it may be", 0);
+    json_decref(status);
+    buf_clear(&body);
+}
+
+static void on_request(void *arg, struct httpd_req *req)
+{
+    struct web *w = arg;
+    const char *method = httpd_method(req), *path = httpd_path(req);
+    bool hello = strcmp(path, "/v1/hello") == 0;
+    /* the greeting says the same to everybody; the page is for who means this device */
+    if (!hello && !hosthdr_is_ours(httpd_header(req, "Host"), w->parts.suffix))
+        httpd_problem(req, 421, "not-this-host", "this device does not go by that name", 0);
+    else if (!hello && strcmp(path, "/") != 0)
+        httpd_problem(req, 404, "not-found", "there is / and /v1/hello", 0);
+    else if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
+        httpd_add_header(req, "Allow", "GET, HEAD");
+        httpd_problem(req, 405, "method", "only GET and HEAD", 0);
+    } else if (hello)
+        answer_hello(w, req);
+    else
+        answer_page(w, req);
+}
+
+enum err web_new(struct web **out, const struct web_parts *parts)
+{
+    struct web *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return ERR_NOMEM;
+    w->parts = *parts;
+    if (gethostname(w->name, sizeof w->name - 1) != 0 || w->name[0] == 0)
+        memcpy(w->name, "device", 7);
+    w->name[strcspn(w->name, ".")] = 0;
+    *out = w;
+    return ERR_OK;
+}
+
+enum err web_listen(struct web *w, int fd, bool secure)
+{
+    struct page_listener l = { .fd = secure ? fd : -1, .secure = secure };
+    if (w->n_listeners == WEB_LISTENERS_MAX)
+        return ERR_LIMIT;
+    if (!secure) {
+        enum err e =
+            httpd_new(&l.httpd, w->parts.loop, fd, NULL, &HTTPD_LIMITS_PAGES, on_request, w);
+        if (e != ERR_OK)
+            return e;
+    }
+    w->listeners[w->n_listeners++] = l;
+    return ERR_OK;
+}
+
+void web_set_tls(struct web *w, SSL_CTX *tls)
+{
+    for (size_t i = 0; i < w->n_listeners; i++) {
+        struct page_listener *l = &w->listeners[i];
+        if (!l->secure)
+            continue;
+        if (l->httpd != NULL)
+            httpd_set_tls(l->httpd, tls);
+        else if (httpd_new(&l->httpd, w->parts.loop, l->fd, tls, &HTTPD_LIMITS_PAGES, on_request,
+                           w) == ERR_OK)
+            l->fd = -1;
+        else
+            log_error("the device's page is not served: out of memory");
+    }
+}
+
+void web_free(struct web *w)
+{
+    if (w == NULL)
+        return;
+    for (size_t i = 0; i < w->n_listeners; i++) {
+        httpd_free(w->listeners[i].httpd);
+        if (w->listeners[i].fd >= 0)
+            close(w->listeners[i].fd);
+    }
+    free(w);
+}

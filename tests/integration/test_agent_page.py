@@ -1,0 +1,163 @@
+"""The device's own page and greeting: what people and programs on the LAN get, and what strangers do
+not."""
+
+import base64
+import hashlib
+import http.client
+import json
+import socket
+import ssl
+import time
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from fakeservice import FakeService, problem
+from ports import free_port
+from stack import Agent
+from wait import until
+
+NONCE = "abcdefghijklmnopqrstuv"
+
+
+def decode(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+class World:
+    def __init__(self, folder):
+        self.plain, self.secure, self.proxy = free_port(), free_port(), free_port()
+        self.service = FakeService(folder, folder / "agent" / "state")
+        self.agent = Agent(folder, self.service, addresses=("192.168.7.5", "127.0.0.1"),
+                           proxies=[(f"0.0.0.0:{self.proxy}", "127.0.0.1:9")],
+                           extra=f'page = {{"127.0.0.1:{self.plain}"}}\n'
+                                 f'page_tls = {{"127.0.0.1:{self.secure}"}}')
+
+    def ask(self, path, *, host="127.0.0.1", method="GET"):
+        connection = http.client.HTTPConnection("127.0.0.1", self.plain, timeout=30)
+        try:
+            connection.putrequest(method, path, skip_host=True)
+            if host is not None:
+                connection.putheader("Host", host)
+            connection.endheaders()
+            reply = connection.getresponse()
+            return reply, reply.read()
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    w = World(tmp_path_factory.mktemp("page"))
+    with w.service, w.agent:
+        w.agent.wait_for_certificate()
+        until(lambda: w.agent.status()["state"] == "serve", 20, "rest")
+        yield w
+
+
+def verify(hello, nonce):
+    """As a client does it: the key belongs to the id, and it signed what was asked."""
+    key = decode(hello["key"])
+    assert base64.b32encode(hashlib.sha256(key).digest()[:20]).decode().lower() == hello["id"]
+    raw = decode(hello["signature"])
+    assert len(raw) == 64
+    signature = encode_dss_signature(int.from_bytes(raw[:32], "big"),
+                                     int.from_bytes(raw[32:], "big"))
+    text = f"lanyard-hello-v1\n{hello['id']}\n{nonce}\n{hello['time']}\n"
+    load_der_public_key(key).verify(signature, text.encode(), ec.ECDSA(hashes.SHA256()))
+
+
+def test_hello_is_signed(world):
+    reply, body = world.ask(f"/v1/hello?nonce={NONCE}")
+    hello = json.loads(body)
+    assert reply.status == 200 and hello["id"] == world.service.device_id
+    assert reply.getheader("Access-Control-Allow-Origin") == "*"
+    assert reply.getheader("Cache-Control") == "no-store"
+    assert hello["nonce"] == NONCE and abs(hello["time"] - time.time()) < 60
+    verify(hello, NONCE)
+    with pytest.raises(InvalidSignature):
+        verify(hello, NONCE[::-1])
+    # each time anew, with fixed lengths, whatever r and s are
+    for _ in range(64):
+        verify(json.loads(world.ask(f"/v1/hello?nonce={NONCE}")[1]), NONCE)
+
+
+def test_hello_without_nonce_signs_nothing(world):
+    hello = json.loads(world.ask("/v1/hello")[1])
+    assert set(hello) == {"id", "name", "time"}
+
+
+@pytest.mark.parametrize("query", ["nonce=short", "nonce=" + "a" * 87, "nonce=" + "a" * 20 + "%0a",
+                                   "nonce=" + "a" * 20 + "=", "nonce", "nonce=", "other=1",
+                                   "nonce=" + "a" * 400])
+def test_bad_nonce(world, query):
+    reply, body = world.ask("/v1/hello?" + query)
+    assert reply.status == 400 and json.loads(body)["type"].endswith("bad-nonce")
+
+
+def test_page(world):
+    reply, body = world.ask("/")
+    text = body.decode()
+    assert reply.status == 200 and reply.getheader("Content-Type") == "text/html; charset=utf-8"
+    policy = reply.getheader("Content-Security-Policy")
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+    for words in ("This device can be reached securely", world.service.device_id,
+                  f"https://192-168-7-5.{world.service.device_id}.direct.example:{world.proxy}/",
+                  world.agent.status()["certificate"]["serial"], "a new certificate is in place"):
+        assert words in text, words
+    assert text.count("<svg") == 2  # a code for each address
+    for word in ("<script", "src=", "@import", "url("):
+        assert word not in text  # works without the Internet
+
+
+@pytest.mark.parametrize("host, why", [
+    ("127.0.0.1:80", "an address and a port"), ("[::1]:80", "IPv6"), ("localhost", "by name"),
+    ("nas.local", "mDNS"), ("nas", "one label"), ("192-168-7-5.{id}.direct.example:1", "our name"),
+])
+def test_hosts_that_mean_us(world, host, why):
+    assert world.ask("/", host=host.format(id=world.service.device_id))[0].status == 200, why
+
+
+@pytest.mark.parametrize("host, why", [
+    ("evil.example", "DNS rebinding"), ("192-168-7-5.direct.example", "no id"),
+    ("x.direct.example.evil.example", "ours in front"), ("127.0.0.1.evil.example", "looks like one"),
+])
+def test_hosts_that_do_not(world, host, why):
+    reply, body = world.ask("/", host=host)
+    assert reply.status == 421 and world.service.device_id.encode() not in body, why
+
+
+@pytest.mark.parametrize("method, path, status", [
+    ("POST", "/", 405), ("DELETE", "/v1/hello", 405), ("HEAD", "/", 200), ("GET", "/status", 404),
+    ("GET", "/../etc/passwd", 400), ("GET", "/v1/hello/", 404),
+])
+def test_other_requests(world, method, path, status):
+    assert world.ask(path, method=method)[0].status == status
+
+
+def test_page_over_tls(world):
+    """By its name with the public certificate."""
+    name = f"127-0-0-1.{world.service.device_id}.direct.example"
+    context = ssl.create_default_context(cadata=world.service.issuer.pem().decode())
+    with socket.create_connection(("127.0.0.1", world.secure), 30) as tcp:
+        with context.wrap_socket(tcp, server_hostname=name) as tls:
+            tls.sendall(f"GET /v1/hello?nonce={NONCE} HTTP/1.0\r\nHost: {name}\r\n\r\n".encode())
+            reply = b""
+            while data := tls.recv(65536):
+                reply += data
+    verify(json.loads(reply.split(b"\r\n\r\n", 1)[1]), NONCE)
+
+
+def test_markup_is_text(tmp_path):
+    """What the service says is shown, and does nothing."""
+    w = World(tmp_path)
+    w.service.on_enroll = lambda body: problem(503, "busy", "<script>alert(1)</script>&\"'")
+    with w.service, w.agent:
+        until(lambda: w.agent.status()["last_error"], 30, "the error")
+        text = w.ask("/")[1].decode()
+        assert "<script" not in text and "&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;" in text
+        assert "has no certificate yet" in text
