@@ -52,9 +52,11 @@ def install(quick):
 
 
 def make(argv):
+    """What it says."""
     done = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         sys.exit(f"run: {' '.join(str(a) for a in argv)} failed:\n{done.stdout[-3000:]}")
+    return done.stdout
 
 
 def build(work, folder):
@@ -71,6 +73,8 @@ def build(work, folder):
             out = work / f"{name}{suffix}"
             make(["gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", *flags.split(), "-o", out, HERE / f"{name}.c"])
             programs[f"{name}{suffix}"] = out
+    programs["sign"] = work / "sign"
+    make(["gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-o", programs["sign"], HERE / "sign.c", "-lcrypto"])
     return programs
 
 
@@ -109,15 +113,16 @@ def rss_kib(pid):
     return total
 
 
-def on_load_cpu(argv, timeout_s):
-    done = subprocess.run(["taskset", "-c", LOAD_CPU, *map(str, argv)], stdout=subprocess.PIPE,
+def on_cpu(cpu, argv, timeout_s):
+    """What it says."""
+    done = subprocess.run(["taskset", "-c", cpu, *map(str, argv)], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, timeout=timeout_s)
     return done.stdout
 
 
 def load(program, port, file, *flags, timeout_s=120):
     """What load.c found."""
-    out = on_load_cpu([program, "-p", port, "-f", file, *flags], timeout_s)
+    out = on_cpu(LOAD_CPU, [program, "-p", port, "-f", file, *flags], timeout_s)
     try:
         return json.loads(out.splitlines()[-1])
     except (IndexError, ValueError):

@@ -107,14 +107,14 @@ class Fleet:
         return cert, key
 
 
-def dnsd(fleet, folder, port, name, workers=1):
+def dnsd(fleet, folder, port, name, workers=1, zone_more="", head=""):
     program = fleet.programs["dnsd.v2" if name.endswith(".v2") else "dnsd"]
     cert, key = fleet.certificate()
     port_tls = free_port()
     conf = folder / "dnsd.conf"
     text = (f'listen = {{"127.0.0.1:{port}"}}\nworkers = {workers}\nlog_level = "warn"\n'
-            f'tcp_client_max = 1000\n'
-            f'zone "{ZONE}" {{\n  file = "{fleet.work}/q/small.zone"\n  public_answers = "all"\n}}\n')
+            f'tcp_client_max = 1000\n{head}'
+            f'zone "{ZONE}" {{\n  file = "{fleet.work}/q/small.zone"\n  public_answers = "all"\n{zone_more}}}\n')
     optional = {
         "rrl": "rrl_per_second = 0\n",  # as the peers': one client here asks as much as all others
         "tls": f'listen_tls = {{"127.0.0.1:{port_tls}"}}\ntls_cert = "{cert}"\ntls_key = "{key}"\n',
@@ -133,6 +133,16 @@ def dnsd_two(fleet, folder, port, name):
     return dnsd(fleet, folder, port, name, workers=2)
 
 
+def dnsd_signed(fleet, folder, port, name):
+    """Signs as much as it can, with one key."""
+    (folder / "keys").mkdir(mode=0o700)
+    argv, port_tls = dnsd(fleet, folder, port, name, head="signatures_per_second = 1000000\n",
+                          zone_more='  dnssec = true\n  dnssec_keys = "keys"\n')
+    key = lambda *words: make([argv[0], "key", words[0], *argv[1:], ZONE, *words[1:]]).strip()
+    key("activate", key("make"))
+    return argv, port_tls
+
+
 def echo(fleet, folder, port, name):
     return [fleet.programs["echo.v2" if name.endswith(".v2") else "echo"], "echo", port], None
 
@@ -142,9 +152,11 @@ def answer(fleet, folder, port, name):
 
 
 def knot(fleet, folder, port, name):
+    """With synthrecord; knot-signed also signs online, by its default policy: ECDSA P-256."""
     program = which("knotd")
     if program is None:
         return None
+    modules = "mod-synthrecord/forward" + (", mod-onlinesign" if name.endswith("signed") else "")
     (folder / "knot.conf").write_text(f"""\
 server:
     rundir: "{folder}"
@@ -168,7 +180,7 @@ zone:
     file: "{fleet.work}/q/small.zone"
     zonefile-sync: -1
     journal-content: none
-    module: mod-synthrecord/forward
+    module: [ {modules} ]
 """)
     return [program, "-c", folder / "knot.conf"], None
 
@@ -234,5 +246,5 @@ def gdnsd(fleet, folder, port, name):
     return [program, "-c", folder, "start"], None
 
 
-MAKERS = {"dnsd": dnsd, "dnsd2": dnsd_two, "echo": echo, "answer": answer, "knot": knot, "nsd": nsd,
-          "bind": bind, "gdnsd": gdnsd}
+MAKERS = {"dnsd": dnsd, "dnsd2": dnsd_two, "dnsd-signed": dnsd_signed, "echo": echo, "answer": answer, "knot": knot,
+          "knot-signed": knot, "nsd": nsd, "bind": bind, "gdnsd": gdnsd}
