@@ -102,14 +102,14 @@ def cpu_ns(pid):
     return total
 
 
-def rss_kib(pid):
+def rss_kib(pid, field="VmRSS"):
     total = 0
     for p in family(pid):
         try:
             lines = Path(f"/proc/{p}/status").read_text().splitlines()
         except OSError:
             continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
     return total
 
 
