@@ -304,11 +304,11 @@ static enum err install_forms(const char *state_dir, const struct forms *forms,
 }
 
 enum err certstore_install(const char *state_dir, EVP_PKEY *key, STACK_OF(X509) * chain,
-                           const char *p12_password, struct err_info *info)
+                           const struct forms_bundle *bundle, struct err_info *info)
 {
     struct forms forms;
     forms_init(&forms);
-    enum err e = forms_make(&forms, key, chain, p12_password, info);
+    enum err e = forms_make(&forms, key, chain, bundle, info);
     if (e == ERR_OK)
         e = install_forms(state_dir, &forms, info);
     forms_wipe(&forms);

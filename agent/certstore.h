@@ -13,6 +13,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
+#include "agent/forms.h"
 #include "common/base/attr.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -44,7 +45,7 @@ NODISCARD enum err certstore_current(const char *state_dir, struct certset *out,
 /* Writes `key` and `chain` as a new generation, makes it current and drops old generations. On an
  * error the old set is still current. Errors: ERR_IO and the like; ERR_CRYPTO, ERR_NOMEM. */
 NODISCARD enum err certstore_install(const char *state_dir, EVP_PKEY *key, STACK_OF(X509) * chain,
-                                     const char *p12_password, struct err_info *info);
+                                     const struct forms_bundle *bundle, struct err_info *info);
 
 /* Stores key and CSR before anything is sent, in place of any earlier ones. */
 NODISCARD enum err certstore_pending_put(const char *state_dir, EVP_PKEY *key, struct span csr_pem,

@@ -40,6 +40,7 @@ static cfg_opt_t OPTS[] = {
     CFG_INT("retry_s", 60, CFGF_NONE),
     CFG_STR("key_type", "p256", CFGF_NONE),
     CFG_STR("p12_password_file", NULL, CFGF_NONE),
+    CFG_STR("p12_format", "modern", CFGF_NONE),
     CFG_STR("user", NULL, CFGF_NONE),
     CFG_STR("log_level", "info", CFGF_NONE),
     CFG_END(),
@@ -328,6 +329,19 @@ static enum err read_check_served(const struct reader *r, struct config *c)
     return ERR_OK;
 }
 
+static enum err read_bundle(const struct reader *r, struct config *c)
+{
+    const char *text = cfg_getstr(r->root, "p12_format");
+    enum err e = copy_text(&c->p12_password, "");
+    if (e == ERR_OK)
+        e = read_secret(r, "p12_password_file", &c->p12_password);
+    c->bundle = (struct forms_bundle){ c->p12_password, strcmp(text, "legacy") == 0 };
+    if (e == ERR_OK && !c->bundle.legacy && strcmp(text, "modern") != 0)
+        e = conf_fail(r->conf, r->root, "p12_format", r->info,
+                      "\"%.100s\" is neither \"modern\" nor \"legacy\"", text);
+    return e;
+}
+
 /* Absolute, since the reload command is told of it, and may go anywhere. */
 static enum err read_state_dir(const struct reader *r, struct config *c)
 {
@@ -376,9 +390,7 @@ static enum err read_all(const struct reader *r, struct config *c)
     if (e == ERR_OK)
         e = read_secret(r, "token_file", &c->token);
     if (e == ERR_OK)
-        e = copy_text(&c->p12_password, "");
-    if (e == ERR_OK)
-        e = read_secret(r, "p12_password_file", &c->p12_password);
+        e = read_bundle(r, c);
     if (e == ERR_OK)
         e = read_addresses(r, c);
     if (e == ERR_OK)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "agent/forms.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
@@ -57,8 +58,9 @@ struct config {
     int64_t reload_timeout_ms;
     int64_t retry_s; /* first wait after a failure */
     enum key_type key_type;
-    char *p12_password; /* never NULL */
-    char *user;         /* NULL: stay who we are */
+    char *p12_password;         /* never NULL */
+    struct forms_bundle bundle; /* with that password */
+    char *user;                 /* NULL: stay who we are */
     enum log_level log_level;
 };
 

@@ -8,6 +8,7 @@
 #include "common/pki/cert.h"
 #include "common/pki/key.h"
 
+#define LEGACY_ITERATIONS 2048
 #define FORM_MAX (2 * CERT_PEM_MAX) /* bytes of one file */
 
 const struct form FORMS[FORM_N] = {
@@ -28,8 +29,24 @@ void forms_wipe(struct forms *f)
         buf_wipe(&f->content[i]);
 }
 
+static PKCS12 *make_bundle(EVP_PKEY *key, X509 *leaf, STACK_OF(X509) * above,
+                           const struct forms_bundle *b)
+{
+    if (!b->legacy) /* zeros: OpenSSL 3's defaults, PBES2 with AES-256-CBC and an HMAC-SHA-256 */
+        return PKCS12_create(b->password, "lanyard", key, leaf, above, 0, 0, 0, 0, 0);
+    int pbe = NID_pbe_WithSHA1And3_Key_TripleDES_CBC;
+    PKCS12 *p12 = PKCS12_create(b->password, "lanyard", key, leaf, above, pbe, pbe,
+                                LEGACY_ITERATIONS, -1, 0); /* -1: the MAC is set below */
+    if (p12 != NULL &&
+        PKCS12_set_mac(p12, b->password, -1, NULL, 0, LEGACY_ITERATIONS, EVP_sha1()) != 1) {
+        PKCS12_free(p12);
+        return NULL;
+    }
+    return p12;
+}
+
 static enum err add_bundle(struct buf *out, EVP_PKEY *key, STACK_OF(X509) * chain,
-                           const char *password)
+                           const struct forms_bundle *b)
 {
     enum err e = ERR_NOMEM;
     PKCS12 *p12 = NULL;
@@ -39,8 +56,7 @@ static enum err add_bundle(struct buf *out, EVP_PKEY *key, STACK_OF(X509) * chai
         goto out;
     X509 *leaf = sk_X509_shift(above);
     e = ERR_CRYPTO;
-    /* zeros: OpenSSL 3's defaults, PBES2 with AES-256-CBC and an HMAC-SHA-256 */
-    p12 = PKCS12_create(password, "lanyard", key, leaf, above, 0, 0, 0, 0, 0);
+    p12 = make_bundle(key, leaf, above, b);
     if (p12 == NULL || i2d_PKCS12_bio(bio, p12) != 1)
         goto out;
     char *p;
@@ -70,12 +86,12 @@ static enum err add_pems(struct forms *f, EVP_PKEY *key, STACK_OF(X509) * chain)
     return ERR_OK;
 }
 
-enum err forms_make(struct forms *f, EVP_PKEY *key, STACK_OF(X509) * chain, const char *password,
-                    struct err_info *info)
+enum err forms_make(struct forms *f, EVP_PKEY *key, STACK_OF(X509) * chain,
+                    const struct forms_bundle *bundle, struct err_info *info)
 {
     enum err e = add_pems(f, key, chain);
     if (e == ERR_OK)
-        e = add_bundle(&f->content[FORM_BUNDLE], key, chain, password);
+        e = add_bundle(&f->content[FORM_BUNDLE], key, chain, bundle);
     for (int i = 0; e == ERR_OK && i < FORM_N; i++)
         e = buf_error(&f->content[i]);
     if (e != ERR_OK)

@@ -3,6 +3,7 @@
 #ifndef LANYARD_AGENT_FORMS_H
 #define LANYARD_AGENT_FORMS_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include <openssl/evp.h>
@@ -18,8 +19,15 @@ enum form_kind {
     FORM_CHAIN,     /* what is above the leaf; empty when there is nothing */
     FORM_FULLCHAIN, /* leaf and chain */
     FORM_COMBINED,  /* key, leaf and chain, as haproxy and lighttpd read it */
-    FORM_BUNDLE,    /* PKCS#12: AES-256, SHA-256 */
+    FORM_BUNDLE,    /* PKCS#12: see struct forms_bundle */
     FORM_N
+};
+
+/* How the PKCS#12 file is made. */
+struct forms_bundle {
+    const char *password; /* may be empty */
+    bool legacy; /* triple DES and SHA-1, for what is older than 2018 or so: Java 8, Windows before
+                    2019, iOS before 15; otherwise AES-256 and SHA-256 */
 };
 
 /* File name and mode of each form: what holds the key is 0600. */
@@ -37,9 +45,8 @@ struct forms {
 void forms_init(struct forms *f);
 void forms_wipe(struct forms *f);
 
-/* Fills `f` from the key and the chain (leaf first). `password` protects the PKCS#12 file; it may
- * be empty. Errors: ERR_CRYPTO, ERR_NOMEM, ERR_LIMIT. */
+/* Fills `f` from the key and the chain (leaf first). Errors: ERR_CRYPTO, ERR_NOMEM, ERR_LIMIT. */
 NODISCARD enum err forms_make(struct forms *f, EVP_PKEY *key, STACK_OF(X509) * chain,
-                              const char *password, struct err_info *info);
+                              const struct forms_bundle *bundle, struct err_info *info);
 
 #endif

@@ -266,7 +266,7 @@ static enum err put_in_place(struct issuance *s, struct span pem, struct err_inf
     if (e == ERR_OK)
         e = issued_check(chain, key, s->name, clock_now_s(), info);
     if (e == ERR_OK)
-        e = certstore_install(state_dir(s), key, chain, s->o.config->p12_password, info);
+        e = certstore_install(state_dir(s), key, chain, &s->o.config->bundle, info);
     if (e == ERR_OK)
         e = certstore_current(state_dir(s), &set, info);
     if (e == ERR_OK) {

@@ -90,7 +90,6 @@ def test_arguments(tmp_path):
             ([*conf, "--check-config"], 0, "good")]:
         run = run_agent(*args)
         assert run.returncode == code and text in run.stdout + run.stderr, (args, run)
-    assert "doctor" not in run_agent("--help").stdout
 
 
 def test_port_in_use(tmp_path):
@@ -143,6 +142,20 @@ def test_rsa_and_p12_password(tmp_path, service):
         argv = ["openssl", "pkcs12", "-in", agent.current("bundle.p12"), "-nodes", "-passin"]
         assert subprocess.run([*argv, "pass:tea time"], capture_output=True, check=False).returncode == 0
         assert subprocess.run([*argv, "pass:"], capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("form, cipher, mac", [
+    ("modern", "PBES2, PBKDF2, AES-256-CBC", "MAC: sha256"),
+    ("legacy", "pbeWithSHA1And3-KeyTripleDES-CBC", "MAC: sha1"),
+])
+def test_p12_formats(tmp_path, service, form, cipher, mac):
+    with Agent(tmp_path, service, extra=f'p12_format = "{form}"') as agent:
+        at_rest(agent)
+        run = subprocess.run(["openssl", "pkcs12", "-in", agent.current("bundle.p12"), "-info",
+                              "-nodes", "-passin", "pass:"], capture_output=True, text=True,
+                             check=True)
+        assert run.stderr.count(cipher) == 2 and mac in run.stderr, run.stderr
+        assert run.stdout.count("BEGIN CERTIFICATE") == 2 and "PRIVATE KEY" in run.stdout
 
 
 def test_one_agent_per_state_folder(tmp_path, service):

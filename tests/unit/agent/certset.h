@@ -21,6 +21,8 @@
 #define TEST_NAME "*.abcdefghijklmnopqrstuvwxyz234567.direct.example"
 #define TEST_PASSWORD "tea"
 
+static const struct forms_bundle TEST_BUNDLE = { TEST_PASSWORD, false };
+
 struct testset {
     EVP_PKEY *key;
     STACK_OF(X509) * chain;

@@ -44,7 +44,7 @@ static int tear_down(void **state)
 static void install(const struct treedir *d, const struct testset *t)
 {
     struct err_info info = { "" };
-    if (certstore_install(d->path, t->key, t->chain, TEST_PASSWORD, &info) != ERR_OK)
+    if (certstore_install(d->path, t->key, t->chain, &TEST_BUNDLE, &info) != ERR_OK)
         fail_msg("%s", info.text);
 }
 

@@ -82,7 +82,7 @@ static void run_scenario(const struct scenario *s)
 static enum err put_in_place(const char *dir, const struct testset *t)
 {
     struct err_info info;
-    return certstore_install(dir, t->key, t->chain, TEST_PASSWORD, &info);
+    return certstore_install(dir, t->key, t->chain, &TEST_BUNDLE, &info);
 }
 
 static void put_pending(const struct treedir *d, const struct testset *t)
