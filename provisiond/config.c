@@ -9,9 +9,9 @@
 
 #include "common/conf/conf.h"
 #include "common/store/challenge.h"
+#include "provisiond/store/node.h"
 
 #define ZONE_NAME_MAX 180 /* bytes: leaves room for _acme-challenge, the id and the dots in 253 */
-#define NODE_NAME_MAX 128 /* bytes */
 #define DAY_S 86400
 
 static cfg_opt_t issuer_opts[] = {
@@ -137,8 +137,8 @@ static enum err read_node(struct reader *r, cfg_t *root, struct config *c)
 {
     char host[HOST_NAME_MAX + 1] = "", text[ADDR_TEXT_MAX];
     enum err e = copy(r, root, "node", &c->node);
-    if (e == ERR_OK && c->node != NULL && strlen(c->node) > NODE_NAME_MAX)
-        e = FAIL(r, root, "node", "has at most %d bytes", NODE_NAME_MAX);
+    if (e == ERR_OK && c->node != NULL && strlen(c->node) >= NODE_NAME_MAX)
+        e = FAIL(r, root, "node", "has at most %d bytes", NODE_NAME_MAX - 1);
     if (e != ERR_OK || c->node != NULL)
         return e;
     (void)gethostname(host, sizeof host - 1);

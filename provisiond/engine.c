@@ -10,16 +10,19 @@
 #include "common/base/secret.h"
 #include "provisiond/core/backoff.h"
 #include "provisiond/store/challenge_table.h"
+#include "provisiond/store/node.h"
 #include "provisiond/sweep.h"
 #include "provisiond/task.h"
 
-#define TASKS_MAX 512     /* orders under way at once */
-#define LEASE_S 900       /* longer than any wait inside a step */
-#define IDLE_S 60         /* between two looks when nothing is known to be due */
-#define STORE_RETRY_S 2   /* when the database is away */
-#define VALUE_LIFE_S 7200 /* of a challenge value, if everything that removes it fails */
-#define KEEP_LIMIT_S 600  /* longer waits give the order back */
-#define CLOCK_BACK_S 60   /* a wall clock set back by more makes every order look again */
+#define TASKS_MAX 512      /* orders under way at once */
+#define LEASE_S 900        /* longer than any wait inside a step */
+#define IDLE_S 15          /* between two looks when nothing is known to be due */
+#define NODE_LOOK_MS 15000 /* between two looks for dead nodes */
+#define NODE_DEAD_S 45     /* not seen for so long: it writes every few seconds that it lives */
+#define STORE_RETRY_S 2    /* when the database is away */
+#define VALUE_LIFE_S 7200  /* of a challenge value, if everything that removes it fails */
+#define KEEP_LIMIT_S 600   /* longer waits give the order back */
+#define CLOCK_BACK_S 60    /* a wall clock set back by more makes every order look again */
 
 struct zone_store {
     struct challenge_store *store; /* shared by zones with the same URL; owned by the first */
@@ -36,10 +39,11 @@ struct engine {
     size_t n_tasks;
     struct orderstats stats;
     bool claiming, again, stopping;
-    int64_t claim;         /* number of the present claim, or of the next */
-    bool claim_unsure;     /* a claim of that number may have taken an order already */
-    int64_t clock_ahead_s; /* of the wall clock over the monotonic one, at the last claim */
-    const char *stop_at;   /* state after whose write a test wants a kill -9; NULL otherwise */
+    int64_t claim;              /* number of the present claim, or of the next */
+    int64_t nodes_looked_at_ms; /* monotonic */
+    bool claim_unsure;          /* a claim of that number may have taken an order already */
+    int64_t clock_ahead_s;      /* of the wall clock over the monotonic one, at the last claim */
+    const char *stop_at;        /* state after whose write a test wants a kill -9; NULL otherwise */
     void (*on_stopped)(void *arg);
     void *on_stopped_arg;
     struct job store_last, challenge_last; /* the last jobs of each thread */
@@ -437,6 +441,7 @@ struct claim {
     int64_t next_due_at; /* where none was */
     int64_t clock_ahead_s;
     bool clock_went_back;
+    bool look_for_dead;
 };
 
 /* Not counted up: a node that was started again must not repeat the numbers of before. */
@@ -455,6 +460,8 @@ static enum err run_claim(struct job *j, void *ctx)
     c->lease.until = now + LEASE_S;
     if (c->clock_went_back)
         e = order_clock_back(ctx, now, c->lease.until, &j->info);
+    if (e == ERR_OK && c->look_for_dead)
+        e = node_release_dead(ctx, now - NODE_DEAD_S, &j->info);
     if (e == ERR_OK)
         e = c->unsure || j->again ? order_claimed(ctx, &c->lease, &c->row, &j->info) : ERR_NOTFOUND;
     if (e == ERR_NOTFOUND)
@@ -489,6 +496,8 @@ static void on_claimed(struct job *j, enum err e)
     if (e == ERR_OK) {
         en->clock_ahead_s = c->clock_ahead_s;
         en->claim = claim_number();
+        if (c->look_for_dead)
+            en->nodes_looked_at_ms = clock_mono_ms();
     }
     if (!en->stopping && e == ERR_OK && c->found) {
         begin(en, &c->row);
@@ -521,6 +530,7 @@ void engine_kick(struct engine *en)
         return;
     }
     c->clock_ahead_s = clock_now_s() - clock_mono_ms() / 1000;
+    c->look_for_dead = clock_mono_ms() - en->nodes_looked_at_ms >= NODE_LOOK_MS;
     c->clock_went_back = c->clock_ahead_s < en->clock_ahead_s - CLOCK_BACK_S;
     c->engine = en;
     c->lease = (struct order_lease){ .node = en->parts.node, .claim = en->claim };

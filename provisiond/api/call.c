@@ -9,6 +9,12 @@
 #include "common/base/log.h"
 #include "provisiond/store/audit.h"
 
+#define PATIENCE_MS 1800 /* for the database: a device is told within two seconds */
+#define RETRY_AFTER_S 10
+
+static const char UNAVAILABLE[] = "unavailable";
+static const char NO_STORE[] = "the service cannot reach its database: try again";
+
 void call_start_waiting(struct call *c)
 {
     c->prev = NULL;
@@ -37,16 +43,42 @@ static void call_free(struct call *c)
 {
     call_stop_waiting(c);
     loop_timer_free(c->timer);
+    loop_timer_free(c->patience);
     buf_clear(&c->chain);
     buf_clear(&c->body);
     free(c);
 }
 
+/* The job goes on, and its answer goes nowhere. */
+static void on_store_slow(void *arg)
+{
+    struct call *c = arg;
+    if (c->req == NULL)
+        return;
+    requeststats_count(&c->api->stats, c->method, c->path, 503, UNAVAILABLE);
+    httpd_problem(c->req, 503, UNAVAILABLE, NO_STORE, RETRY_AFTER_S);
+    c->req = NULL;
+}
+
+static void on_store_done(struct job *j, enum err e)
+{
+    struct call *c = (struct call *)j;
+    loop_timer_cancel(c->patience);
+    c->store_done(j, e);
+}
+
 void call_store(struct call *c, enum err (*run)(struct job *j, void *ctx),
                 void (*done)(struct job *j, enum err e))
 {
+    if (c->patience == NULL &&
+        loop_timer_new(&c->patience, c->api->parts.loop, on_store_slow, c) != ERR_OK) {
+        call_problem(c, 503, UNAVAILABLE, "out of memory: try again", RETRY_AFTER_S);
+        return;
+    }
+    loop_timer_set(c->patience, PATIENCE_MS);
+    c->store_done = done;
     c->job.run = run;
-    c->job.done = done;
+    c->job.done = on_store_done;
     jobs_submit(c->api->parts.store, &c->job);
 }
 
@@ -73,7 +105,7 @@ void call_store_failed(struct call *c, enum err e)
 {
     log_error("%s", c->job.info.text);
     if (e == ERR_UNAVAILABLE || e == ERR_NOMEM)
-        call_problem(c, 503, "unavailable", "the service cannot reach its database: try again", 10);
+        call_problem(c, 503, UNAVAILABLE, NO_STORE, RETRY_AFTER_S);
     else
         call_problem(c, 500, NULL, "the service failed: its log says why", 60);
 }

@@ -52,6 +52,8 @@ struct call {
     struct buf chain;
     int64_t wait_until_ms; /* monotonic; 0: answer at once */
     struct loop_timer *timer;
+    struct loop_timer *patience; /* with the store */
+    void (*store_done)(struct job *j, enum err e);
     struct call *prev, *next; /* among those who wait */
     bool waiting;
 };
@@ -84,7 +86,9 @@ void certificate_submit(struct call *c);
 /* est.c: ends the call with the certificate in c->chain in EST's form. */
 void est_respond_chain(struct call *c);
 
-/* Queues c->job with `run`; `done` is called on the loop, also when the client is gone. */
+/* Queues c->job with `run`; `done` is called on the loop, also when the client is gone. A client
+ * that would have to wait for long is answered 503, and is then gone. Ends the call when it fails.
+ */
 void call_store(struct call *c, enum err (*run)(struct job *j, void *ctx),
                 void (*done)(struct job *j, enum err e));
 
