@@ -16,9 +16,9 @@
 
 #define TASKS_MAX 512      /* orders under way at once */
 #define LEASE_S 900        /* longer than any wait inside a step */
-#define IDLE_S 15          /* between two looks when nothing is known to be due */
-#define NODE_LOOK_MS 15000 /* between two looks for dead nodes */
-#define NODE_DEAD_S 45     /* not seen for so long: it writes every few seconds that it lives */
+#define IDLE_S 10          /* between two looks when nothing is known to be due */
+#define NODE_LOOK_MS 10000 /* between two looks for dead nodes */
+#define NODE_DEAD_S 20     /* not seen for so long: it writes every five that it lives */
 #define STORE_RETRY_S 2    /* when the database is away */
 #define VALUE_LIFE_S 7200  /* of a challenge value, if everything that removes it fails */
 #define KEEP_LIMIT_S 600   /* longer waits give the order back */
@@ -39,11 +39,11 @@ struct engine {
     size_t n_tasks;
     struct orderstats stats;
     bool claiming, again, stopping;
-    int64_t claim;              /* number of the present claim, or of the next */
-    int64_t nodes_looked_at_ms; /* monotonic */
-    bool claim_unsure;          /* a claim of that number may have taken an order already */
-    int64_t clock_ahead_s;      /* of the wall clock over the monotonic one, at the last claim */
-    const char *stop_at;        /* state after whose write a test wants a kill -9; NULL otherwise */
+    int64_t claim; /* number of the present claim, or of the next */
+    int64_t nodes_looked_at_ms, store_failed_at_ms; /* monotonic */
+    bool claim_unsure;     /* a claim of that number may have taken an order already */
+    int64_t clock_ahead_s; /* of the wall clock over the monotonic one, at the last claim */
+    const char *stop_at;   /* state after whose write a test wants a kill -9; NULL otherwise */
     void (*on_stopped)(void *arg);
     void *on_stopped_arg;
     struct job store_last, challenge_last; /* the last jobs of each thread */
@@ -493,6 +493,8 @@ static void on_claimed(struct job *j, enum err e)
     struct engine *en = c->engine;
     en->claiming = false;
     en->claim_unsure = e != ERR_OK;
+    if (e != ERR_OK)
+        en->store_failed_at_ms = clock_mono_ms();
     if (e == ERR_OK) {
         en->clock_ahead_s = c->clock_ahead_s;
         en->claim = claim_number();
@@ -530,7 +532,10 @@ void engine_kick(struct engine *en)
         return;
     }
     c->clock_ahead_s = clock_now_s() - clock_mono_ms() / 1000;
-    c->look_for_dead = clock_mono_ms() - en->nodes_looked_at_ms >= NODE_LOOK_MS;
+    int64_t now_ms = clock_mono_ms();
+    /* after trouble with the database the others have to be able to say first that they live */
+    c->look_for_dead = now_ms - en->nodes_looked_at_ms >= NODE_LOOK_MS &&
+                       now_ms - en->store_failed_at_ms >= NODE_DEAD_S * 1000;
     c->clock_went_back = c->clock_ahead_s < en->clock_ahead_s - CLOCK_BACK_S;
     c->engine = en;
     c->lease = (struct order_lease){ .node = en->parts.node, .claim = en->claim };
@@ -603,6 +608,7 @@ enum err engine_new(struct engine **out, const struct engine_parts *parts, struc
     en->parts = *parts;
     en->stop_at = getenv("LANYARD_TEST_STOP_AT");
     en->claim = claim_number();
+    en->store_failed_at_ms = clock_mono_ms();
     en->clock_ahead_s = INT64_MAX; /* the clock may have been set back while no process ran */
     enum err e = open_stores(en, info);
     if (e == ERR_OK)

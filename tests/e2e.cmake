@@ -7,3 +7,5 @@ py_test(e2e/test_config.py TIMEOUT 120)
 py_test(e2e/test_device_life.py TIMEOUT 240)
 # It mostly waits for back-offs to pass: begun first, the others run beside it.
 set_tests_properties(e2e/test_faults PROPERTIES COST 1000)
+py_test(e2e/test_store_faults.py TIMEOUT 600)
+py_test(e2e/test_two_nodes.py TIMEOUT 300)

@@ -21,21 +21,28 @@ class Postgres(Daemon):
     """A cluster with the superuser "admin", the database "lanyard" and what deploy/postgres puts
     there. Not as root: PostgreSQL refuses that, so that root becomes the user "postgres"."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, parent=None, primary=None):
+        """`parent`: where the data is, instead of /tmp. `primary`: be a standby of that one."""
         if not Path(BINARIES, "initdb").exists():
             pytest.skip("PostgreSQL is not installed")
         self.prefix = []
         # not below pytest's folders, which only their owner can enter
-        self.data = Path(tempfile.mkdtemp(prefix="lanyard-pg-"))
+        self.data = Path(tempfile.mkdtemp(prefix="lanyard-pg-", dir=parent))
         if os.geteuid() == 0:
             user = pwd.getpwnam("postgres")
             os.chown(self.data, user.pw_uid, user.pw_gid)
             self.prefix = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups"]
         self.port = free_port()
-        self._run("initdb", "-D", self.data, "-U", "admin", "-A", "trust", "-E", "UTF8", "--locale=C",
-                  "--no-sync")
+        self.is_standby = primary is not None
+        if primary is not None:
+            self._run("pg_basebackup", "-h", "127.0.0.1", "-p", primary.port, "-U", "admin", "-D", self.data,
+                      "-R", "-c", "fast", "--no-sync")
+        else:
+            self._run("initdb", "-D", self.data, "-U", "admin", "-A", "trust", "-E", "UTF8", "--locale=C",
+                      "--no-sync")
         (self.data / "pg_hba.conf").write_text(
             "local all admin trust\n"
+            "host replication admin 127.0.0.1/32 trust\n"
             "host all admin 127.0.0.1/32 trust\n"
             "host all all 127.0.0.1/32 scram-sha-256\n", encoding="ascii")
         super().__init__("postgres", [*self.prefix, f"{BINARIES}/postgres", "-D", self.data,
@@ -50,7 +57,7 @@ class Postgres(Daemon):
     def start(self, extra_env=None):
         self.database = "postgres"
         super().start(extra_env)
-        if self.sql("SELECT 1 FROM pg_database WHERE datname='lanyard'").stdout.strip() != "1":
+        if not self.is_standby and self.sql("SELECT 1 FROM pg_database WHERE datname='lanyard'").stdout.strip() != "1":
             self.fresh()
         self.database = "lanyard"
         return self
@@ -95,6 +102,15 @@ class Postgres(Daemon):
         """As a power cut."""
         self.signal(signal.SIGQUIT)
         self.wait()
+
+    def promote(self):
+        self._run("pg_ctl", "-D", self.data, "-w", "promote")
+        self.is_standby = False
+
+    def processes(self):
+        """Of this cluster: the one that was started, and its children."""
+        run = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.pid)], capture_output=True, text=True, check=True)
+        return [self.pid, *map(int, run.stdout.split())]
 
     def remove(self):
         self.kill()

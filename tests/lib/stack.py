@@ -53,10 +53,10 @@ class Provisiond(Daemon):
     local CA is always there, as it makes the listener's own certificate."""
 
     def __init__(self, folder, device_address, dns, *, issuer=None, netns=None, zone=ZONE,
-                 enroll="token", env=None, extra="", postgres=None, name="provisiond",
+                 enroll="token", env=None, extra="", postgres=None, standby=None, name="provisiond",
                  zone_extra=""):
         """`postgres` is a Postgres whose tables are made here, as their owner, and used as the
-        service's role; without one the store is SQLite."""
+        service's role, with `standby` as a further host; without one the store is SQLite."""
         folder = Path(folder) / name
         folder.mkdir(exist_ok=True)
         self.postgres = postgres
@@ -68,7 +68,7 @@ class Provisiond(Daemon):
         self.config = folder / "provisiond.conf"
         store, challenges = "sqlite:provisiond.db", "sqlite:challenges.db"
         if postgres is not None:
-            store = challenges = postgres.url("lanyard_provisiond")
+            store = challenges = postgres.url("lanyard_provisiond", *([standby] if standby else []))
         text = f"""store = "{store}"
 listen_device = "{device_address}"
 {extra}
