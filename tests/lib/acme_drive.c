@@ -3,7 +3,11 @@
  *
  *     acme_drive directory=URL ca=FILE key=FILE id=ID zone=ZONE [txt=PATH] [kid=KID hmac=KEY]
  *                [contact=ADDRESS] [apex] [once] [local=DIR] [stop=STEP] [deadline_s=N]
+ *                [profile=NAME] [replaces=ID] [not_after=SECONDS] [prefer=ISSUER]
+ *                [challenge=TYPE] [no_terms] [do=CALL ...]
  *
+ * With do= it makes one other call instead: do=window cert=ID, do=revoke der=FILE [reason=N]
+ * [cert_key=FILE], do=show, do=update, do=rollover, do=deactivate, do=probe.
  * Prints a line for each reply, "order verdict=0 status=0 type= retry_after=0 info=...", and ends
  * with the chain. Asks the challenge setter at txt= (the management port of pebble-challtestsrv)
  * to publish; without it nothing is published. A verdict of RETRY or RESUME repeats the step after
@@ -16,6 +20,7 @@
 #include <openssl/x509v3.h>
 
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/net/loop.h"
 #include "common/pki/key.h"
@@ -41,6 +46,8 @@ struct drive {
     struct csr_facts csr;
     struct issuer_order order;
     struct issuer_authz authz;
+    struct issuer_params params;
+    char **argv;
     bool once;
     int status;
 };
@@ -134,6 +141,9 @@ static void on_order(void *arg, const struct issuer_order *order)
     if (!judge(d, &order->reply))
         return;
     d->order = *order;
+    if (order->account[0] != 0)
+        printf("account %s replaces_refused=%d profile_dropped=%d\n", order->account,
+               order->replaces_refused, order->profile_dropped);
     if (d->stop != NULL && strcmp(d->stop, "order") == 0)
         end(d, 0);
     else
@@ -198,8 +208,7 @@ static void on_timer(void *arg)
     const struct issuer_ops *ops = d->is->ops;
     switch (d->step) {
     case STEP_ORDER:
-        ops->order_new(d->is, &(struct issuer_params){ .names = d->names, .n_names = d->n_names },
-                       on_order, d);
+        ops->order_new(d->is, &d->params, on_order, d);
         break;
     case STEP_AUTHZ:
     case STEP_POLL:
@@ -218,6 +227,67 @@ static void on_timer(void *arg)
         ops->download(d->is, d->order.certificate_url, on_chain, d);
         break;
     }
+}
+
+static void on_window(void *arg, const struct issuer_window *w)
+{
+    say("window", &w->reply, 0);
+    printf("from %lld to %lld why %s\n", (long long)w->start_at, (long long)w->end_at,
+           w->explanation);
+    end(arg, w->reply.verdict == ISSUER_OK ? 0 : 3);
+}
+
+static void on_done(void *arg, const struct issuer_reply *r)
+{
+    struct drive *d = arg;
+    struct issuer_facts f;
+    say("done", r, 0);
+    d->is->ops->facts(d->is, &f);
+    printf("facts known=%d renewal_info=%d rollover=%d terms=%s profiles=%zu caa=%zu\n", f.known,
+           f.has_renewal_info, f.has_rollover, f.terms, f.n_profiles, f.n_caa);
+    end(d, r->verdict == ISSUER_OK ? 0 : 3);
+}
+
+static void on_account(void *arg, const struct issuer_account *a)
+{
+    say("account", &a->reply, (int)a->status);
+    printf("url %s thumbprint %s\n", a->url, a->thumbprint);
+    end(arg, a->reply.verdict == ISSUER_OK ? 0 : 3);
+}
+
+static void revoke_cert(struct drive *d)
+{
+    struct buf der, key;
+    const char *key_path = arg_get(d->argv, "cert_key"), *reason = arg_get(d->argv, "reason");
+    buf_init(&der, 65536);
+    buf_init(&key, 65536);
+    if (file_read(arg_get(d->argv, "der"), &der, NULL) != ERR_OK ||
+        (key_path != NULL && file_read(key_path, &key, NULL) != ERR_OK))
+        end(d, 2);
+    struct issuer_revocation what = {
+        .cert_der = buf_span(&der),
+        .reason = (enum issuer_reason)(reason != NULL ? atoi(reason) : 0),
+        .key_pem = buf_span(&key),
+    };
+    d->is->ops->revoke(d->is, &what, on_done, d);
+    buf_clear(&der);
+    buf_wipe(&key);
+}
+
+/* The one call that do= names. */
+static void call(struct drive *d, const char *what)
+{
+    static const char *const ACTS[] = { "show", "update", "rollover", "deactivate" };
+    const struct issuer_ops *ops = d->is->ops;
+    if (strcmp(what, "window") == 0)
+        ops->renewal_info(d->is, arg_get(d->argv, "cert"), on_window, d);
+    else if (strcmp(what, "revoke") == 0)
+        revoke_cert(d);
+    else if (strcmp(what, "probe") == 0)
+        ops->probe(d->is, on_done, d);
+    for (size_t i = 0; i < ARRAY_LEN(ACTS); i++)
+        if (strcmp(what, ACTS[i]) == 0)
+            ops->account(d->is, (enum issuer_account_act)i, on_account, d);
 }
 
 static void on_deadline(void *arg)
@@ -271,7 +341,9 @@ static enum err make_issuer(struct drive *d, char **argv, struct localca **ca,
                               .account_key = arg_get(argv, "key"),
                               .eab_kid = arg_get(argv, "kid"),
                               .eab_hmac = arg_get(argv, "hmac"),
-                              .agree_terms = true,
+                              .agree_terms = !arg_has(argv, "no_terms"),
+                              .prefer_chain = arg_get(argv, "prefer"),
+                              .challenge = arg_get(argv, "challenge"),
                               .user_agent = "lanyard-provisiond/test" };
     return acme_issuer_new(&d->is, d->loop, &o, info);
 }
@@ -285,6 +357,12 @@ static void set_names(struct drive *d, char **argv)
     d->n_names = 1;
     if (arg_has(argv, "apex"))
         d->n_names = 2;
+    const char *not_after = arg_get(argv, "not_after");
+    d->params = (struct issuer_params){ .names = d->names,
+                                        .n_names = d->n_names,
+                                        .profile = arg_get(argv, "profile"),
+                                        .replaces = arg_get(argv, "replaces"),
+                                        .not_after = not_after != NULL ? atoll(not_after) : 0 };
 }
 
 int main(int argc, char **argv)
@@ -294,19 +372,24 @@ int main(int argc, char **argv)
     struct localca *ca = NULL;
     const char *seconds = arg_get(argv, "deadline_s");
     (void)argc;
+    d.argv = argv;
     log_init("acme_drive", LOG_LEVEL_INFO);
     d.txt = arg_get(argv, "txt");
     d.stop = arg_get(argv, "stop");
     d.once = arg_has(argv, "once");
-    set_names(&d, argv);
+    if (arg_get(argv, "id") != NULL)
+        set_names(&d, argv);
     if (loop_new(&d.loop) != ERR_OK || loop_timer_new(&d.timer, d.loop, on_timer, &d) != ERR_OK ||
         loop_timer_new(&d.deadline, d.loop, on_deadline, &d) != ERR_OK)
         return 2;
-    enum err e = make_csr(&d, &info);
+    enum err e = d.names[0] == NULL ? ERR_OK : make_csr(&d, &info);
     if (e == ERR_OK)
         e = make_issuer(&d, argv, &ca, &info);
     if (e == ERR_OK) {
-        loop_timer_set(d.timer, 0);
+        if (arg_get(argv, "do") != NULL)
+            call(&d, arg_get(argv, "do"));
+        else
+            loop_timer_set(d.timer, 0);
         loop_timer_set(d.deadline, (seconds != NULL ? atoi(seconds) : 30) * 1000);
         loop_run(d.loop);
     } else {

@@ -77,6 +77,12 @@ static const struct {
       "CSR does not specify same identifiers as Order", ISSUER_DEVICE, NULL },
     { "not about the CSR", ERRORS_FINALIZE, 403, "unauthorized", "account differs",
       ISSUER_NEW_ORDER, NULL },
+    /* revocation */
+    { "not ours to revoke", ERRORS_REVOKE, 403, "unauthorized", "", ISSUER_PERMANENT, NULL },
+    { "a reason of others", ERRORS_REVOKE, 400, "badRevocationReason", "", ISSUER_PERMANENT, NULL },
+    /* renewal information */
+    { "a lasting error", ERRORS_RENEWAL, 400, "malformed", "", ISSUER_HOLD, NULL },
+    { "a temporary one", ERRORS_RENEWAL, 502, "", "", ISSUER_RETRY, NULL },
     /* never */
     { "refused by policy", ERRORS_NEW_ORDER, 400, "rejectedIdentifier", "", ISSUER_PERMANENT,
       NULL },
@@ -110,13 +116,81 @@ static void test_table(void **state)
     }
 }
 
-/* Nothing that a CA can say in an error makes it a success. */
+static void test_limits_and_what_to_leave_out(void **state)
+{
+    static const struct {
+        const char *why;
+        int status;
+        const char *type, *detail;
+        enum issuer_limit limit;
+        bool replaces, profile;
+    } ROWS[] = {
+        { "orders", 429, "rateLimited",
+          "too many new orders (300) from this account in the last 3h0m0s, retry after 2026-",
+          ISSUER_LIMIT_ACCOUNT, false, false },
+        { "domain", 429, "rateLimited",
+          "too many certificates (50) already issued for \"direct.example\" in the last 168h0m0s",
+          ISSUER_LIMIT_DOMAIN, false, false },
+        { "exact names", 429, "rateLimited",
+          "too many certificates (5) already issued for this exact set of identifiers in the last",
+          ISSUER_LIMIT_NAMES, false, false },
+        { "failures", 429, "rateLimited",
+          "too many failed authorizations (5) for \"a.direct.example\" in the last 1h0m0s",
+          ISSUER_LIMIT_FAILURES, false, false },
+        { "address", 429, "rateLimited",
+          "too many new registrations (10) from this IP address in the last 3h0m0s",
+          ISSUER_LIMIT_ADDRESS, false, false },
+        { "paused", 429, "rateLimited",
+          "Your account is temporarily prevented from requesting certificates for a. Please visit",
+          ISSUER_LIMIT_PAUSED, false, false },
+        { "HTML", 429, "", "", ISSUER_LIMIT_OTHER, false, false },
+        { "no limit", 400, "malformed", "too many new orders", ISSUER_LIMIT_NONE, false, false },
+        { "replaced", 409, "alreadyReplaced", "", ISSUER_LIMIT_NONE, true, false },
+        { "another account", 403, "unauthorized",
+          "requester account did not request the certificate being replaced by this order",
+          ISSUER_LIMIT_NONE, true, false },
+        { "unknown CA", 404, "malformed", "path contained an Authority Key Identifier",
+          ISSUER_LIMIT_NONE, true, false },
+        { "account closed", 403, "unauthorized", "Account is not valid", ISSUER_LIMIT_NONE, false,
+          false },
+        { "profile", 400, "invalidProfile", "", ISSUER_LIMIT_NONE, false, true },
+        { "profile not for us", 403, "unauthorized",
+          "account ID 1 is not permitted to use certificate profile \"shortlived\"",
+          ISSUER_LIMIT_NONE, false, true },
+    };
+    struct errors_problem p;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        memset(&p, 0, sizeof p);
+        p.status = ROWS[i].status;
+        (void)snprintf(p.type, sizeof p.type, "%s", ROWS[i].type);
+        (void)snprintf(p.detail, sizeof p.detail, "%s", ROWS[i].detail);
+        if (errors_limit(&p) != ROWS[i].limit || errors_is_replaces(&p) != ROWS[i].replaces ||
+            errors_is_profile(&p) != ROWS[i].profile)
+            fail_msg("%s", ROWS[i].why);
+    }
+}
+
+static void test_seen_from_elsewhere(void **state)
+{
+    struct errors_problem p = { .type = "unauthorized",
+                                .detail = "During secondary validation: Incorrect TXT record" };
+    struct issuer_reply reply = { .verdict = ISSUER_OK };
+    (void)state;
+    errors_fill(&reply, ERRORS_VALIDATION, &p);
+    assert_true(reply.secondary);
+    (void)snprintf(p.detail, sizeof p.detail, "Incorrect TXT record");
+    errors_fill(&reply, ERRORS_VALIDATION, &p);
+    assert_false(reply.secondary);
+}
+
+/* Nothing that a CA can say in an error makes it a success, but that it is revoked already. */
 static void test_never_ok(void **state)
 {
     struct errors_problem p;
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++)
-        for (int context = 0; context <= ERRORS_VALIDATION; context++)
+        for (int context = 0; context < ERRORS_REVOKE; context++)
             for (int status = 0; status < 600; status += 1) {
                 fill(&p, i);
                 p.status = status;
@@ -151,6 +225,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_limits_and_what_to_leave_out),
+        cmocka_unit_test(test_seen_from_elsewhere),
         cmocka_unit_test(test_never_ok),
         cmocka_unit_test(test_retry_after_in_text),
     };
