@@ -517,6 +517,22 @@ const struct config_zone *config_zone_find(const struct config *c, const char *n
     return NULL;
 }
 
+bool config_is_untried_production(const struct config_issuer *is)
+{
+    static const char *const HOSTS[] = { "acme-v02.api.letsencrypt.org/",
+                                         "dv.acme-v02.api.pki.goog/" };
+    char path[4096];
+    if (is->is_local)
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(HOSTS); i++) {
+        if (strncmp(is->directory + strlen("https://"), HOSTS[i], strlen(HOSTS[i])) != 0)
+            continue;
+        int n = snprintf(path, sizeof path, "%s.url", is->account_key);
+        return n > 0 && (size_t)n < sizeof path && access(path, F_OK) != 0;
+    }
+    return false;
+}
+
 const struct config_issuer *config_local_issuer(const struct config *c)
 {
     for (size_t i = 0; i < c->n_issuers; i++) {

@@ -81,6 +81,10 @@ void config_free(struct config *c);
 /* The zone of that name (any case), or NULL. Borrowed. */
 const struct config_zone *config_zone_find(const struct config *c, const char *name);
 
+/* Whether the issuer's directory is that of a CA that has a staging directory as well, and this is
+ * not it, and no account has been used there from here. Looks for a file. */
+bool config_is_untried_production(const struct config_issuer *is);
+
 /* The first issuer of type local, or NULL. Borrowed. */
 const struct config_issuer *config_local_issuer(const struct config *c);
 

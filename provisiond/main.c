@@ -37,6 +37,13 @@ static const char HELP[] =
     "  audit [--device ID] [--limit N] [--json]\n"
     "                           who did what, newest last\n"
     "  audit --verify           whether a row was changed or taken out\n"
+    "  issuer list              the issuers and the accounts there that are known here\n"
+    "  issuer show NAME         what the CA offers and knows of our accounts; changes nothing\n"
+    "  issuer register|rollover|deactivate NAME [--account N]\n"
+    "                           make or update the account; change its key; close it for good\n"
+    "  issuer revoke NAME --cert FILE [--key FILE] [--reason 0|1|4|5] [--account N]\n"
+    "                           by the account, or by the certificate's own key\n"
+    "  issuer caa ZONE          CAA records for the zone: only our CAs, only our accounts\n"
     "  migrate                  bring the tables up to date; PostgreSQL: as their owner\n"
     "  migrate --from sqlite:FILE [--challenges sqlite:FILE]\n"
     "                           and copy an SQLite store into the empty PostgreSQL of the\n"
@@ -48,10 +55,8 @@ static const struct {
     const char *name;
     int (*fn)(const struct admin *a, int argc, char **argv);
 } COMMANDS[] = {
-    { "token", admin_token },
-    { "device", admin_device },
-    { "audit", admin_audit },
-    { "migrate", admin_migrate },
+    { "token", admin_token },   { "device", admin_device },   { "audit", admin_audit },
+    { "issuer", admin_issuer }, { "migrate", admin_migrate },
 };
 
 static int admin(const struct config *config, int argc, char **argv)
@@ -69,6 +74,19 @@ static int admin(const struct config *config, int argc, char **argv)
     int status = COMMANDS[k].fn(&a, argc - 1, argv + 1);
     sql_close(a.db);
     return status;
+}
+
+/* A first try at a CA that browsers trust costs limits that last for a week. */
+static int check_config(const struct config *config, const char *path)
+{
+    for (size_t i = 0; i < config->n_issuers; i++)
+        if (config_is_untried_production(&config->issuers[i]))
+            (void)fprintf(stderr,
+                          "%s: issuer \"%s\": warning: this is a production CA and no account has "
+                          "been used there yet: try with its staging directory first\n",
+                          config->issuers[i].where, config->issuers[i].name);
+    (void)printf("%s: ok\n", path);
+    return 0;
 }
 
 static int serve(const struct config *config)
@@ -114,7 +132,7 @@ int main(int argc, char **argv)
     }
     int status = 0;
     if (check)
-        (void)printf("%s: ok\n", path);
+        status = check_config(config, path);
     else if (i < argc)
         status = admin(config, argc - i, argv + i);
     else

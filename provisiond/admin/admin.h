@@ -18,6 +18,8 @@ int admin_token(const struct admin *a, int argc, char **argv);
 int admin_device(const struct admin *a, int argc, char **argv);
 int admin_audit(const struct admin *a, int argc, char **argv); /* argv[0] is the first option */
 
+int admin_issuer(const struct admin *a, int argc, char **argv); /* argv[0] is the verb */
+
 /* Writes the audit row of an act of this operator, in the transaction of the act. */
 NODISCARD enum err admin_note(const struct admin *a, const char *device_id, const char *action,
                               struct err_info *info, const char *fmt, ...) PRINTF_LIKE(5, 6);
