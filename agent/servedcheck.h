@@ -27,7 +27,7 @@ struct served_result {
     enum served what;
     int64_t at;      /* Unix seconds of the last look; 0: never */
     char serial[48]; /* of what was served; "" when nothing was */
-    char text[160];  /* a sentence */
+    char text[256];  /* a sentence */
 };
 
 /* Checks the application at `address`, asking for `name` (SNI; kept). Errors:
