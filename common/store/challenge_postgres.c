@@ -4,10 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <libpq-fe.h>
-
 #include "common/base/clock.h"
 #include "common/store/challenge_backend.h"
+#include "common/store/libpq.h"
 
 /* Seconds for each host: the least that libpq knows. What the URL says wins. */
 #define CONNECT_TIMEOUT_S "2"
@@ -25,6 +24,7 @@ _Static_assert(CHALLENGE_VALUES_MAX == 8 && CHALLENGE_VALUE_LEN == 43, "as in th
 
 struct postgres_store {
     struct challenge_store base;
+    const struct libpq *pq;
     char *url;
     char show[SHOW_MAX];
     PGconn *connection;   /* NULL while there is none */
@@ -45,30 +45,40 @@ static const char *option(const PQconninfoOption *options, const char *keyword)
 
 enum err challenge_postgres_check(const char *url, bool *has_password, struct err_info *info)
 {
-    PQconninfoOption *options = PQconninfoParse(url, NULL); /* its message may quote the password */
+    const struct libpq *pq = NULL;
+    enum err e = libpq_load(&pq, info);
+    if (e != ERR_OK)
+        return e;
+    PQconninfoOption *options =
+        pq->conninfoParse(url, NULL); /* its message may quote the password */
     if (options == NULL)
         return err_set(info, ERR_CONFIG,
                        "not a URL that libpq understands: write "
                        "postgresql://USER@HOST/DATABASE?passfile=PATH");
     *has_password = option(options, "password") != NULL || option(options, "sslpassword") != NULL;
-    PQconninfoFree(options);
+    pq->conninfoFree(options);
     return ERR_OK;
 }
 
 void challenge_postgres_show(const char *url, char *out, size_t cap)
 {
-    PQconninfoOption *options = PQconninfoParse(url, NULL);
+    const struct libpq *pq = NULL;
+    PQconninfoOption *options = NULL;
+    if (libpq_load(&pq, NULL) == ERR_OK)
+        options = pq->conninfoParse(url, NULL);
     const char *host = option(options, "host"), *name = option(options, "dbname");
     if (host == NULL)
         host = option(options, "hostaddr");
     (void)snprintf(out, cap, "postgresql://%s/%s", host != NULL ? host : "",
                    name != NULL ? name : "");
-    PQconninfoFree(options);
+    if (options != NULL)
+        pq->conninfoFree(options);
 }
 
 static void disconnect(struct postgres_store *s)
 {
-    PQfinish(s->connection);
+    if (s->connection != NULL)
+        s->pq->finish(s->connection);
     s->connection = NULL;
 }
 
@@ -103,47 +113,48 @@ static enum err connect_db(struct postgres_store *s, struct err_info *info)
     };
     if (s->retry_ms > 0 && clock_mono_ms() < s->retry_at_ms)
         return err_set(info, ERR_UNAVAILABLE, "%s", s->last.text);
-    s->connection = PQconnectdbParams(keywords, values, 1);
+    s->connection = s->pq->connectdbParams(keywords, values, 1);
     if (s->connection == NULL)
         return err_set(info, ERR_NOMEM, "out of memory");
-    if (PQstatus(s->connection) != CONNECTION_OK)
-        return fail(s, info, "connect", PQerrorMessage(s->connection));
+    if (s->pq->status(s->connection) != CONNECTION_OK)
+        return fail(s, info, "connect", s->pq->errorMessage(s->connection));
     return ERR_OK;
 }
 
 /* The result of the query that was sent, or NULL: none came in time, or the connection is gone. */
-static PGresult *wait_result(PGconn *c, bool *timed_out)
+static PGresult *wait_result(const struct libpq *pq, PGconn *c, bool *timed_out)
 {
     int64_t deadline_ms = clock_mono_ms() + QUERY_TIMEOUT_MS;
-    while (PQisBusy(c)) {
+    while (pq->isBusy(c)) {
         int64_t left_ms = deadline_ms - clock_mono_ms();
-        struct pollfd p = { .fd = PQsocket(c), .events = POLLIN };
+        struct pollfd p = { .fd = pq->socket(c), .events = POLLIN };
         *timed_out = left_ms <= 0;
         if (*timed_out)
             return NULL;
         if (poll(&p, 1, (int)left_ms) < 0 && errno != EINTR)
             return NULL;
-        if (p.revents != 0 && !PQconsumeInput(c))
+        if (p.revents != 0 && !pq->consumeInput(c))
             return NULL;
     }
-    return PQgetResult(c);
+    return pq->getResult(c);
 }
 
 /* Whether another connection may do better at once: this one was ended by the server, or stood in
  * the way of its replication. [PostgreSQL, appendix A: classes 08, 40, 57P] */
-static bool is_lost(const PGconn *c, const PGresult *r)
+static bool is_lost(const struct libpq *pq, const PGconn *c, const PGresult *r)
 {
-    const char *state = r == NULL ? NULL : PQresultErrorField(r, PG_DIAG_SQLSTATE);
-    return PQstatus(c) != CONNECTION_OK ||
+    const char *state = r == NULL ? NULL : pq->resultErrorField(r, PG_DIAG_SQLSTATE);
+    return pq->status(c) != CONNECTION_OK ||
            (state != NULL && (strncmp(state, "08", 2) == 0 || strncmp(state, "40", 2) == 0 ||
                               strncmp(state, "57P", 3) == 0));
 }
 
-static size_t take_values(const PGresult *r, struct challenge_value values[CHALLENGE_VALUES_MAX])
+static size_t take_values(const struct libpq *pq, const PGresult *r,
+                          struct challenge_value values[CHALLENGE_VALUES_MAX])
 {
     size_t n = 0;
-    for (int i = 0; i < PQntuples(r) && n < CHALLENGE_VALUES_MAX; i++) {
-        const char *text = PQgetvalue(r, i, 0);
+    for (int i = 0; i < pq->ntuples(r) && n < CHALLENGE_VALUES_MAX; i++) {
+        const char *text = pq->getvalue(r, i, 0);
         if (challenge_value_has_form(text))
             memcpy(values[n++].text, text, CHALLENGE_VALUE_LEN + 1);
     }
@@ -156,23 +167,24 @@ static enum err read_values(struct postgres_store *s, const char *zone, const ch
                             bool *lost, struct err_info *info)
 {
     const char *const params[] = { zone, id };
+    const struct libpq *pq = s->pq;
     PGconn *c = s->connection;
     PGresult *r = NULL;
     bool timed_out = false;
-    if (PQsendQueryParams(c, QUERY, 2, NULL, params, NULL, NULL, 0))
-        r = wait_result(c, &timed_out);
+    if (pq->sendQueryParams(c, QUERY, 2, NULL, params, NULL, NULL, 0))
+        r = wait_result(pq, c, &timed_out);
     enum err e = ERR_OK;
-    if (PQresultStatus(r) == PGRES_TUPLES_OK) {
-        *n = take_values(r, values);
+    if (pq->resultStatus(r) == PGRES_TUPLES_OK) {
+        *n = take_values(pq, r, values);
         s->retry_ms = 0;
         PGresult *more;
-        while ((more = PQgetResult(c)) != NULL) /* the end of the query: it is there already */
-            PQclear(more);
+        while ((more = pq->getResult(c)) != NULL) /* the end of the query: it is there already */
+            pq->clear(more);
     } else {
-        *lost = !timed_out && is_lost(c, r);
-        e = fail(s, info, "read it", timed_out ? "no reply in time" : PQerrorMessage(c));
+        *lost = !timed_out && is_lost(pq, c, r);
+        e = fail(s, info, "read it", timed_out ? "no reply in time" : pq->errorMessage(c));
     }
-    PQclear(r);
+    pq->clear(r);
     return e;
 }
 
@@ -209,12 +221,17 @@ enum err challenge_postgres_open(struct challenge_store **out, const char *url,
                                  struct err_info *info)
 {
     static const struct challenge_ops OPS = { .free = store_free, .get = store_get };
+    const struct libpq *pq = NULL;
+    enum err e = libpq_load(&pq, info);
+    if (e != ERR_OK)
+        return e;
     struct postgres_store *s = calloc(1, sizeof *s);
     if (s == NULL || (s->url = strdup(url)) == NULL) {
         free(s);
         return err_set(info, ERR_NOMEM, "out of memory");
     }
     s->base.ops = &OPS;
+    s->pq = pq;
     challenge_postgres_show(url, s->show, sizeof s->show);
     *out = &s->base;
     return ERR_OK;

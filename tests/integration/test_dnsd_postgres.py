@@ -5,11 +5,14 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from daemon import environment
 from nameserver import ID, VALUE, Nameserver, summary
 from ports import free_port
 from postgres import ROOT, Postgres
@@ -225,3 +228,28 @@ def test_a_flood_of_questions_while_it_is_away(server, db):
     assert not wrong and count[0] > 20
     db.start()
     until(lambda: ask(server) == NONE, 5, "the database to be back")
+
+
+def test_libpq_is_loaded_when_a_zone_needs_it(tmp_path):
+    """It and what it brings along are a third of the memory of a name server that reads SQLite."""
+    with Nameserver(tmp_path) as server:
+        maps = Path(f"/proc/{server.pid}/maps")
+        assert "sqlite3" in maps.read_text() and "libpq" not in maps.read_text()
+        zone = f'zone "fleet.example" {{ nameservers = {{"ns.x.test"}} ' \
+               f'challenges = "postgresql://u@127.0.0.1:{free_port()}/d" }}'
+        server.configure(zones=zone)
+        server.signal(signal.SIGHUP)
+        until(lambda: "libpq" in maps.read_text(), 30, "libpq to be loaded")
+        until(lambda: ask(server) == FAILED, 30, "the new zone")
+        assert address_is_answered(server)
+
+
+def test_a_missing_libpq_is_said_before_the_start(tmp_path):
+    (tmp_path / "libpq.so.5").write_text("not a library")
+    server = nameserver(tmp_path, "127.0.0.1:1")
+    for args in (["--check-config"], []):
+        run = subprocess.run([*server.argv, *args], capture_output=True, text=True, check=False, timeout=30,
+                             env=environment({"LD_LIBRARY_PATH": str(tmp_path)}))
+        assert run.returncode == 2, run
+        assert re.search(r"dnsd\.conf:\d+: .*client library \(Debian: libpq5\): .*libpq\.so\.5", run.stderr), run
+        assert "pass" not in run.stderr
