@@ -12,6 +12,7 @@
 #include "dnsd/core/zonesign.h"
 #include "dnsd/keyfile.h"
 #include "dnsd/shieldconf.h"
+#include "dnsd/reader.h"
 #include "dnsd/zonefile.h"
 
 #define LISTEN_MAX 64
@@ -418,6 +419,20 @@ static enum err read_zone(struct zone **out, const struct conf *c, cfg_t *sec,
     return ERR_OK;
 }
 
+/* How many different challenge stores the zones name. */
+static unsigned count_stores(struct zone *const *zones, unsigned n)
+{
+    unsigned n_stores = 0;
+    for (unsigned i = 0; i < n; i++) {
+        bool is_new = zones[i]->challenges != NULL;
+        for (unsigned k = 0; is_new && k < i; k++)
+            is_new = zones[k]->challenges == NULL ||
+                     strcmp(zones[k]->challenges, zones[i]->challenges) != 0;
+        n_stores += is_new;
+    }
+    return n_stores;
+}
+
 static enum err read_zones(struct config *out, struct conf *c, struct err_info *info)
 {
     cfg_t *root = conf_root(c);
@@ -441,6 +456,10 @@ static enum err read_zones(struct config *out, struct conf *c, struct err_info *
             }
         }
     }
+    if (e == ERR_OK && count_stores(zones, n) > READER_STORES_MAX)
+        e = conf_fail(c, root, "zone", info,
+                      "more than %d different challenge stores: let zones share them",
+                      READER_STORES_MAX);
     if (e == ERR_OK && view_new(&out->view, zones, n) != ERR_OK)
         e = no_memory(info);
     if (e != ERR_OK) {

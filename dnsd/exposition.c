@@ -83,7 +83,6 @@ static void put_batches(struct buf *out, const struct exposition *e)
 
 static void put_challenges(struct buf *out, const struct exposition *e)
 {
-    uint64_t full = 0;
     metric_put_head(out, "lanyard_dnsd_challenge_reads_total", "counter",
                     "Questions for challenge values, by what the store said.");
     for (unsigned i = 0; i < READER_RESULTS; i++) {
@@ -91,16 +90,12 @@ static void put_challenges(struct buf *out, const struct exposition *e)
         metric_put(out, "lanyard_dnsd_challenge_reads_total", &label, 1,
                    metric_get(&e->reader->results[i]));
     }
-    for (size_t i = 0; i < e->n_workers; i++)
-        full += metric_get(&e->workers[i]->queue_full);
-    for (unsigned t = 0; t < TALLY_TRANSPORTS; t++) {
-        if (e->streams[t] != NULL)
-            full += metric_get(&e->streams[t]->tally.queue_full);
-    }
-    metric_put_head(
-        out, "lanyard_dnsd_challenge_queue_full_total", "counter",
-        "Questions for challenge values that were SERVFAIL at once: the queue was full.");
-    metric_put(out, "lanyard_dnsd_challenge_queue_full_total", NULL, 0, full);
+    static const char TURNED_AWAY[] = "lanyard_dnsd_challenge_turned_away_total";
+    const struct metric_label full = { "reason", "queue_full" }, down = { "reason", "store_down" };
+    metric_put_head(out, TURNED_AWAY, "counter",
+                    "Questions for challenge values that were SERVFAIL at once.");
+    metric_put(out, TURNED_AWAY, &full, 1, metric_get(&e->reader->queue_full));
+    metric_put(out, TURNED_AWAY, &down, 1, metric_get(&e->reader->turned_away));
     metric_put_head(out, "lanyard_dnsd_challenge_queue", "gauge",
                     "Questions for challenge values that wait for the store at present.");
     metric_put(out, "lanyard_dnsd_challenge_queue", NULL, 0, metric_get(&e->reader->queued));
@@ -197,7 +192,7 @@ static void put_signatures(struct buf *out, const struct exposition *e)
         sum_signatures(&stream, e->streams[t]->tally.signatures);
         put_signatures_of(out, TALLY_TRANSPORT_NAMES[t], &stream);
     }
-    sum_signatures(&reader, e->reader->signatures);
+    sum_signatures(&reader, &e->reader->signatures);
     put_signatures_of(out, "challenges", &reader);
 }
 

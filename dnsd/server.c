@@ -314,10 +314,12 @@ static enum err start_threads(struct server *s, struct err_info *info)
 static void write_metrics(struct buf *out, void *arg)
 {
     const struct server *s = arg;
+    struct reader_counts reader;
+    reader_count(s->reader, &reader);
     struct exposition e = { .workers = s->tallies,
                             .n_workers = s->n_workers,
                             .streams = { [TALLY_TCP] = stream_counts(s->tcp) },
-                            .reader = reader_counts(s->reader),
+                            .reader = &reader,
                             .view = s->view,
                             .signwatch = signwatch_counts(s->signwatch),
                             .reloads = s->reloads,

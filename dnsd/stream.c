@@ -159,7 +159,6 @@ static void answer(struct stream *s, struct conn *c, struct span request)
             c->n_deferred++;
             return;
         }
-        metric_add(&tally->queue_full, 1);
         len = query_end_challenge(&s->ctx.challenge, NULL, 0, NULL, out + 2, DNS_TCP_LEN);
     }
     if (len == 0) {

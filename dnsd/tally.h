@@ -41,11 +41,10 @@ enum tally_outcome {
 
 struct tally {
     struct metric replies[TALLY_TYPES][TALLY_OUTCOMES];
-    struct metric unanswered; /* requests that deserve no reply */
-    struct metric queue_full; /* challenge questions that the reader had no room for */
-    struct metric limited;    /* replies that rate limiting held back */
-    struct metric slipped;    /* replies that it made small instead */
-    struct metric unsent;     /* replies that the system refused to send */
+    struct metric unanswered;               /* requests that deserve no reply */
+    struct metric limited;                  /* replies that rate limiting held back */
+    struct metric slipped;                  /* replies that it made small instead */
+    struct metric unsent;                   /* replies that the system refused to send */
     const struct signer_counts *signatures; /* of the thread; set before anybody reads */
     struct metric_histogram batch; /* from reading a batch to having replied, of every so many */
 };

@@ -188,10 +188,8 @@ unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct re
             turn_control(h);
         if (len == 0 && hand_over(reader, fd, h, &ctx->challenge))
             continue;
-        if (len == 0) {
-            metric_add(&tally->queue_full, 1);
+        if (len == 0)
             len = query_end_challenge(&ctx->challenge, NULL, 0, NULL, reply, BUFFER_LEN);
-        }
         if (ctx->verdict == RRL_SLIP)
             metric_add(&tally->slipped, 1);
         tally_reply(tally, &ctx->question, reply);

@@ -65,6 +65,9 @@ MISTAKES = [
      r"dnsd.conf:3: .*challenges: not a URL that libpq understands: write postgresql://USER@HOST"),
     ("another scheme", LISTEN + 'zone "z.test" {\nchallenges = "postgres://u:pa55word@h/d"\n}', None,
      r"dnsd.conf:3: .*challenges: 'postgres' is not a challenge store"),
+    ("too many stores", LISTEN + "".join(
+        f'zone "z{n}.test" {{ nameservers = {{"ns.elsewhere.test"}} challenges = "sqlite:{n}.db" }}\n'
+        for n in range(17)), None, r"dnsd.conf:\d+: zone: more than 16 different challenge stores"),
     ("a password that others can read", LISTEN + 'zone "z.test" {\nchallenges = "postgresql://u:pa55word@h/d"\n}',
      None, r"dnsd.conf:3: .*challenges: the URL has a password, but the file is open to others: chmod 640"),
     ("a CNAME that is no name", LISTEN + 'zone "z.test" {\nchallenges = "cname:acme..test"\n}', None,

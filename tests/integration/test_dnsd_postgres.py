@@ -10,10 +10,12 @@ import threading
 import time
 from pathlib import Path
 
+import dns.rcode
 import pytest
 
 from daemon import environment
-from nameserver import ID, VALUE, Nameserver, summary
+from metrics import Metrics
+from nameserver import CONFIG, ID, VALUE, Nameserver, summary
 from ports import free_port
 from postgres import ROOT, Postgres
 from wait import until
@@ -146,11 +148,7 @@ def test_a_database_that_stands_still(server, db):
     SERVFAIL within seconds, and right again when it goes on."""
     db.put("fleet.example", ID, VALUE)
     assert ask(server) == THERE
-    pids = db.sql("SELECT pid FROM pg_stat_activity WHERE usename='lanyard_dnsd'").stdout.split()
-    stopped = [db.pid, *map(int, pids)]
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with Frozen(db):
         results = []
         thread = threading.Thread(
             target=lambda: results.append(summary(server.ask(NAME, "TXT", tcp=True))))
@@ -161,10 +159,69 @@ def test_a_database_that_stands_still(server, db):
         assert thread.is_alive() or time.monotonic() - began > 1.5
         thread.join(20)
         assert results == [FAILED]
-    finally:
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
     until(lambda: ask(server) == THERE, 10, "the values to be back")
+
+
+class Frozen:
+    """Every process that answers for `db` stands still."""
+
+    def __init__(self, db):
+        pids = db.sql("SELECT pid FROM pg_stat_activity WHERE usename='lanyard_dnsd'").stdout.split()
+        self.pids = [db.pid, *map(int, pids)]
+
+    def __enter__(self):
+        for pid in self.pids:
+            os.kill(pid, signal.SIGSTOP)
+
+    def __exit__(self, *_):
+        for pid in self.pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_store_that_stands_still_delays_no_other(tmp_path, db):
+    """Two zones, two stores. While one database takes questions and never answers, those of the other
+    zone are answered; and once it is known, its own get SERVFAIL with EDE 14 at once, not after the
+    two seconds of a read. Afterwards it is noticed that it is back, though nobody asks."""
+    port = free_port()
+    url = f"postgresql://lanyard_dnsd:pass%20word@127.0.0.1:{db.port}/lanyard"
+    server = Nameserver(tmp_path, head=f'metrics = "127.0.0.1:{port}"', zones=CONFIG + f"""
+zone "fleet.example" {{
+    nameservers = {{"ns.elsewhere.test"}}
+    challenges = "{url}"
+}}
+""")
+    server.config.chmod(0o600)
+    other = f"_acme-challenge.{ID}.direct.example"
+
+    def turned_away():
+        return Metrics(port).sum("lanyard_dnsd_challenge_turned_away_total", reason="store_down")
+
+    with server:
+        store = server.store()
+        store.execute("INSERT INTO challenge VALUES ('direct.example', ?, ?, 1, ?)",
+                      (ID, VALUE, int(time.time()) + 600))
+        db.put("fleet.example", ID, VALUE)
+        assert ask(server) == THERE
+        with Frozen(db):
+            slow = []
+            threads = [threading.Thread(target=lambda: slow.append(ask(server, tcp=True))) for _ in range(4)]
+            for t in threads:
+                t.start()
+            n = 0
+            while any(t.is_alive() for t in threads):
+                assert VALUE in summary(server.ask(other, "TXT"))
+                n += 1
+            assert slow == [FAILED] * 4 and n > 10, "many reads of one in the time of one of the other"
+            before = turned_away()
+            for _ in range(100):
+                reply = server.ask(NAME, "TXT", edns=True)
+                assert reply.rcode() == dns.rcode.SERVFAIL
+                assert [(o.otype, o.code) for o in reply.options] == [(15, 14)]
+            assert turned_away() - before == 100
+            assert VALUE in summary(server.ask(other, "TXT", tcp=True))
+        until(lambda: "/lanyard: reads work again" in server.log(), 30, "the store to be read in the background")
+        assert ask(server) == THERE
+        store.close()
 
 
 def test_a_locked_table(server, db):
