@@ -40,3 +40,12 @@ if(CLANG AND NOT LANYARD_SANITIZE AND NOT LANYARD_TSAN)
     add_test(NAME tsan/dnsd COMMAND ${CMAKE_SOURCE_DIR}/tests/tsan/run ${CMAKE_BINARY_DIR}/tsan)
     set_tests_properties(tsan/dnsd PROPERTIES TIMEOUT 600 LABELS tsan)
 endif()
+
+# Case 1: 5 times 100,000 broken packets to the contract of the answer path.
+add_executable(mutate_query ${CMAKE_SOURCE_DIR}/tests/fuzz/query.c ${CMAKE_SOURCE_DIR}/tests/fuzz/mutate.c)
+set_target_properties(mutate_query PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+target_link_libraries(mutate_query PRIVATE lanyard_flags dnsd_core PkgConfig::LDNS)
+target_include_directories(mutate_query PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
+add_test(NAME fuzz/mutate/query
+    COMMAND mutate_query 100000 1 2 3 4 5 ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/query)
+set_tests_properties(fuzz/mutate/query PROPERTIES TIMEOUT 300 LABELS fuzz)
