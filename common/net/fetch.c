@@ -21,7 +21,8 @@
 #define HOST_MAX 300  /* bytes of "host:port" */
 
 struct fetch_op {
-    LIST_ENTRY(fetch_op) entry;
+    TAILQ_ENTRY(fetch_op) entry;
+    bool active; /* libcurl has it; otherwise it waits its turn */
     struct fetch *fetch;
     CURL *easy;
     struct curl_slist *headers;
@@ -33,13 +34,15 @@ struct fetch_op {
     char cause[CURL_ERROR_SIZE];
 };
 
-LIST_HEAD(ops, fetch_op);
+TAILQ_HEAD(ops, fetch_op);
 
 struct fetch {
     struct loop *loop;
     CURLM *multi;
     struct loop_timer *timer; /* libcurl's */
-    struct ops ops;
+    struct loop_timer *next;  /* lets those begin for whom there is room now */
+    struct ops active, waiting;
+    size_t n_active, n_max;
     char *user_agent;
     struct buf ca; /* empty: the system's */
     EVP_PKEY *key;
@@ -50,6 +53,39 @@ struct fetch {
 /* --- libcurl and the loop ------------------------------------------------------------------ */
 
 static struct fetch_result result_of(struct fetch_op *op, CURLcode code);
+
+static void finish(struct fetch_op *op, CURLcode code)
+{
+    struct fetch_result res = result_of(op, code);
+    op->fn(op->arg, &res);
+    fetch_cancel(op);
+}
+
+static bool begin(struct fetch_op *op)
+{
+    struct fetch *f = op->fetch;
+    if (curl_multi_add_handle(f->multi, op->easy) != CURLM_OK)
+        return false;
+    op->active = true;
+    f->n_active++;
+    TAILQ_INSERT_TAIL(&f->active, op, entry);
+    return true;
+}
+
+/* No more at once than there may be connections: libcurl 7.88 has a queue of its own for what is
+ * more, but forgets about it when many streams of HTTP/2 connections end together. */
+static void on_next(void *arg)
+{
+    struct fetch *f = arg;
+    struct fetch_op *op;
+    while (f->n_active < f->n_max && (op = TAILQ_FIRST(&f->waiting)) != NULL) {
+        TAILQ_REMOVE(&f->waiting, op, entry);
+        if (begin(op))
+            continue;
+        TAILQ_INSERT_HEAD(&f->waiting, op, entry);
+        finish(op, CURLE_OUT_OF_MEMORY);
+    }
+}
 
 /* Hands over every exchange that has ended. A callback may start and cancel others. */
 static void deliver(struct fetch *f)
@@ -64,9 +100,7 @@ static void deliver(struct fetch *f)
         if (curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&op) != CURLE_OK ||
             op == NULL)
             continue;
-        struct fetch_result res = result_of(op, code);
-        op->fn(op->arg, &res);
-        fetch_cancel(op);
+        finish(op, code);
     }
 }
 
@@ -137,9 +171,9 @@ static enum err load_ca(struct fetch *f, const char *path, struct err_info *info
     return e;
 }
 
-static enum err open_multi(struct fetch *f, size_t connections_max)
+static enum err open_multi(struct fetch *f)
 {
-    long n = connections_max > 0 ? (long)connections_max : CONNECTIONS_DEFAULT;
+    long n = (long)f->n_max;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return ERR_NOMEM;
     f->curl_is_up = true;
@@ -162,7 +196,9 @@ enum err fetch_new(struct fetch **out, struct loop *l, const struct fetch_option
         return err_set(info, ERR_NOMEM, "out of memory");
     f->loop = l;
     f->tls13_only = o->tls13_only;
-    LIST_INIT(&f->ops);
+    TAILQ_INIT(&f->active);
+    TAILQ_INIT(&f->waiting);
+    f->n_max = o->connections_max > 0 ? o->connections_max : CONNECTIONS_DEFAULT;
     buf_init(&f->ca, CA_FILE_MAX);
     if (o->client_key != NULL && o->client_cert != NULL) {
         (void)EVP_PKEY_up_ref(o->client_key);
@@ -173,7 +209,9 @@ enum err fetch_new(struct fetch **out, struct loop *l, const struct fetch_option
     f->user_agent = strdup(o->user_agent);
     enum err e = f->user_agent == NULL ? ERR_NOMEM : loop_timer_new(&f->timer, l, on_timer, f);
     if (e == ERR_OK)
-        e = open_multi(f, o->connections_max);
+        e = loop_timer_new(&f->next, l, on_next, f);
+    if (e == ERR_OK)
+        e = open_multi(f);
     if (e != ERR_OK)
         (void)err_set(info, e, "cannot set up an HTTPS client: %s", err_name(e));
     if (e == ERR_OK && o->ca_file != NULL)
@@ -190,13 +228,16 @@ void fetch_free(struct fetch *f)
 {
     if (f == NULL)
         return;
-    while (!LIST_EMPTY(&f->ops))
-        fetch_cancel(LIST_FIRST(&f->ops));
+    while (!TAILQ_EMPTY(&f->waiting))
+        fetch_cancel(TAILQ_FIRST(&f->waiting));
+    while (!TAILQ_EMPTY(&f->active))
+        fetch_cancel(TAILQ_FIRST(&f->active));
     if (f->multi != NULL)
         (void)curl_multi_cleanup(f->multi);
     if (f->curl_is_up)
         curl_global_cleanup();
     loop_timer_free(f->timer);
+    loop_timer_free(f->next);
     EVP_PKEY_free(f->key);
     X509_free(f->cert);
     buf_clear(&f->ca);
@@ -362,11 +403,12 @@ enum err fetch_start(struct fetch *f, const struct fetch_request *r,
     op->easy = curl_easy_init();
     if (buf_error(&op->request) != ERR_OK || op->easy == NULL ||
         !set_transfer(op, r->url, r->timeout_ms) || !set_tls(op) || !set_method(op, r->method) ||
-        !set_headers(op, r->headers) || curl_multi_add_handle(f->multi, op->easy) != CURLM_OK) {
+        !set_headers(op, r->headers) || (f->n_active < f->n_max && !begin(op))) {
         op_free(op);
         return ERR_NOMEM;
     }
-    LIST_INSERT_HEAD(&f->ops, op, entry);
+    if (!op->active)
+        TAILQ_INSERT_TAIL(&f->waiting, op, entry);
     if (out != NULL)
         *out = op;
     return ERR_OK;
@@ -376,8 +418,14 @@ void fetch_cancel(struct fetch_op *op)
 {
     if (op == NULL)
         return;
-    LIST_REMOVE(op, entry);
-    (void)curl_multi_remove_handle(op->fetch->multi, op->easy);
+    struct fetch *f = op->fetch;
+    TAILQ_REMOVE(op->active ? &f->active : &f->waiting, op, entry);
+    if (op->active) {
+        (void)curl_multi_remove_handle(f->multi, op->easy);
+        f->n_active--;
+        if (!TAILQ_EMPTY(&f->waiting))
+            loop_timer_set(f->next, 0);
+    }
     op_free(op);
 }
 

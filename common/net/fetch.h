@@ -24,7 +24,8 @@ struct fetch_options {
     EVP_PKEY *client_key; /* with client_cert: mutual TLS; references are taken. NULL: none */
     X509 *client_cert;
     bool tls13_only;
-    size_t connections_max; /* at once to one host; 0: 8 */
+    size_t connections_max; /* exchanges at once; what is more waits its turn, in order, and its
+                               time limit begins with it; 0: 8 */
 };
 
 struct fetch_request {

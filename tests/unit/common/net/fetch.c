@@ -348,6 +348,30 @@ static void test_many(void **state)
     assert_int_equal(fx->n_handled, 50);
 }
 
+/* One at a time: what waits can be canceled, begins by itself, and is freed unasked. */
+static void test_waiting_for_a_turn(void **state)
+{
+    struct fix *fx = *state;
+    struct fetch *fetch = NULL;
+    struct fetch_op *op[4];
+    char url[128];
+    struct fetch_options o = { .user_agent = "test/1", .ca_file = fx->ca, .connections_max = 1 };
+    struct fetch_request r = request(fx, url, sizeof url, "/x");
+    assert_int_equal(fetch_new(&fetch, fx->loop, &o, NULL), ERR_OK);
+    for (size_t i = 0; i < ARRAY_LEN(op); i++)
+        assert_int_equal(fetch_start(fetch, &r, on_done, fx, &op[i]), ERR_OK);
+    fetch_cancel(op[0]); /* under way */
+    fetch_cancel(op[2]); /* waits */
+    fx->n_wanted = 2;
+    loop_run(fx->loop);
+    assert_int_equal(fx->n_done, 2);
+    assert_int_equal(fx->e, ERR_OK);
+    for (size_t i = 0; i < ARRAY_LEN(op); i++)
+        assert_int_equal(fetch_start(fetch, &r, on_done, fx, NULL), ERR_OK);
+    fetch_free(fetch);
+    assert_int_equal(fx->n_done, 2);
+}
+
 /* A certificate for another name, one from another root, and one that has expired. */
 static void test_server_is_verified(void **state)
 {
@@ -429,9 +453,18 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(test_methods),   T(test_client_key),         T(test_status), T(test_limits),
-        T(test_bad_urls),  T(test_bad_header),         T(test_cancel), T(test_many),
-        T(test_no_server), T(test_server_is_verified), T(test_bad_ca),
+        T(test_methods),
+        T(test_client_key),
+        T(test_status),
+        T(test_limits),
+        T(test_bad_urls),
+        T(test_bad_header),
+        T(test_cancel),
+        T(test_many),
+        T(test_waiting_for_a_turn),
+        T(test_no_server),
+        T(test_server_is_verified),
+        T(test_bad_ca),
     };
 #undef T
     return cmocka_run_group_tests(tests, NULL, NULL);
