@@ -239,7 +239,7 @@ enum err audit_verify(struct sql *db, void (*fn)(void *arg, const struct audit_c
     for (;;) {
         struct audit_chain c = { .name = "" };
         uint8_t head[AUDIT_HASH_LEN];
-        int64_t seq;
+        int64_t seq = 0;
         enum err e = next_head(db, after, &c, &seq, head, info);
         if (e == ERR_NOTFOUND)
             return ERR_OK;
