@@ -10,10 +10,23 @@
 
 #define BUSY_TIMEOUT_MS 5000
 
+#define CACHE_MAX                                                                                  \
+    96 /* prepared statements kept: more than the program has texts for its daily work */
+
+/* A prepared statement that is kept: to parse and plan it costs more than most take to run. */
+struct kept {
+    char *text;
+    uint64_t hash;
+    sqlite3_stmt *stmt;
+    bool in_use;
+};
+
 struct sqlite_db {
     struct sql base;
     sqlite3 *db;
     char *path;
+    struct kept kept[CACHE_MAX];
+    size_t n_kept;
 };
 
 static struct sqlite_db *sqlite_of(const struct sql *db)
@@ -35,6 +48,11 @@ static enum err fail(struct sql *db, struct err_info *info)
 
 static void sqlite_close(struct sql *db)
 {
+    struct sqlite_db *s = sqlite_of(db);
+    for (size_t i = 0; i < s->n_kept; i++) {
+        sqlite3_finalize(s->kept[i].stmt);
+        free(s->kept[i].text);
+    }
     sqlite3_close(handle(db));
     free(sqlite_of(db)->path);
     free(db);
@@ -102,14 +120,68 @@ static char *without_skip_locked(const char *text)
     return out;
 }
 
-static void sqlite_begin(struct sql_query *q, const char *text)
+static sqlite3_stmt *prepare(struct sqlite_db *s, const char *text, unsigned flags)
 {
     sqlite3_stmt *st = NULL;
     char *own = without_skip_locked(text);
-    if (sqlite3_prepare_v2(handle(q->db), own != NULL ? own : text, -1, &st, NULL) != SQLITE_OK)
-        q->e = ERR_UNAVAILABLE;
+    int rc = sqlite3_prepare_v3(s->db, own != NULL ? own : text, -1, flags, &st, NULL);
     free(own);
+    return rc == SQLITE_OK ? st : NULL;
+}
+
+static uint64_t hash_of(const char *text)
+{
+    uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+    for (; *text != 0; text++)
+        h = (h ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+/* The kept statement of that text, NULL when there is none or it runs already. */
+static struct kept *find_kept(struct sqlite_db *s, const char *text, uint64_t hash, bool *known)
+{
+    *known = false;
+    for (size_t i = 0; i < s->n_kept; i++) {
+        if (s->kept[i].hash != hash || strcmp(s->kept[i].text, text) != 0)
+            continue;
+        *known = true;
+        return s->kept[i].in_use ? NULL : &s->kept[i];
+    }
+    return NULL;
+}
+
+static void sqlite_begin(struct sql_query *q, const char *text)
+{
+    struct sqlite_db *s = sqlite_of(q->db);
+    uint64_t hash = hash_of(text);
+    bool known;
+    struct kept *k = find_kept(s, text, hash, &known);
+    bool keep = !known && s->n_kept < CACHE_MAX;
+    sqlite3_stmt *st = k != NULL ? k->stmt : prepare(s, text, keep ? SQLITE_PREPARE_PERSISTENT : 0);
+    char *copy = keep && st != NULL ? strdup(text) : NULL;
+    if (copy != NULL) {
+        k = &s->kept[s->n_kept++];
+        *k = (struct kept){ copy, hash, st, false };
+    }
+    if (k != NULL)
+        k->in_use = true;
+    if (st == NULL)
+        q->e = ERR_UNAVAILABLE;
     q->stmt = st;
+}
+
+/* Back to where it is kept, or gone. */
+static void release(struct sqlite_db *s, sqlite3_stmt *st)
+{
+    for (size_t i = 0; i < s->n_kept; i++) {
+        if (s->kept[i].stmt != st)
+            continue;
+        (void)sqlite3_reset(st); /* its error was told already */
+        (void)sqlite3_clear_bindings(st);
+        s->kept[i].in_use = false;
+        return;
+    }
+    sqlite3_finalize(st);
 }
 
 /* SQLite numbers named parameters in the order they appear: $2 may be the first. */
@@ -184,7 +256,8 @@ static enum err sqlite_end(struct sql_query *q, int64_t *changed, struct err_inf
         e = fail(q->db, info);
     if (e == ERR_OK && changed != NULL)
         *changed = sqlite3_changes64(handle(q->db));
-    sqlite3_finalize(q->stmt);
+    if (q->stmt != NULL)
+        release(sqlite_of(q->db), q->stmt);
     q->stmt = NULL;
     return e;
 }
