@@ -28,4 +28,7 @@ bool devid_is_valid(struct span text);
 /* SHA-256 over the DER SubjectPublicKeyInfo of `key`, all 32 bytes of it. */
 NODISCARD enum err devid_spki_hash(uint8_t out[SPKI_HASH_LEN], EVP_PKEY *key);
 
+/* The id of the key with that hash. */
+void devid_from_hash(struct devid *out, const uint8_t hash[SPKI_HASH_LEN]);
+
 #endif

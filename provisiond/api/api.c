@@ -147,7 +147,9 @@ static enum err identify(struct call *c)
         strcmp(group, "prime256v1") != 0)
         return ERR_RANGE;
     enum err e = devid_spki_hash(c->spki_sha256, key);
-    return e == ERR_OK ? devid_from_key(&c->id, key) : e;
+    if (e == ERR_OK)
+        devid_from_hash(&c->id, c->spki_sha256);
+    return e;
 }
 
 /* Who has no identity is limited by its network. */

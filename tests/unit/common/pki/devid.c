@@ -8,6 +8,8 @@
 
 #include <openssl/core_names.h>
 #include <openssl/params.h>
+#include <openssl/sha.h>
+#include <openssl/x509.h>
 
 #include "common/pki/devid.h"
 
@@ -43,6 +45,36 @@ static void test_vector(void **state)
     EVP_PKEY_free(key);
 }
 
+/* What OpenSSL's encoder makes of the key is what is hashed. */
+static void test_hash_is_of_the_encoded_key(void **state)
+{
+    static const struct {
+        const char *why, *type, *group;
+        int n;
+    } CASES[] = {
+        { "P-256, coordinates of every first byte", "EC", "P-256", 300 },
+        { "P-384", "EC", "P-384", 2 },
+        { "Ed25519", "ED25519", NULL, 2 },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        for (int k = 0; k < CASES[i].n; k++) {
+            EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, CASES[i].type, CASES[i].group);
+            uint8_t want[SPKI_HASH_LEN], got[SPKI_HASH_LEN];
+            unsigned char *der = NULL;
+            assert_non_null(key);
+            int len = i2d_PUBKEY(key, &der);
+            assert_true(len > 0);
+            SHA256(der, (size_t)len, want);
+            assert_int_equal(devid_spki_hash(got, key), ERR_OK);
+            if (memcmp(got, want, sizeof want) != 0)
+                fail_msg("%s", CASES[i].why);
+            OPENSSL_free(der);
+            EVP_PKEY_free(key);
+        }
+    }
+}
+
 static void test_valid(void **state)
 {
     static const struct {
@@ -68,6 +100,7 @@ static void test_valid(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_vector),
+                                        cmocka_unit_test(test_hash_is_of_the_encoded_key),
                                         cmocka_unit_test(test_valid) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
