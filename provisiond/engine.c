@@ -23,6 +23,7 @@
 #define VALUE_LIFE_S 7200  /* of a challenge value, if everything that removes it fails */
 #define KEEP_LIMIT_S 600   /* longer waits give the order back */
 #define CLOCK_BACK_S 60    /* a wall clock set back by more makes every order look again */
+#define NAP_MS 200         /* before the first second look at something at the CA */
 
 struct zone_store {
     struct challenge_store *store; /* shared by zones with the same URL; owned by the first */
@@ -132,6 +133,12 @@ void task_sleep(struct task *t, int64_t delay_s, void (*resume)(struct task *t))
 {
     t->resume = resume;
     loop_timer_set(t->timer, delay_s * 1000);
+}
+
+void task_nap(struct task *t, void (*resume)(struct task *t))
+{
+    t->resume = resume;
+    loop_timer_set(t->timer, NAP_MS);
 }
 
 static void changed(struct task *t)

@@ -85,6 +85,10 @@ static bool past_deadline(struct task *t, int64_t limit_ms)
 static void poll_later(struct task *t, int64_t retry_after_s, void (*look)(struct task *t))
 {
     int64_t wait_s = at_least(retry_after_s, backoff_poll_s(++t->polls));
+    if (t->polls == 1 && retry_after_s == 0) { /* most CAs are done in a moment */
+        task_nap(t, look);
+        return;
+    }
     task_sleep(t, wait_s < POLL_MAX_S ? wait_s : POLL_MAX_S, look);
 }
 

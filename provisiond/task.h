@@ -78,6 +78,9 @@ void task_park(struct task *t, int64_t delay_s, const char *problem, const char 
 /* engine.c: calls resume(t) after `delay_s`; nothing is written. */
 void task_sleep(struct task *t, int64_t delay_s, void (*resume)(struct task *t));
 
+/* engine.c: the same after a moment that is shorter than a second. */
+void task_nap(struct task *t, void (*resume)(struct task *t));
+
 /* engine.c: writes (or removes) the challenge values of the task, then resume(t). */
 void task_put_values(struct task *t, void (*resume)(struct task *t));
 
