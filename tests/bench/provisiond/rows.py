@@ -1,0 +1,183 @@
+"""One function for each row of the table. Each returns (what, value, of the peer) tuples."""
+
+import re
+import shutil
+import statistics
+import subprocess
+import time
+
+import fleet
+from daemon import Daemon, environment
+from device import Device, make_csr
+from machine import cpu_s, rss_mib
+from metrics import Metrics
+from ports import free_port
+
+LEGO_HOOK = """#!/bin/sh
+# lego's hook: puts the value where dnsd reads it
+name=${2#_acme-challenge.}; id=${name%%.*}
+case $1 in
+present) sqlite3 "$CHALLENGES" ".timeout 5000" "INSERT OR REPLACE INTO challenge VALUES
+ ('direct.example', '$id', '$3', -7, 4000000000)" ;;
+cleanup) sqlite3 "$CHALLENGES" ".timeout 5000" "DELETE FROM challenge WHERE order_id = -7" ;;
+esac
+"""
+
+
+def issued(bench):
+    """CPU of a certificate, ours beside Pebble's, enrolment and handshake included."""
+    service, n = bench.service, 300 if bench.quick else 1500
+    ours, ca = service.provisiond.pid, service.ca.pid
+    devices = bench.devices(n)
+    before, began = (cpu_s(ours), cpu_s(ca)), time.monotonic()
+
+    async def life(d):
+        await d.enrol()
+        await d.issue(600)
+        d.hang_up()
+    fleet.run(devices, 100, life)
+    took = time.monotonic() - began
+    mine, theirs = cpu_s(ours) - before[0], cpu_s(ca) - before[1]
+    return [("CPU of a certificate: enrolment, TLS, order and delivery", f"{mine / n * 1000:.2f} ms",
+             f"Pebble {theirs / n * 1000:.2f} ms"),
+            ("certificates per CPU second of the process", f"{n / mine:.0f}", f"Pebble {n / theirs:.0f}"),
+            (f"{n} devices, 100 at a time: certificates a second, all on this machine", f"{n / took:.0f}", "")]
+
+
+def in_flight(bench):
+    """The CA is stopped while devices submit: all orders wait, all devices too; then it goes on."""
+    service, n = bench.service, 500 if bench.quick else 2000
+    pid = service.provisiond.pid
+    devices = bench.devices(n)
+    notes = {"empty": rss_mib(pid)}
+
+    def note(name):
+        def then():
+            notes[name], notes[name + "_at"] = rss_mib(pid), time.monotonic()
+        return then
+
+    def submitted():
+        note("submitted")()
+        metrics = Metrics(bench.metrics_port)
+        notes["open"] = metrics.sum("lanyard_provisiond_orders_under_way")
+        subprocess.run(["kill", "-CONT", str(service.ca.pid)], check=True)
+    subprocess.run(["kill", "-STOP", str(service.ca.pid)], check=True)
+    try:
+        fleet.run_steps([(devices, 50, lambda d: d.enrol(), note("connected")),
+                         (devices, 50, lambda d: d.submit(), submitted),
+                         (devices, n, lambda d: d.collect(600), note("done"))])
+    finally:
+        subprocess.run(["kill", "-CONT", str(service.ca.pid)], check=True)
+    per_connection = (notes["connected"] - notes["empty"]) / n * 1024
+    per_order = (notes["submitted"] - notes["connected"]) / n * 1024
+    took = notes["done_at"] - notes["submitted_at"]
+    return [(f"memory of an idle device connection ({n} of them)", f"{per_connection:.0f} KiB", ""),
+            (f"memory of an order in flight ({n} of them, {notes['open']:.0f} taken up)",
+             f"{per_order:.0f} KiB", ""),
+            (f"all {n} issued after the CA came back", f"{took:.1f} s", "")]
+
+
+def requests(bench):
+    """GET of a finished certificate on kept connections, over the store."""
+    service = bench.service
+    n_devices, each = (40, 25) if bench.quick else (150, 25)  # a device may ask 30 times at once
+    devices = bench.devices(n_devices)
+    marks = []
+
+    async def prepare(d):
+        await d.enrol()
+        await d.issue(600)
+
+    async def ask(d):
+        for _ in range(each):
+            status, _ = await d.ask("GET", "/v1/certificate")
+            assert status == 200, status
+
+    def mark():
+        marks.append(cpu_s(service.provisiond.pid))
+    fleet.run_steps([(devices, 50, prepare, mark), (devices, 50, ask, mark)])
+    n, cpu = n_devices * each, marks[1] - marks[0]
+    return [("GET /v1/certificate on a kept connection: requests per CPU second", f"{n / cpu:.0f}", "")]
+
+
+def s_time(bench, port, seconds, cert):
+    run = subprocess.run(["openssl", "s_time", "-connect", f"127.0.0.1:{port}", "-new", "-tls1_3", "-time",
+                          str(seconds), "-cert", cert, "-key", cert], capture_output=True, text=True,
+                         check=False, cwd=bench.folder, timeout=seconds + 60)
+    found = re.search(r"(\d+) connections in \S+ real seconds", run.stdout)
+    assert found, run.stdout + run.stderr
+    return int(found.group(1))
+
+
+def handshakes(bench):
+    """openssl s_time against us and against openssl s_server with the same certificate, which asks for the
+    client's too; in turn, the median of the ratios."""
+    service, seconds = bench.service, 3 if bench.quick else 6
+    certificate = bench.folder / "pebble/srv.pem"
+    device = Device(bench.folder, service.provisiond.server, service.provisiond.ca)
+    port = free_port()
+    argv = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-tls1_3", "-cert", certificate, "-key",
+            certificate.with_suffix(".key"), "-verify", "1", "-verify_quiet", "-num_tickets", "0", "-no_cache", "-naccept", "10000000", "-quiet", "-alpn", "http/1.1",
+            "-groups", "X25519:P-256:P-384"]
+    peer = Daemon("s_server", argv, bench.folder, lambda: True)
+    costs = {"ours": [], "peer": []}
+    with peer:
+        time.sleep(0.5)  # a benchmark, not a test
+        for _ in range(3 if bench.quick else 5):
+            for name, pid, at in (("ours", service.provisiond.pid, device.server[1]), ("peer", peer.pid, port)):
+                before = cpu_s(pid)
+                n = s_time(bench, at, seconds, device.path)
+                time.sleep(0.2)
+                costs[name].append((cpu_s(pid) - before) / n)
+        peer.kill()
+        peer.process = None
+    ratio = statistics.median(p / o for o, p in zip(costs["ours"], costs["peer"]))
+    ours, theirs = (statistics.median(costs[k]) for k in ("ours", "peer"))
+    return [("full TLS 1.3 handshakes with a client certificate, per CPU second", f"{1 / ours:.0f}",
+             f"openssl s_server {1 / theirs:.0f}"),
+            ("the same as a ratio (1 and more: cheaper than s_server)", f"{ratio:.2f}", "")]
+
+
+def lego_once(bench, number, script):
+    """Seconds of a `lego run` with a known account, for a request made beforehand."""
+    service = bench.service
+    device = Device(bench.folder, service.provisiond.server, service.provisiond.ca)
+    csr = bench.folder / f"lego-{number}.csr"
+    csr.write_bytes(make_csr(device.key, [device.name]))
+    env = environment({"LEGO_CA_CERTIFICATES": str(service.ca.ca_file), "EXEC_PATH": str(script),
+                       "EXEC_POLLING_INTERVAL": "1", "CHALLENGES": str(service.provisiond.challenges),
+                       "HOME": str(bench.folder)})
+    argv = ["lego", "--accept-tos", "--server", service.ca.directory, "--email", "ops@direct.example", "--dns",
+            "exec", "--dns.disable-cp", "--csr", csr, "--path", bench.folder / "lego", "run"]
+    began = time.monotonic()
+    run = subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False, env=env,
+                         timeout=120)
+    took = time.monotonic() - began
+    assert run.returncode == 0, run.stdout + run.stderr
+    return took
+
+
+def latency(bench):
+    """From the request to the chain with nothing else to do, beside lego from the same Pebble."""
+    n = 5 if bench.quick else 15
+    devices = bench.devices(n)
+
+    async def life(d):
+        await d.enrol()
+        await d.issue(60)
+        d.hang_up()
+    fleet.run(devices, 1, life)
+    ours, peer = statistics.median(d.took_s for d in devices), ""
+    if shutil.which("lego") and shutil.which("sqlite3"):
+        script = bench.folder / "lego-hook"
+        script.write_text(LEGO_HOOK, encoding="ascii")
+        script.chmod(0o755)
+        lego_once(bench, 0, script)  # makes the account
+        took = [lego_once(bench, i + 1, script) for i in range(n)]
+        peer = f"lego {statistics.median(took) * 1000:.0f} ms"
+    return [("from CSR to chain, idle, with the value read back over DNS (lego: not read back)",
+             f"{ours * 1000:.0f} ms", peer)]
+
+
+ROWS = {"issued": issued, "in_flight": in_flight, "requests": requests, "handshakes": handshakes,
+        "latency": latency}
