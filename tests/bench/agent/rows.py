@@ -1,0 +1,299 @@
+"""What is measured of the agent, a function for each row."""
+
+import os
+import shutil
+import socket
+import ssl
+import statistics
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from machine import MACHINE, TREE, cpu_ns, family, make, say
+
+PIECE = b"x" * (1 << 20)
+RUNTIME = ("libc.so", "libssl.so", "libcrypto.so", "libcurl.so", "ld-linux", "linux-vdso")
+
+
+class Backend:
+    """Sends without end to a client that says D, reads everything from one that says U, and holds any
+    other connection open."""
+
+    def __init__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._one, args=(connection,), daemon=True).start()
+
+    def _one(self, connection):
+        os.sched_setaffinity(0, {1})
+        with connection:
+            try:
+                kind = connection.recv(1)
+                if kind == b"D":
+                    while True:
+                        connection.sendall(PIECE)
+                while connection.recv(1 << 18):
+                    pass
+            except OSError:
+                pass
+
+
+class Proxy:
+    """One of the programs: where it listens, and its process."""
+
+    def __init__(self, port, pid):
+        self.port, self.pid = port, pid
+
+    def cpu_s(self):
+        return cpu_ns(self.pid) / 1e9
+
+    def memory_kib(self):
+        """Private dirty and resident memory of the process and its workers."""
+        dirty = resident = 0
+        for p in family(self.pid):
+            for line in Path(f"/proc/{p}/smaps_rollup").read_text().splitlines():
+                dirty += int(line.split()[1]) if line.startswith("Private_Dirty:") else 0
+                resident += int(line.split()[1]) if line.startswith("Rss:") else 0
+        return dirty, resident
+
+
+def client(port):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 60),
+                               server_hostname=Bench.name)
+
+
+class Bench:
+    name = None  # what clients ask for
+
+    def __init__(self, work, build, quick):
+        self.work, self.build, self.quick = work, build, quick
+        self.rows, self.processes = [], []
+
+    def __enter__(self):
+        say("building the agent")
+        make(["cmake", "-S", TREE, "-B", self.build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"])
+        make(["ninja", "-C", self.build, "lanyard-agent"])
+        os.environ["LANYARD_BUILD"] = str(self.build)
+        os.sched_setaffinity(0, {1})
+        from fakeservice import FakeService  # they read LANYARD_BUILD
+        from ports import free_port
+        from stack import Agent
+        from wait import until
+        self.free_port, self.until = free_port, until
+        self.backend = Backend()
+        port = free_port()
+        self.service = FakeService(self.work, self.work / "agent" / "state")
+        section = f"""proxy {{
+  listen = "127.0.0.1:{port}"
+  backend = "127.0.0.1:{self.backend.port}"
+  connections_max = 4000
+}}"""
+        self.daemon = Agent(self.work, self.service, extra=section)
+        self.daemon.argv = ["taskset", "-c", "0", *self.daemon.argv]
+        self.service.__enter__()
+        self.daemon.__enter__()
+        self.daemon.wait_for_certificate()
+        until(lambda: self.daemon.status()["state"] == "serve", 20, "rest")
+        Bench.name = self.service.wildcard[2:]
+        self.agent = Proxy(port, self.daemon.pid)
+        return self
+
+    def __exit__(self, *args):
+        for p in self.processes:
+            p.terminate()
+            p.wait(30)
+        self.daemon.__exit__(*args)
+        self.service.__exit__(*args)
+        self.backend.socket.close()
+
+    def measure(self, name):
+        say(f"measuring {name}")
+        ROWS[name](self)
+
+    def row(self, what, value, must="", note=""):
+        self.rows.append((what, value, must, note))
+
+    def table(self):
+        lines = [f"On {MACHINE()}:", "", "| measured | value | must |  |", "|---|---|---|---|"]
+        return "\n".join(lines + [f"| {' | '.join(map(str, r))} |" for r in self.rows])
+
+    def start(self, argv, port):
+        log = open(self.work / f"{Path(argv[0]).name}.log", "wb")
+        p = subprocess.Popen(["taskset", "-c", "0", *map(str, argv)], stdin=subprocess.DEVNULL,
+                             stdout=log, stderr=log)
+        self.processes.append(p)
+
+        def is_up():
+            try:
+                client(port).close()
+                return True
+            except OSError:
+                return False
+
+        self.until(is_up, 30, lambda: (self.work / f"{Path(argv[0]).name}.log").read_text())
+        return Proxy(port, p.pid)
+
+    def peers(self):
+        """The agent, nginx (stream) and haproxy (tcp), with the same certificate and backend."""
+        if hasattr(self, "_peers"):
+            return self._peers
+        current = self.work / "agent/state/current"
+        found = {"agent": self.agent}
+        nginx, haproxy = shutil.which("nginx", path="/usr/sbin"), shutil.which("haproxy", path="/usr/sbin")
+        if nginx:
+            port = self.free_port()
+            module = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+            load = f"load_module {module};" if module.exists() else ""
+            (self.work / "nginx.conf").write_text(f"""{load}
+daemon off; master_process off; worker_processes 1; pid {self.work}/nginx.pid; error_log stderr;
+events {{ worker_connections 4096; }}
+stream {{ server {{
+    listen 127.0.0.1:{port} ssl; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:S:1m;
+    ssl_certificate {current}/fullchain.pem; ssl_certificate_key {current}/privkey.pem;
+    proxy_pass 127.0.0.1:{self.backend.port};
+}} }}""")
+            found["nginx"] = self.start([nginx, "-c", self.work / "nginx.conf"], port)
+        if haproxy:
+            port = self.free_port()
+            (self.work / "haproxy.cfg").write_text(f"""
+global
+    nbthread 1
+    maxconn 4000
+defaults
+    mode tcp
+    timeout client 600s
+    timeout server 600s
+    timeout connect 5s
+listen l
+    bind 127.0.0.1:{port} ssl crt {current}/combined.pem
+    server s 127.0.0.1:{self.backend.port}
+""")
+            found["haproxy"] = self.start([haproxy, "-db", "-f", self.work / "haproxy.cfg"], port)
+        self._peers = found
+        return found
+
+
+def size(bench):
+    program = bench.build / "bin/lanyard-agent"
+    stripped = bench.work / "stripped"
+    make(["strip", "-o", stripped, program])
+    libraries, total = [], 0
+    for line in make(["ldd", program]).splitlines():
+        words = line.split()
+        if "=>" not in words or any(r in words[0] for r in RUNTIME):
+            continue
+        path = Path(words[2]).resolve()
+        if path.name.startswith(DIRECT):
+            libraries.append(path.name.split(".so")[0])
+            total += path.stat().st_size
+    bench.row("executable, stripped", f"{stripped.stat().st_size // 1024} KiB")
+    bench.row("libraries of its own beside libc, OpenSSL and curl", f"{total // 1024} KiB", "",
+              ", ".join(sorted(libraries)))
+
+
+DIRECT = ("libevent", "libjansson", "libconfuse", "libqrencode")
+
+
+def memory(bench):
+    agent = bench.agent
+    idle, resident = agent.memory_kib()
+    bench.row("idle: private dirty memory", f"{idle / 1024:.1f} MiB", "3 MB",
+              f"{resident / 1024:.1f} MiB resident, libraries of the system included")
+    clients = []
+    for n in (100, 1000):
+        while len(clients) < n:
+            clients.append(client(agent.port))
+            clients[-1].sendall(b"I")
+        dirty, _ = agent.memory_kib()
+        bench.row(f"{n} connections: private dirty, each", f"{(dirty - idle) / n:.0f} KiB", "40 kB",
+                  f"{dirty / 1024:.1f} MiB in all")
+    for c in clients:
+        c.close()
+
+
+def rest(bench):
+    """Wake-ups, and writes to the disk, of an agent that has nothing to do."""
+    seconds = 60 if bench.quick else 180
+    trace = bench.work / "trace"
+    strace = subprocess.Popen(["strace", "-f", "-q", "-o", trace, "-e",
+                               "trace=openat,rename,renameat,renameat2,fsync,symlink,epoll_wait",
+                               "-p", str(bench.agent.pid)], stderr=subprocess.DEVNULL)
+    time.sleep(2)
+    before = trace.read_text().count("epoll_wait(")
+    time.sleep(seconds)
+    text = trace.read_text()
+    strace.terminate()
+    strace.wait(10)
+    wakes = text.count("epoll_wait(") - before
+    writes = sum(text.count(w) for w in ("rename", "fsync", "symlink"))
+    bench.row("idle: wake-ups a minute", f"{wakes * 60 / seconds:.1f}", "2", f"in {seconds} s")
+    bench.row("idle: files written", writes, "0", f"in {seconds} s")
+
+
+def transfer(proxy, kind, megabytes):
+    """CPU seconds per gigabyte through the proxy."""
+    tls = client(proxy.port)
+    tls.sendall(kind)
+    into = bytearray(1 << 18)
+    done, limit = 0, megabytes << 20
+    if kind == b"D":
+        tls.recv_into(into)  # running
+    before = proxy.cpu_s()
+    while done < limit:
+        if kind == b"D":
+            done += tls.recv_into(into)
+        else:
+            tls.sendall(PIECE)
+            done += len(PIECE)
+    spent = proxy.cpu_s() - before
+    tls.close()
+    return done / 1e6 / spent
+
+
+def handshakes(proxy, seconds):
+    """Full TLS 1.3 handshakes per CPU second, the backend's connection included."""
+    before = proxy.cpu_s()
+    out = subprocess.run(["taskset", "-c", "1", "openssl", "s_time", "-connect", f"127.0.0.1:{proxy.port}",
+                          "-new", "-time", str(seconds)], capture_output=True, text=True, check=False)
+    n = next(int(line.split()[0]) for line in out.stdout.splitlines()
+             if line.split()[1:2] == ["connections"])
+    return n / (proxy.cpu_s() - before)
+
+
+def compare(bench, what, unit, fn, must):
+    peers = bench.peers()
+    found = {name: [] for name in peers}
+    for _ in range(3 if bench.quick else 7):
+        for name, proxy in peers.items():  # A B C A B C
+            found[name].append(fn(proxy))
+    others = [n for n in peers if n != "agent"]
+    best = max(others, key=lambda n: statistics.median(found[n]))
+    ratios = sorted(a / b for a, b in zip(found["agent"], found[best]))
+    text = ", ".join(f"{n} {statistics.median(v):.0f}" for n, v in found.items())
+    bench.row(f"{what} / {best}", f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+              must, f"{text} {unit}")
+
+
+def bulk(bench):
+    megabytes = 256 if bench.quick else 1024
+    compare(bench, "download: bytes per CPU second", "MB", lambda p: transfer(p, b"D", megabytes), "1.0")
+    compare(bench, "upload: bytes per CPU second", "MB", lambda p: transfer(p, b"U", megabytes), "1.0")
+
+
+def connections(bench):
+    compare(bench, "new TLS connections per CPU second", "connections",
+            lambda p: handshakes(p, 3 if bench.quick else 5), "0.9")
+
+
+ROWS = {"size": size, "memory": memory, "rest": rest, "bulk": bulk, "connections": connections}
