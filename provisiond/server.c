@@ -22,6 +22,7 @@
 #include "provisiond/issuers.h"
 #include "provisiond/owncert.h"
 #include "provisiond/publicweb.h"
+#include "provisiond/revoker.h"
 #include "provisiond/store/jobs.h"
 #include "provisiond/store/order.h"
 #include "provisiond/store/storelock.h"
@@ -40,6 +41,7 @@ struct server {
     struct jobs *store;
     struct engine *engine;
     struct stopsync *stopsync;
+    struct revoker *revoker;
     struct api *api;
     struct httpd *device, *public_;
     struct loop_signal *term, *intr, *hup;
@@ -273,6 +275,9 @@ static enum err prepare(struct server *s, struct err_info *info)
         e = start_watch(s, info);
     if (e == ERR_OK)
         e = stopsync_new(&s->stopsync, s->loop, c, s->store);
+    struct revoker_parts revoker = { s->loop, c, s->issuers, s->store };
+    if (e == ERR_OK)
+        e = revoker_new(&s->revoker, &revoker);
     if (e == ERR_OK)
         e = loop_signal_new(&s->term, s->loop, SIGTERM, stop, s);
     if (e == ERR_OK)
@@ -315,6 +320,7 @@ static void clear(struct server *s)
     engine_free(s->engine);
     health_free(s->health);
     stopsync_free(s->stopsync);
+    revoker_free(s->revoker);
     api_free(s->api);
     loop_timer_free(s->own_cert_timer);
     loop_signal_free(s->term);

@@ -1,5 +1,5 @@
 # Tests of provisiond/, and the small programs they drive.
-foreach(name backoff chain csr gcra order token)
+foreach(name admission backoff chain csr gcra order token digestset factory rsakey)
     unit_test(provisiond/core/${name} DEPS provisiond_core)
 endforeach()
 foreach(name account chainpick errors jws message nonce signer)
@@ -12,6 +12,7 @@ unit_test(provisiond/store/store DEPS provisiond_store)
 postgres_test(provisiond/store/store)
 fuzz_target(acmemsg DEPS provisiond_acme)
 fuzz_target(csr DEPS provisiond_core)
+fuzz_target(est DEPS provisiond_core)
 
 add_executable(acme_drive ${CMAKE_SOURCE_DIR}/tests/lib/acme_drive.c)
 set_target_properties(acme_drive PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

@@ -13,9 +13,10 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include "provisiond/core/rsakey.h"
+
 #define RSA_BITS_MIN 2048
 #define RSA_BITS_MAX 4096
-#define RSA_FACTOR_MAX 752 /* moduli divisible by a prime below are refused, as CAs do */
 
 struct refusal {
     const char **problem;
@@ -117,15 +118,21 @@ static enum err check_rsa(EVP_PKEY *key, const struct refusal *r)
     bool ok = EVP_PKEY_get_bits(key) >= RSA_BITS_MIN && EVP_PKEY_get_bits(key) <= RSA_BITS_MAX &&
               EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &n) == 1 &&
               EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent) == 1 &&
-              BN_is_word(exponent, RSA_F4) && BN_is_odd(n);
-    for (BN_ULONG d = 3; ok && d < RSA_FACTOR_MAX; d += 2)
-        ok = BN_mod_word(n, d) != 0;
+              BN_is_word(exponent, RSA_F4);
+    enum rsakey_flaw flaw = ok ? rsakey_check(n) : RSAKEY_SOUND;
     BN_free(n);
     BN_free(exponent);
-    return ok ? ERR_OK
-              : refuse(r, "csr-weak-key", ERR_RANGE,
-                       "an RSA key must have 2048 to 4096 bits, the exponent 65537 and no small "
-                       "factors");
+    if (flaw == RSAKEY_UNKNOWN)
+        return ERR_NOMEM;
+    if (!ok)
+        return refuse(r, "csr-weak-key", ERR_RANGE,
+                      "an RSA key must have 2048 to 4096 bits and the exponent 65537");
+    if (flaw != RSAKEY_SOUND)
+        return refuse(r, "csr-weak-key", ERR_RANGE,
+                      flaw == RSAKEY_ROCA
+                          ? "the RSA key was made by the library of CVE-2017-15361 (ROCA)"
+                          : "the RSA key can be factored: make it with a sound generator");
+    return ERR_OK;
 }
 
 static enum err check_ec(EVP_PKEY *key, const struct refusal *r)

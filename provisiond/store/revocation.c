@@ -136,11 +136,17 @@ static enum err chain_of(struct sql *db, struct revocation_row *row, struct buf 
                          struct err_info *info)
 {
     struct sql_query q;
-    sql_begin(&q, db, "SELECT issuer, chain FROM certificate WHERE order_id=$1");
+    sql_begin(&q, db,
+              "SELECT issuer, chain, device_id, zone, coalesce(account, '') FROM certificate"
+              " WHERE order_id=$1");
     sql_bind_int(&q, 1, row->order_id);
     while (sql_row(&q)) {
         sql_copy(&q, 0, row->issuer, sizeof row->issuer);
+        buf_reset(chain);
         buf_add_str(chain, sql_text(&q, 1));
+        sql_copy(&q, 2, row->device_id, sizeof row->device_id);
+        sql_copy(&q, 3, row->zone, sizeof row->zone);
+        sql_copy(&q, 4, row->account, sizeof row->account);
     }
     enum err e = sql_end(&q, NULL, info);
     return e == ERR_OK ? buf_error(chain) : e;

@@ -10,6 +10,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/pki/devid.h"
+#include "provisiond/issuer.h"
 #include "provisiond/store/sql.h"
 
 /* The codes of [RFC 5280 s5.3.1] that ACME CAs take from a subscriber. */
@@ -53,10 +54,13 @@ struct revocation_row {
     int64_t order_id;
     enum revocation_reason reason;
     int64_t failures;
+    char device_id[DEVID_LEN + 1];
+    char zone[256];
     char issuer[64];
+    char account[ISSUER_URL_MAX]; /* that it was issued under; "" when that is not known */
 };
 
-/* Takes the one that is due first, until `lease_until`; the PEM chain is appended to `chain`.
+/* Takes the one that is due first, until `lease_until`; the PEM chain becomes `chain`.
  * Errors: ERR_NOTFOUND when none is due. */
 NODISCARD enum err revocation_claim(struct sql *db, int64_t now_s, int64_t lease_until,
                                     struct revocation_row *out, struct buf *chain,
