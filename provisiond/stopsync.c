@@ -6,7 +6,7 @@
 #include "common/base/log.h"
 #include "provisiond/store/stopped.h"
 
-#define EVERY_MS 20000
+#define EVERY_MS 10000
 
 struct stopsync {
     struct job job; /* first */

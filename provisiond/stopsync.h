@@ -1,4 +1,4 @@
-/* stopsync.h - keeps the files of suspended ids that dnsd reads as the database says: every 20 s,
+/* stopsync.h - keeps the files of suspended ids that dnsd reads as the database says: every 10 s,
  * so that a suspension on another node, or the end of a quarantine, arrives here within a minute.
  * One loop, its thread; the work is a job of the store thread. */
 #ifndef LANYARD_PROVISIOND_STOPSYNC_H
