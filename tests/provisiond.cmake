@@ -26,11 +26,8 @@ py_test(integration/test_provisiond_postgres.py TIMEOUT 300)
 py_test(integration/test_provisiond_ca.py TIMEOUT 300)
 py_test(integration/test_provisiond_status.py TIMEOUT 240)
 py_test(integration/test_est.py TIMEOUT 120)
-<<<<<<< HEAD
 add_executable(killat ${CMAKE_SOURCE_DIR}/tests/lib/killat.c)
 set_target_properties(killat PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 target_link_libraries(killat PRIVATE lanyard_flags)
-=======
 py_test(integration/test_admission.py TIMEOUT 240)
 py_test(integration/test_device_api.py TIMEOUT 300)
->>>>>>> 5041bf4 (tests: the device API against the fault matrix, admission from the outside)
