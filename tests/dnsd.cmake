@@ -49,3 +49,14 @@ target_include_directories(mutate_query PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
 add_test(NAME fuzz/mutate/query
     COMMAND mutate_query 100000 1 2 3 4 5 ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/query)
 set_tests_properties(fuzz/mutate/query PROPERTIES TIMEOUT 300 LABELS fuzz)
+
+# Case 11, where no sanitizer has an allocator of its own.
+if(NOT LANYARD_SANITIZE AND NOT LANYARD_TSAN)
+    add_library(failmalloc MODULE ${CMAKE_SOURCE_DIR}/tests/lib/failmalloc.c)
+    set_target_properties(failmalloc PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    target_link_libraries(failmalloc PRIVATE lanyard_flags)
+    py_test(integration/test_dnsd_memory.py TIMEOUT 300)
+    set_tests_properties(integration/test_dnsd_memory PROPERTIES LABELS memory)
+    set_property(TEST integration/test_dnsd_memory APPEND PROPERTY
+        ENVIRONMENT LANYARD_FAILMALLOC=$<TARGET_FILE:failmalloc>)
+endif()

@@ -170,8 +170,10 @@ enum err conf_load(struct conf **out, const char *path, cfg_opt_t *opts, struct 
     struct err_info unused;
     struct conf *c = calloc(1, sizeof *c);
     enum err e = c == NULL ? ERR_NOMEM : split_path(c, path);
-    if (e != ERR_OK)
+    if (e != ERR_OK) {
+        (void)err_set(info, e, "out of memory");
         goto out;
+    }
     c->info = info != NULL ? info : &unused;
     watch_options(opts);
     c->root = cfg_init(opts, CFGF_NONE);
