@@ -1,9 +1,11 @@
 #include "dnsd/config.h"
 
 #include <netinet/in.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/conf/conf.h"
@@ -177,6 +179,10 @@ static enum err read_root(struct config *out, struct conf *c, struct err_info *i
         return conf_fail(c, root, "log_level", info, "'%s': write debug, info, warn or error",
                          cfg_getstr(root, "log_level"));
     const char *user = cfg_getstr(root, "user");
+    if (user != NULL && user[0] != 0 && geteuid() == 0 && getpwnam(user) == NULL)
+        return conf_fail(c, root, "user", info,
+                         "there is no user '%s': make it (adduser --system --group %s)", user,
+                         user);
     if (user != NULL && (out->user = strdup(user)) == NULL)
         return no_memory(info);
     return ERR_OK;

@@ -47,6 +47,8 @@ MISTAKES = [
     ("a long version", LISTEN + f'chaos_version = "{"x" * 65}"\n' + GOOD_ZONE, None, r":2: chaos_version: longer"),
     ("no cookie secrets", LISTEN + 'cookie_secrets = "nowhere"\n' + GOOD_ZONE, None,
      r"dnsd.conf:2: cookie_secrets: cannot open .*nowhere"),
+    ("a user that is not there", LISTEN + 'user = "no-such-user"\n' + GOOD_ZONE, None,
+     r"dnsd.conf:2: user: there is no user 'no-such-user': make it"),
     ("no zone", LISTEN, None, r"dnsd.conf:\d+: zone: no zone to serve"),
     ("a zone that is no name", LISTEN + 'zone "z..test" { }', None, r'dnsd.conf:2: zone "z..test": not a domain'),
     ("a zone twice", LISTEN + GOOD_ZONE + GOOD_ZONE, None, r"dnsd.conf:3: "),
