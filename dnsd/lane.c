@@ -310,12 +310,6 @@ static void add(struct metric *to, const struct metric *from, size_t n)
         metric_add(&to[i], metric_get(&from[i]));
 }
 
-static void add(struct metric *to, const struct metric *from, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        metric_add(&to[i], metric_get(&from[i]));
-}
-
 void lane_add_counts(const struct lane *l, struct reader_counts *sum)
 {
     const struct reader_counts *c = &l->counts;
