@@ -29,24 +29,28 @@ static inline void pad4(uint8_t text[TEXT4_MAX + 1], struct span label)
     memcpy(text + label.len - 8, label.p + label.len - 8, 8);
 }
 
-/* The decimal octet in the three characters at `p`, of which it has *len; 256 or more when there is
- * none. */
-static inline unsigned octet(const uint8_t *p, size_t *len)
+/* Reads a decimal octet and the '-' behind it; moves *p behind both. */
+static inline bool take_octet(uint8_t *out, const uint8_t **p)
 {
-    unsigned v = p[0] - '0', second = p[1] - '0', third = p[2] - '0';
+    const uint8_t *c = *p;
+    unsigned v = (unsigned)*c - '0', next = (unsigned)c[1] - '0';
     if (v > 9)
-        return 256;
-    *len = 1;
-    if (second > 9)
-        return v;
-    if (v == 0) /* no leading zeros */
-        return 256;
-    v = v * 10 + second;
-    *len = 2;
-    if (third > 9)
-        return v;
-    *len = 3;
-    return v * 10 + third;
+        return false;
+    if (next <= 9) {
+        if (v == 0) /* no leading zeros */
+            return false;
+        v = v * 10 + next;
+        c++;
+        next = (unsigned)c[1] - '0';
+        if (next <= 9) {
+            v = v * 10 + next;
+            c++;
+            next = (unsigned)c[1] - '0';
+        }
+    }
+    *out = (uint8_t)v;
+    *p = c + 2;
+    return v <= 255 && next == (unsigned)'-' - '0';
 }
 
 static bool decode4(uint8_t out[4], struct span label)
@@ -56,15 +60,8 @@ static bool decode4(uint8_t out[4], struct span label)
         return false;
     pad4(text, label);
     const uint8_t *p = text;
-    for (unsigned i = 0; i < 4; i++) {
-        size_t len;
-        unsigned v = octet(p, &len);
-        if (v > 255 || p[len] != '-')
-            return false;
-        out[i] = (uint8_t)v;
-        p += len + 1;
-    }
-    return p == text + label.len + 1;
+    return take_octet(&out[0], &p) && take_octet(&out[1], &p) && take_octet(&out[2], &p) &&
+           take_octet(&out[3], &p) && p == text + label.len + 1;
 }
 
 static APART bool decode6(uint8_t out[16], struct span label)
