@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from device import Device
 from pebble import Pebble
+from postgres import Postgres
 from stack import Service, poll_until
 from wait import until
 
@@ -68,9 +69,28 @@ def assert_no_challenge_stays(service, device):
     assert service.dnsd.dig(f"_acme-challenge.{device.id}.direct.example", "TXT").strip() == ""
 
 
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    postgres = Postgres(tmp_path_factory.mktemp("pg"))
+    try:
+        yield postgres.start()
+    finally:
+        postgres.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request):
+    """What a Service takes as `postgres`."""
+    if request.param == "sqlite":
+        return None
+    cluster = request.getfixturevalue("cluster")
+    cluster.fresh()
+    return cluster
+
+
 @pytest.mark.parametrize("state", STATES + FINAL)
-def test_killed_after_a_state_was_written(tmp_path, state):
-    with Service(tmp_path, pebble(tmp_path), enroll="open") as service:
+def test_killed_after_a_state_was_written(tmp_path, state, store):
+    with Service(tmp_path, pebble(tmp_path), enroll="open", postgres=store) as service:
         provisiond = service.provisiond
         provisiond.stop()
         provisiond.start({"LANYARD_TEST_STOP_AT": state})
@@ -88,9 +108,9 @@ def test_killed_after_a_state_was_written(tmp_path, state):
         assert_no_challenge_stays(service, device)
 
 
-def test_killed_again_and_again(tmp_path):
+def test_killed_again_and_again(tmp_path, store):
     """One order that meets every kill there is."""
-    with Service(tmp_path, pebble(tmp_path, authz_reuse=0), enroll="open") as service:
+    with Service(tmp_path, pebble(tmp_path, authz_reuse=0), enroll="open", postgres=store) as service:
         provisiond = service.provisiond
         device = enrolled(service, tmp_path)
         provisiond.stop()

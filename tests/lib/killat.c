@@ -62,14 +62,16 @@ static int signal_to_pass(int status)
 static int follow(pid_t child, long kill_at)
 {
     long n = 0;
+    sig_atomic_t passed_on = 0;
     for (;;) {
         int status;
         pid_t thread = waitpid(-1, &status, __WALL);
-        if (thread < 0 && errno == EINTR) {
-            if (ended)
-                (void)kill(child, SIGTERM);
-            continue;
+        if (ended != passed_on) { /* seen at the next stop at the latest: the program has timers */
+            passed_on = ended;
+            (void)kill(child, SIGTERM);
         }
+        if (thread < 0 && errno == EINTR)
+            continue;
         if (thread < 0)
             return 1;
         if (thread == child && (WIFEXITED(status) || WIFSIGNALED(status))) {
