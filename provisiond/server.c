@@ -22,6 +22,7 @@
 #include "provisiond/issuers.h"
 #include "provisiond/owncert.h"
 #include "provisiond/publicweb.h"
+#include "provisiond/pruner.h"
 #include "provisiond/revoker.h"
 #include "provisiond/store/jobs.h"
 #include "provisiond/store/order.h"
@@ -50,6 +51,7 @@ struct server {
     struct notify notify;
     struct health *health;
     struct fleetcount *fleet;
+    struct pruner *pruner;
     struct publicweb publicweb;
     struct metricweb *metrics;
     int64_t started_s;
@@ -230,6 +232,8 @@ static enum err start_watch(struct server *s, struct err_info *info)
     };
     e = health_new(&s->health, &parts);
     s->publicweb.health = s->health;
+    if (e == ERR_OK)
+        e = pruner_new(&s->pruner, s->loop, s->store);
     if (e == ERR_OK && s->metrics_fd >= 0)
         e = metricweb_new(&s->metrics, s->loop, &s->metrics_fd, write_metrics, s);
     return e == ERR_OK ? e : err_set(info, e, "cannot start the status pages");
@@ -321,6 +325,7 @@ static void clear(struct server *s)
     health_free(s->health);
     stopsync_free(s->stopsync);
     revoker_free(s->revoker);
+    pruner_free(s->pruner);
     api_free(s->api);
     loop_timer_free(s->own_cert_timer);
     loop_signal_free(s->term);

@@ -81,6 +81,8 @@ def assert_whole(service, device, where):
 
 
 def test_killed_at_every_system_call(service):
+    first = Device(service.provisiond.folder, service.provisiond.server, service.provisiond.ca)
+    assert try_all(first).status == 200  # and with it the account at the CA
     device = start_with_kill(service, 0)
     assert try_all(device).status == 200
     poll_until(device, lambda r: r.status == 200, 60)

@@ -184,3 +184,27 @@ def test_from_sqlite_all_or_nothing(tmp_path, db):
     migrate(new, "--from", f"sqlite:{old.db}")
     migrate(new, "--from", f"sqlite:{tmp_path}/nothing.db", expect=1)
     assert not (tmp_path / "nothing.db").exists()
+
+
+def test_a_restored_backup_revives_no_token(tmp_path):
+    """Case 37: what was used after the backup does not count as used in it. The restore has one step more:
+    token revoke --all; then the token admits nobody, and devices that the backup knows stay."""
+    service = Provisiond(tmp_path, f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}", enroll="token")
+    service.scratch = tmp_path
+    with service:
+        many, once = (service.admin("token", "create", "--uses", n).split()[-1] for n in ("9", "1"))
+        known, later, thief = (Device(tmp_path, service.server, service.ca) for _ in range(3))
+        assert known.enroll(many).status == 201
+        with sqlite3.connect(service.db) as live, sqlite3.connect(tmp_path / "backup") as backup:
+            live.backup(backup)
+        assert later.enroll(once).status == 201
+        assert thief.enroll(once).problem == "token-invalid"
+    for suffix in ("", "-wal", "-shm"):
+        service.db.with_name(service.db.name + suffix).unlink(missing_ok=True)
+    (tmp_path / "backup").rename(service.db)
+    assert "2 tokens are revoked" in service.admin("token", "revoke", "--all")
+    with service:
+        assert thief.enroll(once).problem == "token-invalid"
+        assert known.enroll(many).status == 200
+        fresh = service.admin("token", "create").split()[-1]
+        assert later.enroll(fresh).status == 201

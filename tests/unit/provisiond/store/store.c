@@ -17,6 +17,7 @@
 #include "provisiond/store/device.h"
 #include "provisiond/store/migrate.h"
 #include "provisiond/store/order.h"
+#include "provisiond/store/prune.h"
 #include "provisiond/store/sql.h"
 #include "provisiond/store/token.h"
 
@@ -432,6 +433,74 @@ static void an_older_csr_is_answered_by_its_own_order(void **state)
     buf_clear(&chain);
 }
 
+static int64_t rows(struct fixture *fx, const char *text)
+{
+    struct sql_query q;
+    int64_t n = -1;
+    sql_begin(&q, fx->db, text);
+    while (sql_row(&q))
+        n = sql_int(&q, 0);
+    assert_int_equal(sql_end(&q, NULL, NULL), ERR_OK);
+    return n;
+}
+
+static int64_t prune(struct fixture *fx, int64_t before_s)
+{
+    int64_t after = 0, n = 0;
+    do {
+        assert_int_equal(sql_begin_tx(fx->db, NULL), ERR_OK);
+        assert_int_equal(prune_orders(fx->db, before_s, &after, &n, NULL), ERR_OK);
+        assert_int_equal(sql_commit(fx->db, NULL), ERR_OK);
+    } while (after != 0);
+    return n;
+}
+
+/* Certificates end at NOW + 1000, orders at NOW. */
+static void old_orders_go_and_the_newest_stays(void **state)
+{
+    struct fixture *fx = *state;
+    struct order_row o;
+    admit(fx, DEV_A);
+    admit(fx, DEV_B);
+    issue(fx, 1, "FIRST");
+    issue(fx, 2, "SECOND");
+    issue(fx, 3, "THIRD");
+    (void)submit(fx, DEV_B, 4, 4);
+    (void)submit(fx, DEV_B, 5, 5); /* the one before is canceled */
+    assert_int_equal(prune(fx, NOW), 0);
+    assert_int_equal(prune(fx, NOW + 1), 1); /* the canceled one; certificates may still live */
+    assert_int_equal(prune(fx, NOW + 1000), 0);
+    assert_int_equal(prune(fx, NOW + 1001), 2);
+    assert_int_equal(prune(fx, NOW + 1001), 0);
+    assert_int_equal(rows(fx, "SELECT count(*) FROM certificate"), 1);
+    assert_int_equal(rows(fx, "SELECT count(*) FROM cert_order"), 2);
+    assert_int_equal(rows(fx, "SELECT count(*) FROM cert_key"), 5); /* for good */
+    assert_int_equal(order_latest(fx->db, DEV_A, ZONE, &o, NULL), ERR_OK);
+    assert_memory_equal(o.csr, "\3\3\3", 3);
+    assert_int_equal(order_latest(fx->db, DEV_B, ZONE, &o, NULL), ERR_OK);
+}
+
+static void many_old_orders_go_piece_by_piece(void **state)
+{
+    struct fixture *fx = *state;
+    char text[512];
+    admit(fx, DEV_A);
+    assert_int_equal(sql_begin_tx(fx->db, NULL), ERR_OK);
+    for (int i = 0; i < 10; i++) {
+        (void)snprintf(
+            text, sizeof text,
+            "INSERT INTO cert_order (id, device_id, zone, issuer, state, csr, csr_sha256,"
+            " spki_sha256, bare_name, due_at, begun_at, created_at, updated_at)"
+            " SELECT %d + n.n, '" DEV_A "', '" ZONE "', 'ca', 'invalid', '', '', '', 0, 1,"
+            " 1, 1, 1 FROM (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c"
+            " WHERE n<900) SELECT n FROM c) n",
+            i * 1000);
+        assert_int_equal(sql_script(fx->db, text, NULL), ERR_OK);
+    }
+    assert_int_equal(sql_commit(fx->db, NULL), ERR_OK);
+    assert_int_equal(prune(fx, NOW), 8999);
+}
+
 static void the_orders_of_another_zone_are_not_shown(void **state)
 {
     struct fixture *fx = *state;
@@ -522,6 +591,8 @@ int main(void)
         TEST(a_restart_takes_up_what_was_held),
         TEST(an_order_has_one_certificate),
         TEST(an_older_csr_is_answered_by_its_own_order),
+        TEST(old_orders_go_and_the_newest_stays),
+        TEST(many_old_orders_go_piece_by_piece),
         TEST(the_orders_of_another_zone_are_not_shown),
         TEST(a_request_too_many_leaves_no_key_behind),
         TEST(a_clock_set_back_makes_orders_due),
