@@ -2,7 +2,7 @@
 foreach(name name iplabel tag wire)
     unit_test(common/dns/${name} DEPS dns)
 endforeach()
-foreach(name suspended synth zone view cookie rrl shield query rrsig)
+foreach(name suspended synth zone view cookie rrl shield query rrsig sigcache canon denial)
     unit_test(dnsd/core/${name} DEPS dnsd_core PkgConfig::LDNS)
     target_include_directories(unit_dnsd_core_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
 endforeach()
