@@ -10,6 +10,8 @@ unit_test(dnsd/conn DEPS dnsd_shell)
 unit_test(dnsd/tally DEPS dnsd_shell)
 unit_test(dnsd/signwatch DEPS dnsd_shell PkgConfig::LDNS)
 target_include_directories(unit_dnsd_signwatch PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
+unit_test(dnsd/keyfile DEPS dnsd_shell PkgConfig::LDNS)
+target_include_directories(unit_dnsd_keyfile PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
 unit_test(dnsd/reader DEPS dnsd_shell PkgConfig::LDNS)
 target_include_directories(unit_dnsd_reader PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
 # the query test counts allocations
