@@ -112,8 +112,8 @@ static void ask_all(struct fixture *fx, bool verify)
         if (!verify)
             continue;
         assert_int_equal(ldns_wire2pkt(&pkt, fx->reply, len), LDNS_STATUS_OK);
-        /* by a clock that is a day behind, by ours, and by one at the end of a long TTL */
-        for (int64_t d = -1; d <= 7; d++)
+        /* by a clock that is a day behind, and until the end of a long TTL */
+        for (int64_t d = -1; d <= 7; d += 4)
             assert_int_equal(dnssigned_verify(&fx->kit, ldns_pkt_answer(pkt), fx->now_s + d * DAY),
                              1);
         ldns_pkt_free(pkt);
@@ -135,15 +135,15 @@ static void test_none_is_signed_when_asked_for(void **state)
 {
     struct fixture *fx = *state;
     unsigned n_views = 0;
-    for (unsigned i = 0; i < 30 * DAY / (10 * MINUTE); i++) {
-        pass(fx, 10 * MINUTE);
-        ask_all(fx, i % 36 == 0);
+    for (unsigned i = 0; i < 16 * DAY / (30 * MINUTE); i++) {
+        pass(fx, 30 * MINUTE);
+        ask_all(fx, i % (4 * DAY / (30 * MINUTE)) == 0);
         n_views += poll_once(fx);
     }
     assert_int_equal(n_made(fx), 0);
-    assert_true(n_views > 20); /* a few at a time, not all at once */
+    assert_true(n_views > 10); /* a few at a time, not all at once */
     const struct signwatch_counts *c = signwatch_counts(fx->watch);
-    assert_true(c->renewed >= 4 * ARRAY_LEN(STATIC));
+    assert_true(c->renewed >= 2 * ARRAY_LEN(STATIC));
     assert_int_equal(c->failed, 0);
     assert_int_equal(c->clock_steps, 0);
 }
