@@ -55,7 +55,7 @@ static struct rrset set_of(const char *const *texts)
         ldns_buffer *b = ldns_buffer_new(512);
         assert_int_equal(ldns_rr_new_frm_str(&rr, texts[i], 60, NULL, NULL), LDNS_STATUS_OK);
         assert_int_equal(ldns_rr2buffer_wire(b, rr, LDNS_SECTION_ANSWER), LDNS_STATUS_OK);
-        set.type = ldns_rr_get_type(rr);
+        set.type = (uint16_t)ldns_rr_get_type(rr);
         size_t owner_len = ldns_rdf_size(ldns_rr_owner(rr));
         size_t len = ldns_buffer_position(b) - owner_len;
         set.rrs = realloc(set.rrs, set.len + 2 + len);
