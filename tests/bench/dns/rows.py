@@ -12,6 +12,7 @@ from machine import LOAD_CPU, SERVER_CPU, cpu_ns, load, on_cpu, rss_kib, say, wh
 
 WINDOW = ("-c", "8", "-w", "32")
 MUCH, LITTLE = 25_000, 5_000  # questions of the two runs whose difference counts
+QUIET_P99_US = 500  # of the echo, which takes a tenth of it on a quiet machine
 BARE_SIGNATURE = ("a bare P-256 signature",)
 
 
@@ -185,8 +186,9 @@ def latency(bench):
             p99[name].append(got["p99_us"])
     more = lambda name: [a - b for a, b in zip(p50[name], p50["echo"])]
     worse = lambda name: [a / b for a, b in zip(p99[name], p99["echo"])]
-    found = [Found("20,000/s: p50 over echo's, µs", spread(more("dnsd"), 1), "3", "1"),
-             Found("20,000/s: p99 / echo's", spread(worse("dnsd")), "2", "1.5")]
+    busy = "not to be used: the machine was busy" if max(p99["echo"]) > QUIET_P99_US else ""
+    found = [Found("20,000/s: p50 over echo's, µs", spread(more("dnsd"), 1), "3", "1", busy),
+             Found("20,000/s: p99 / echo's", spread(worse("dnsd")), "2", "1.5", busy)]
     if p50["knot"]:
         found += [Found("for comparison: Knot, p50 over echo's, µs", spread(more("knot"), 1)),
                   Found("for comparison: Knot, p99 / echo's", spread(worse("knot")))]
