@@ -31,12 +31,22 @@ static int64_t at_least(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* What the device and the operator are told: the CA's own word, where it has one. */
+static const char *problem_of(const struct issuer_reply *r)
+{
+    if (r->type[0] != 0)
+        return r->type;
+    return r->verdict == ISSUER_NEW_ORDER ? "order-lost"
+           : r->verdict == ISSUER_HOLD    ? "rateLimited"
+                                          : "ca-unavailable";
+}
+
 /* Acts on a reply that is not ISSUER_OK. `again` repeats the same request; `look` asks where the
  * order stands. True when the reply was dealt with here. */
 static bool failed(struct task *t, const struct issuer_reply *r, void (*again)(struct task *t),
                    void (*look)(struct task *t))
 {
-    const char *type = r->type[0] != 0 ? r->type : "ca-unavailable";
+    const char *type = problem_of(r);
     int64_t now = clock_now_s(), after = r->retry_after_s;
     if (after > RETRY_AFTER_MAX_S)
         after = RETRY_AFTER_MAX_S;

@@ -20,6 +20,7 @@ target_link_libraries(acme_drive PRIVATE provisiond_acme provisiond_core provisi
 py_test(integration/test_acme.py TIMEOUT 300)
 py_test(integration/test_acme_hostile.py TIMEOUT 120)
 py_test(integration/test_acme_mock.py TIMEOUT 200)
+py_test(integration/test_provisiond_mock.py TIMEOUT 300)
 py_test(integration/test_issuer_admin.py TIMEOUT 200)
 py_test(integration/test_provisiond.py TIMEOUT 120)
 py_test(integration/test_provisiond_postgres.py TIMEOUT 300)

@@ -54,8 +54,8 @@ class Provisiond(Daemon):
 
     def __init__(self, folder, device_address, dns, *, issuer=None, netns=None, zone=ZONE,
                  enroll="token", env=None, extra="", postgres=None, standby=None, name="provisiond",
-                 zone_extra=""):
-        """`postgres` is a Postgres whose tables are made here, as their owner, and used as the
+                 zone_extra="", nameservers=()):
+        """`nameservers` are read back as well as `dns`. `postgres` is a Postgres whose tables are made here, as their owner, and used as the
         service's role, with `standby` as a further host; without one the store is SQLite."""
         folder = Path(folder) / name
         folder.mkdir(exist_ok=True)
@@ -81,7 +81,7 @@ zone "{zone}" {{
     issuers = {{"{"real" if issuer else "local"}"}}
     enroll = "{enroll}"
     challenges = "{challenges}"
-    nameservers = {{"{dns}"}}
+    nameservers = {{{", ".join(f'"{a}"' for a in (dns, *nameservers))}}}
     {zone_extra}
 }}
 """
@@ -127,7 +127,7 @@ zone "{zone}" {{
             return [row for t in tables for row in db.execute(f"SELECT * FROM {t}")]
 
 
-def acme_issuer(ca, *, eab_kid=None, eab_hmac_file=None):
+def acme_issuer(ca, *, eab_kid=None, eab_hmac_file=None, extra=""):
     """The inside of an issuer section for a Pebble or a Caddy: the same for both."""
     text = f"""
     type = "acme"
@@ -135,6 +135,7 @@ def acme_issuer(ca, *, eab_kid=None, eab_hmac_file=None):
     ca_file = "{ca.ca_file}"
     contact = "ops@direct.example"
     account_key = "account.pem"
+    {extra}
 """
     if eab_kid:
         text += f'    eab_kid = "{eab_kid}"\n    eab_hmac_file = "{eab_hmac_file}"\n'

@@ -56,6 +56,7 @@ class MockCa:
         # what it is like
         self.resolvers = list(resolvers)  # (host, port) of each perspective; none: all is valid
         self.may_disagree = 1
+        self.look_up_s = 5  # for each perspective
         self.profiles = {"classic": "90 days", "shortlived": "160 hours"}
         self.lives_s = {"classic": 90 * 86400, "shortlived": 160 * 3600}
         self.eab = eab  # {kid: key bytes}: required
@@ -389,11 +390,10 @@ class MockCa:
         return {"type": "urn:ietf:params:acme:error:unauthorized",
                 "detail": f"{remote}Incorrect TXT record at {owner}", "status": 403}
 
-    @staticmethod
-    def look_up(where, owner):
+    def look_up(self, where, owner):
         try:
             query = dns.message.make_query(owner, "TXT")
-            reply = dns.query.udp(query, where[0], port=where[1], timeout=3)
+            reply = dns.query.udp(query, where[0], port=where[1], timeout=self.look_up_s)
         except (dns.exception.DNSException, OSError):
             return []
         return [b"".join(rd.strings).decode() for rrset in reply.answer

@@ -1,0 +1,216 @@
+"""The whole provisiond and dnsd with the mock CA, which looks up the challenges like a real one, from as
+many places as it is told. The numbers are those of the failure cases in provisiond/README.md."""
+
+import os
+import signal
+import sqlite3
+from contextlib import ExitStack
+
+import pytest
+
+import badns
+from badns import BadServer
+from device import Device
+from mockca import MockCa
+from mockca_fault import Fault, Reply, problem
+from pebble import Pebble
+from ports import free_port
+from stack import Dnsd, Service, poll_until
+from wait import until
+
+
+def address(dns):
+    host, port = dns.rsplit(":", 1)
+    return host, int(port)
+
+
+def make_service(folder, **options):
+    return Service(folder, lambda dns: MockCa(folder / "mock", resolvers=[address(dns)]),
+                   enroll="open", **options)
+
+
+@pytest.fixture(name="service")
+def fixture_service(tmp_path):
+    with make_service(tmp_path) as s:
+        yield s
+
+
+def submitted(service, folder):
+    device = Device(folder, service.provisiond.server, service.provisiond.ca)
+    assert device.enroll().status == 201
+    assert device.submit().status == 202
+    return device
+
+
+def chain(device, timeout_s=60):
+    return poll_until(device, lambda r: r.status == 200, timeout_s).body
+
+
+def trouble(device):
+    """What the device is told while its order waits."""
+    return poll_until(device, lambda r: "problem" in r.json, 40, wait_s=1).json
+
+
+def assert_clean(service):
+    until(lambda: service.provisiond.challenge_values() == [], 30, "challenge values to be removed")
+
+
+def order_of(ca, device):
+    return next((o for o in list(ca.orders.values()) if o["names"] == [device.name]), None)
+
+
+def test_validated_through_dnsd(service, tmp_path):
+    """Nothing wrong: what the CA sees is what dnsd answers."""
+    chain(submitted(service, tmp_path))
+    assert service.ca.n("challenge") == service.ca.n("finalize") == service.ca.n("new-order") == 1
+    assert_clean(service)
+
+
+@pytest.fixture(name="bad_servers")
+def fixture_bad_servers():
+    with ExitStack() as stack:
+        yield lambda wrong, n=1: [stack.enter_context(BadServer(wrong)).where for _ in range(n)]
+
+
+def test_dns_that_fails_as_the_ca_sees_it(service, tmp_path, bad_servers):
+    """Case 4: one failed validation each, a wait, nothing left published."""
+    ca = service.ca
+    ca.look_up_s = 0.3
+    kinds = [badns.servfail, badns.nothing, badns.stale, badns.cname, badns.mute]
+    wheres = [bad_servers(k)[0] for k in kinds] + [("127.0.0.1", free_port())]
+    for where in wheres:
+        ca.resolvers = [where]
+        device = submitted(service, tmp_path)
+        said = trouble(device)
+        assert said["problem"] == "unauthorized" and said["retry_in"] >= 2, said
+        assert [o["names"] for o in list(ca.orders.values())].count([device.name]) == 1
+    assert_clean(service)
+    assert ca.n("finalize") == 0
+
+
+def test_perspectives_that_disagree(service, tmp_path, bad_servers):
+    """Case 23: of five resolvers one may be stale; two are a failure, seen from elsewhere only."""
+    good, stale = service.ca.resolvers, bad_servers(badns.stale, 2)
+    service.ca.resolvers = good * 4 + stale[:1]
+    chain(submitted(service, tmp_path))
+    service.ca.resolvers = good * 3 + stale
+    assert "secondary" in trouble(submitted(service, tmp_path))["detail"]
+    assert_clean(service)
+
+
+def test_a_name_server_that_never_has_the_value(tmp_path):
+    """Case 23: the challenge is not posted before every name server answers with the value."""
+    port = free_port()
+    late = BadServer(badns.nothing, port)
+    with make_service(tmp_path, nameservers=[f"127.0.0.1:{port}"]) as service:
+        device = submitted(service, tmp_path)
+        assert trouble(device)["problem"] == "dns-not-ready"
+        asked = late.n_asked
+        until(lambda: late.n_asked > asked, 40, "another look")
+        assert service.ca.n("challenge") == 0 and len(service.provisiond.challenge_values()) == 1
+        late.stop()
+        (tmp_path / "second").mkdir()
+        with Dnsd(tmp_path / "second", [f"127.0.0.1:{port}"], service.provisiond.challenges):
+            chain(device)
+        assert service.ca.n("challenge") == 1
+
+
+def test_a_ca_that_takes_its_time(service, tmp_path):
+    """Cases 2 and 20: polls of an authorisation and of an order in progress back off, and no wake-up
+    is lost when they end."""
+    ca = service.ca
+    ca.processing_polls = -1
+    first = submitted(service, tmp_path)
+    until(lambda: ca.n("finalize"), 30, "the first order to be finalized")
+    ca.authz_processing_polls = -1
+    second = submitted(service, tmp_path)
+    until(lambda: ca.n("challenge") == 2, 30, "the second challenge")
+    second.poll(8)  # back-off from one second: 4 or 5 looks in 8 s
+    assert order_of(ca, first)["polls"] <= 10 and order_of(ca, second)["authz_polls"] <= 8, ca.tail()
+    ca.processing_polls = ca.authz_processing_polls = 0
+    chain(first)
+    chain(second)
+    assert ca.n("challenge") == ca.n("finalize") == 2
+
+
+def with_status(status, **members):
+    def change(reply):
+        body = {**reply.body, "status": status, **members}
+        return Reply(200, {k: v for k, v in body.items() if v is not None}, reply.headers)
+    return change
+
+
+ERROR = problem(403, "compound", "validation failed", subproblems=[
+    {"type": "urn:ietf:params:acme:error:caa", "detail": "CAA forbids it"}]).body
+
+# why: (fault, the problem that the device sees)
+ENDS = {
+    "the order becomes invalid, with subproblems": (
+        Fault("finalize", change=with_status("invalid", error=ERROR, certificate=None)), "compound"),
+    "an authorisation expires before finalize": (
+        Fault("authz", change=with_status("expired"), skip=1), "order-lost"),
+    "the order is gone": (Fault("finalize", problem(404, "malformed", "no such order")), "malformed"),
+}
+
+
+def test_orders_that_end_badly(service, tmp_path):
+    """Case 20: each is lost once, with its reason, and ordered again later."""
+    for fault, kind in ENDS.values():
+        service.ca.faults = [fault]
+        said = trouble(submitted(service, tmp_path))
+        assert said["problem"] == kind and said["retry_in"] >= 2, said
+    assert_clean(service)
+
+
+def test_a_ca_that_forgets_everything(service, tmp_path):
+    """Case 6: a CA that loses accounts and orders in the middle of an issuance: a new account, a new
+    order, no storm of them."""
+    devices = []
+    for step in ("new-order", "authz", "challenge", "finalize"):
+        def change(reply):
+            service.ca.forget()
+            return reply
+        service.ca.faults = [Fault(step, change=change)]
+        devices.append(submitted(service, tmp_path))
+        until(lambda: service.ca.faults[0].n_hits, 30, f"{step} to be asked for")
+    for device in devices:
+        chain(device, 90)
+    assert service.ca.n("new-order") <= 3 * len(devices), service.ca.tail()
+    assert_clean(service)
+
+
+def test_a_ca_that_stands_still(tmp_path):
+    """Case 8: Pebble stopped by SIGSTOP and going on later: one order, one certificate."""
+    with Service(tmp_path, lambda dns: Pebble(tmp_path, dns, nonce_reject=0), enroll="open") as service:
+        device = Device(tmp_path, service.provisiond.server, service.provisiond.ca)
+        assert device.enroll().status == 201
+        os.kill(service.ca.process.pid, signal.SIGSTOP)
+        try:
+            assert device.submit().status == 202
+            assert device.poll(4).status == 202
+        finally:
+            os.kill(service.ca.process.pid, signal.SIGCONT)
+        chain(device)
+        assert service.ca.requests().count("order-plz") == service.ca.n_issued() == 1
+
+
+def test_certificates_stay_with_their_account(tmp_path):
+    """Account shards: several accounts are used, and each certificate remembers its own."""
+    with make_service(tmp_path, issuer_options={"extra": "accounts = 4"}) as service:
+        devices = [submitted(service, tmp_path) for _ in range(8)]
+        for device in devices:
+            chain(device)
+        with sqlite3.connect(f"file:{service.provisiond.db}?mode=ro", uri=True, timeout=20) as db:
+            rows = dict(db.execute("SELECT device_id, account FROM certificate"))
+        ordered = {o["names"][0].split(".")[1]: o["account"] for o in service.ca.orders.values()}
+        assert rows == ordered and len(set(rows.values())) >= 2, rows
+        assert len(service.ca.accounts) == len(set(rows.values()))
+
+
+def test_profile_and_lifetime_of_the_configuration(tmp_path):
+    extra = 'profile = "shortlived"  lifetime_days = 6  prefer_chain = "Mock Root 2"'
+    with make_service(tmp_path, issuer_options={"extra": extra}) as service:
+        chain(submitted(service, tmp_path))
+        order, = service.ca.payloads("new-order")
+        assert order["profile"] == "shortlived" and order["notAfter"].endswith("Z")
+        assert service.ca.n("certificate") == 2
