@@ -63,10 +63,11 @@ class Pebble(Daemon):
     def n_issued(self):
         return len(re.findall(r"Issued certificate serial", self.log(whole=True)))
 
-    def root(self):
-        """PEM of the root that its certificates chain up to; a new one at each start."""
+    def root(self, number=0):
+        """PEM of the root that its certificates chain up to; a new one at each start. Those of
+        alternate chains have numbers."""
         argv = ["curl", "-sS", "--cacert", str(self.ca_file),
-                f"https://127.0.0.1:{self.management_port}/roots/0"]
+                f"https://127.0.0.1:{self.management_port}/roots/{number}"]
         if self.netns is not None:
             argv = self.netns.command(argv)
         return subprocess.run(argv, check=True, capture_output=True, timeout=20).stdout
