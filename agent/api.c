@@ -101,10 +101,12 @@ enum err api_new(struct api **out, struct loop *l, const char *server, const cha
     return ERR_OK;
 }
 
-void api_enroll(struct api *a, const char *zone, const char *token, api_fn *fn, void *arg)
+void api_enroll(struct api *a, const struct api_enrolment *what, api_fn *fn, void *arg)
 {
     static const char *const HEADERS[] = { "Content-Type: application/json", NULL };
-    json_t *root = json_pack("{ss ss*}", "zone", zone, "token", token);
+    json_t *root =
+        json_pack("{ss ss* ss* ss*}", "zone", what->zone, "token", what->token, "factory_chain",
+                  what->factory_chain, "factory_proof", what->factory_proof);
     char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
     struct fetch_request r = { .method = "POST",
                                .headers = HEADERS,

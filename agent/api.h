@@ -18,6 +18,13 @@ struct api_result {
     int64_t retry_after_s; /* from the header; -1: not said */
 };
 
+/* What admits the device; NULL for what it does not have. */
+struct api_enrolment {
+    const char *zone, *token;
+    const char *factory_chain; /* PEM */
+    const char *factory_proof; /* base64url */
+};
+
 typedef void api_fn(void *arg, const struct api_result *res);
 
 /* A client of `server` ("https://host:port"), which must have a certificate from `ca_file` (NULL:
@@ -27,7 +34,7 @@ NODISCARD enum err api_new(struct api **out, struct loop *l, const char *server,
 
 /* Each starts one exchange and drops the one under way, if any. fn(arg, ...) is called once, later;
  * a failure to start is reported the same way. */
-void api_enroll(struct api *a, const char *zone, const char *token, api_fn *fn, void *arg);
+void api_enroll(struct api *a, const struct api_enrolment *what, api_fn *fn, void *arg);
 void api_submit(struct api *a, struct span csr_pem, api_fn *fn, void *arg);
 void api_poll(struct api *a, api_fn *fn, void *arg); /* long: up to a minute */
 void api_delete(struct api *a, api_fn *fn, void *arg);

@@ -10,9 +10,11 @@
 
 #include "common/base/file.h"
 #include "common/conf/conf.h"
+#include "common/pki/cert.h"
 
-#define SECRET_MAX 1024 /* bytes of a token or password */
-#define ZONE_MAX 200    /* characters: "<ip>.<id>." must fit in front [RFC 1035 s2.3.4] */
+#define SECRET_MAX 1024               /* bytes of a token or password */
+#define FACTORY_CHAIN_MAX (24 * 1024) /* bytes; the service takes 32 KiB */
+#define ZONE_MAX 200 /* characters: "<ip>.<id>." must fit in front [RFC 1035 s2.3.4] */
 
 static cfg_opt_t PROXY_OPTS[] = {
     CFG_STR("listen", NULL, CFGF_NONE),
@@ -28,6 +30,8 @@ static cfg_opt_t OPTS[] = {
     CFG_STR("server_ca", NULL, CFGF_NONE),
     CFG_STR("zone", NULL, CFGF_NONE),
     CFG_STR("token_file", NULL, CFGF_NONE),
+    CFG_STR("factory_cert", NULL, CFGF_NONE),
+    CFG_STR("factory_key", NULL, CFGF_NONE),
     CFG_STR("state_dir", "/var/lib/lanyard-agent", CFGF_NONE),
     CFG_STR_LIST("addresses", NULL, CFGF_NONE),
     CFG_SEC("proxy", PROXY_OPTS, CFGF_MULTI),
@@ -169,6 +173,47 @@ static enum err read_secret(const struct reader *r, const char *key, char **out)
     buf_wipe(&text);
     free(path);
     return e;
+}
+
+static enum err read_factory_key(const struct reader *r, struct config *c)
+{
+    const char *value = cfg_getstr(r->root, "factory_key");
+    struct err_info why;
+    if (value == NULL)
+        return ERR_OK;
+    if (c->factory_chain == NULL)
+        return conf_fail(r->conf, r->root, "factory_key", r->info, "factory_cert is missing");
+    char *path = conf_path(r->conf, value);
+    if (path == NULL)
+        return ERR_NOMEM;
+    enum err e = key_load(&c->factory_key, path, &why);
+    free(path);
+    return e == ERR_OK ? e : conf_fail(r->conf, r->root, "factory_key", r->info, "%s", why.text);
+}
+
+static enum err read_factory(const struct reader *r, struct config *c)
+{
+    const char *value = cfg_getstr(r->root, "factory_cert");
+    STACK_OF(X509) *chain = NULL;
+    struct buf pem;
+    struct err_info why;
+    if (value == NULL)
+        return read_factory_key(r, c);
+    char *path = conf_path(r->conf, value);
+    if (path == NULL)
+        return ERR_NOMEM;
+    buf_init(&pem, FACTORY_CHAIN_MAX);
+    enum err e = file_read(path, &pem, &why);
+    if (e == ERR_OK)
+        e = cert_chain_parse(&chain, buf_span(&pem), &why);
+    if (e != ERR_OK)
+        e = conf_fail(r->conf, r->root, "factory_cert", r->info, "%s: %s", path, why.text);
+    else
+        c->factory_chain = buf_take(&pem);
+    sk_X509_pop_free(chain, X509_free);
+    buf_clear(&pem);
+    free(path);
+    return e == ERR_OK ? read_factory_key(r, c) : e;
 }
 
 static enum err read_addresses(const struct reader *r, struct config *c)
@@ -390,6 +435,8 @@ static enum err read_all(const struct reader *r, struct config *c)
     if (e == ERR_OK)
         e = read_secret(r, "token_file", &c->token);
     if (e == ERR_OK)
+        e = read_factory(r, c);
+    if (e == ERR_OK)
         e = read_bundle(r, c);
     if (e == ERR_OK)
         e = read_addresses(r, c);
@@ -442,6 +489,8 @@ void config_free(struct config *c)
     free(c->server_ca);
     free(c->zone);
     free_secret(c->token);
+    free(c->factory_chain);
+    EVP_PKEY_free(c->factory_key);
     free(c->state_dir);
     for (size_t i = 0; i < c->n_addresses; i++)
         free(c->addresses[i]);

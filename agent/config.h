@@ -39,10 +39,12 @@ struct config_page {
 };
 
 struct config {
-    char *server;    /* https://host[:port], without a final '/' */
-    char *server_ca; /* NULL: the system's roots */
-    char *zone;      /* lower case, no final dot */
-    char *token;     /* NULL: none */
+    char *server;          /* https://host[:port], without a final '/' */
+    char *server_ca;       /* NULL: the system's roots */
+    char *zone;            /* lower case, no final dot */
+    char *token;           /* NULL: none */
+    char *factory_chain;   /* PEM; NULL: none */
+    EVP_PKEY *factory_key; /* NULL: the factory certificate is over the identity key */
     char *state_dir;
     bool addresses_auto;
     size_t n_addresses;

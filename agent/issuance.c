@@ -8,6 +8,7 @@
 #include "agent/api.h"
 #include "agent/core/backoff.h"
 #include "agent/core/csr.h"
+#include "agent/core/factoryproof.h"
 #include "agent/core/issued.h"
 #include "agent/core/renewal.h"
 #include "agent/fallback.h"
@@ -173,8 +174,21 @@ static void on_enrolled(void *arg, const struct api_result *res)
 
 static void step_enrol(struct issuance *s)
 {
+    const struct config *c = s->o.config;
+    struct api_enrolment what = { .zone = c->zone,
+                                  .token = c->token,
+                                  .factory_chain = c->factory_chain };
+    struct buf proof;
+    buf_init(&proof, 2048);
+    if (c->factory_key != NULL) {
+        if (factoryproof_make(&proof, c->factory_key, s->o.identity->key, c->zone) == ERR_OK)
+            what.factory_proof = buf_str(&proof);
+        else
+            log_error("the factory key cannot sign");
+    }
     s->under_way = true;
-    api_enroll(s->api, s->o.config->zone, s->o.config->token, on_enrolled, s);
+    api_enroll(s->api, &what, on_enrolled, s);
+    buf_clear(&proof);
 }
 
 /* Reads the pending key and CSR. ERR_NOTFOUND when there are none that can be used. */

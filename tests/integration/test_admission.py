@@ -13,10 +13,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from device import Device, Reply, spki
+from device import Device, Reply, key_pem, spki
 from factory import FactoryCA, proof
 from ports import free_ports
-from stack import Provisiond, Service, poll_until
+from stack import Agent, Provisiond, Service, poll_until
 from wait import until
 
 ZONE = "direct.example"
@@ -409,3 +409,21 @@ def test_the_audit_chain(tmp_path):
                 db.execute("DELETE FROM audit")
                 db.executemany("INSERT INTO audit VALUES (?,?,?,?,?,?,?,?,?)", kept)
         assert p.admin("audit", "--verify") == whole
+
+
+# --- the agent ---
+
+def test_the_agent_shows_what_the_factory_gave_it(plant, tmp_path):
+    folder = tmp_path / "agent"
+    folder.mkdir()
+    key = ec.generate_private_key(ec.SECP256R1())
+    (folder / "factory.pem").write_text(plant.factory.issue(key), encoding="ascii")
+    (folder / "factory.key").write_bytes(key_pem(key))
+    (folder / "factory.key").chmod(0o600)
+    options = 'factory_cert = "factory.pem"\nfactory_key = "factory.key"'
+    with Agent(tmp_path, plant, extra=options) as agent:
+        agent.wait_for_certificate()
+        device_id = agent.status()["id"]
+    assert "by factory certificate" in plant.admin("audit", "--device", device_id)
+    (folder / "factory.key").chmod(0o644)
+    assert agent.tool("status").returncode == 2, "a key that others may read is refused"
