@@ -289,9 +289,11 @@ static int connect_to(const struct sockaddr *sa, socklen_t len)
 static X509 *served_on(int fd, const char *name)
 {
     X509 *leaf = NULL;
+    char host[256]; /* OpenSSL's macro casts const away */
     SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
     SSL *ssl = tls != NULL ? SSL_new(tls) : NULL;
-    if (ssl != NULL && SSL_set_fd(ssl, fd) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1 &&
+    (void)snprintf(host, sizeof host, "%s", name);
+    if (ssl != NULL && SSL_set_fd(ssl, fd) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1 &&
         SSL_connect(ssl) == 1)
         leaf = SSL_get1_peer_certificate(ssl);
     ERR_clear_error();
