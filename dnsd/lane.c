@@ -50,6 +50,7 @@ struct lane {
     struct challenge_store *store; /* the thread's own, from here on; NULL until first asked */
     struct signer *signer;
     bool failing;
+    bool joined; /* the owner's */
     int64_t logged_ms;
 };
 
@@ -246,10 +247,17 @@ bool lane_has_ended(const struct lane *l)
     return atomic_load(&l->ended);
 }
 
-void lane_free(struct lane *l)
+void lane_end(struct lane *l)
 {
     lane_stop(l);
-    pthread_join(l->thread, NULL);
+    if (!l->joined)
+        pthread_join(l->thread, NULL);
+    l->joined = true;
+}
+
+void lane_free(struct lane *l)
+{
+    lane_end(l);
     pthread_cond_destroy(&l->filled);
     pthread_mutex_destroy(&l->lock);
     lane_clear(l);

@@ -18,7 +18,10 @@ void lane_stop(struct lane *l);
 /* Whether it has ended, so that lane_free() does not wait. Any thread. */
 bool lane_has_ended(const struct lane *l);
 
-/* Ends the thread, waiting for what it has in hand. */
+/* Ends the thread, waiting for what it has in hand; the rest can still be called. The owner. */
+void lane_end(struct lane *l);
+
+/* Likewise, and frees it. */
 void lane_free(struct lane *l);
 
 const char *lane_url(const struct lane *l);

@@ -124,13 +124,16 @@ void reader_free(struct reader *r)
 {
     if (r == NULL)
         return;
+    pthread_mutex_lock(&r->lock);
     for (size_t i = 0; i < r->n_lanes; i++) /* all at once: each may have a slow read in hand */
         lane_stop(r->lanes[i]);
+    pthread_mutex_unlock(&r->lock);
+    lane_end(r->keeper); /* it looks at the others, and they at it */
     for (size_t i = 0; i < r->n_lanes; i++)
         lane_free(r->lanes[i]);
-    lane_free(r->keeper);
     for (size_t i = 0; i < r->n_ending; i++)
         lane_free(r->ending[i]);
+    lane_free(r->keeper);
     pthread_mutex_destroy(&r->lock);
     free(r);
 }
