@@ -48,6 +48,9 @@ static const char HELP[] =
     "  migrate --from sqlite:FILE [--challenges sqlite:FILE]\n"
     "                           and copy an SQLite store into the empty PostgreSQL of the\n"
     "                           configuration: everything, or nothing\n"
+    "  doctor [--resolver ADDRESS:PORT] [--json]\n"
+    "                           check database, CAs, delegation, CAA, challenges, certificates;\n"
+    "                           exit status 1 with warnings, 2 with failures\n"
     "\n"
     "Exit status: 0 done, 1 there is no such thing, 2 wrong call or configuration.\n";
 
@@ -56,7 +59,7 @@ static const struct {
     int (*fn)(const struct admin *a, int argc, char **argv);
 } COMMANDS[] = {
     { "token", admin_token },   { "device", admin_device },   { "audit", admin_audit },
-    { "issuer", admin_issuer }, { "migrate", admin_migrate },
+    { "issuer", admin_issuer }, { "migrate", admin_migrate }, { "doctor", admin_doctor },
 };
 
 static int admin(const struct config *config, int argc, char **argv)
@@ -68,6 +71,8 @@ static int admin(const struct config *config, int argc, char **argv)
         k++;
     if (k == ARRAY_LEN(COMMANDS))
         return admin_usage("there is no command '%s'", argv[0]);
+    if (COMMANDS[k].fn == admin_doctor) /* a database that cannot be opened is a finding */
+        return admin_doctor(&a, argc - 1, argv + 1);
     enum err e = sql_open(&a.db, config->store, &info);
     if (e != ERR_OK)
         return admin_end(e, &info);

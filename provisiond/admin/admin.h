@@ -18,6 +18,10 @@ int admin_token(const struct admin *a, int argc, char **argv);
 int admin_device(const struct admin *a, int argc, char **argv);
 int admin_audit(const struct admin *a, int argc, char **argv); /* argv[0] is the first option */
 
+/* argv[0] is the first option; opens the database itself. Returns 0, 1 with warnings, 2 with
+ * failures. */
+int admin_doctor(const struct admin *a, int argc, char **argv);
+
 int admin_issuer(const struct admin *a, int argc, char **argv); /* argv[0] is the verb */
 
 /* Writes the audit row of an act of this operator, in the transaction of the act. */
