@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+import openapi
 from device import PEM, Device, key_pem
 from metrics import Metrics, fetch
 from ports import free_ports
@@ -52,7 +53,10 @@ def public(p, path):
     try:
         connection.request("GET", path)
         reply = connection.getresponse()
-        return reply.status, reply.read().decode()
+        body = reply.read()
+        headers = {k.lower(): v for k, v in reply.getheaders()}
+        assert (wrong := openapi.complain("GET", path, reply.status, headers, body)) is None, wrong
+        return reply.status, body.decode()
     finally:
         connection.close()
 

@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+import openapi
+
 DER, PEM = serialization.Encoding.DER, serialization.Encoding.PEM
 
 
@@ -98,8 +100,11 @@ class Device:
         try:
             connection.request(method, path, body,
                                {"Content-Type": content_type} if content_type else {})
-            reply = connection.getresponse()
-            return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read())
+            answer = connection.getresponse()
+            reply = Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+            complaint = openapi.complain(method, path, reply.status, reply.headers, reply.body)
+            assert complaint is None, complaint
+            return reply
         finally:
             connection.close()
 
