@@ -93,10 +93,11 @@ static void wait_for(ares_channel channel, struct ask *a)
         ares_socket_t fds[ARES_GETSOCK_MAXNUM];
         struct pollfd p[ARES_GETSOCK_MAXNUM];
         nfds_t n = 0;
-        int mask = ares_getsock(channel, fds, ARES_GETSOCK_MAXNUM);
+        /* not by c-ares' macros, which shift into the sign */
+        unsigned mask = (unsigned)ares_getsock(channel, fds, ARES_GETSOCK_MAXNUM);
         for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-            short events = (short)((ARES_GETSOCK_READABLE(mask, i) ? POLLIN : 0) |
-                                   (ARES_GETSOCK_WRITABLE(mask, i) ? POLLOUT : 0));
+            short events = (short)(((mask >> i & 1) != 0 ? POLLIN : 0) |
+                                   ((mask >> (i + 16) & 1) != 0 ? POLLOUT : 0));
             if (events != 0)
                 p[n++] = (struct pollfd){ .fd = fds[i], .events = events };
         }
