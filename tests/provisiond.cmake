@@ -10,6 +10,7 @@ foreach(name local localca)
 endforeach()
 unit_test(provisiond/store/store DEPS provisiond_store)
 postgres_test(provisiond/store/store)
+unit_test(provisiond/store/sql_dialect DEPS provisiond_store)
 fuzz_target(acmemsg DEPS provisiond_acme)
 fuzz_target(csr DEPS provisiond_core)
 fuzz_target(est DEPS provisiond_core)
@@ -34,3 +35,8 @@ set_target_properties(killat PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_
 target_link_libraries(killat PRIVATE lanyard_flags)
 py_test(integration/test_admission.py TIMEOUT 240)
 py_test(integration/test_device_api.py TIMEOUT 300)
+
+# tests/bench/README.md says how to run it
+add_executable(bench_jobs ${CMAKE_SOURCE_DIR}/tests/bench/store/jobs.c)
+set_target_properties(bench_jobs PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+target_link_libraries(bench_jobs PRIVATE provisiond_store)

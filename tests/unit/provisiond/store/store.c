@@ -16,6 +16,7 @@
 #include "provisiond/store/certificate.h"
 #include "provisiond/store/device.h"
 #include "provisiond/store/migrate.h"
+#include "provisiond/store/node.h"
 #include "provisiond/store/order.h"
 #include "provisiond/store/prune.h"
 #include "provisiond/store/sql.h"
@@ -358,6 +359,134 @@ static void a_lease_keeps_others_away_and_a_fence_the_late(void **state)
     assert_int_equal(mine.state, ORDER_CANCELED);
 }
 
+enum { CLAIMERS = 8, CLAIMED = 48 };
+
+struct claimer {
+    const char *url;
+    pthread_barrier_t *start;
+    struct order_lease lease;
+    char node[16];
+    int64_t ids[CLAIMED];
+    unsigned n;
+    enum err e; /* that ended it */
+    struct order_row row;
+};
+
+static enum err claim_one(void *arg, struct sql *db, struct err_info *info)
+{
+    struct claimer *c = arg;
+    int64_t next;
+    return order_claim(db, NOW, &c->lease, &c->row, &next, info);
+}
+
+static void *claim_all(void *arg)
+{
+    struct claimer *c = arg;
+    struct sql *db = NULL;
+    struct err_info info;
+    c->e = sql_open(&db, c->url, &info);
+    pthread_barrier_wait(c->start);
+    while (c->e == ERR_OK) {
+        c->lease.claim++;
+        c->e = sql_transact(db, claim_one, c, &info);
+        if (c->e == ERR_OK)
+            c->ids[c->n++] = c->row.id;
+    }
+    sql_close(db);
+    return NULL;
+}
+
+static void many_nodes_claim_past_each_other(void **state)
+{
+    static struct claimer all[CLAIMERS];
+    struct fixture *fx = *state;
+    pthread_t threads[CLAIMERS];
+    pthread_barrier_t start;
+    bool taken[CLAIMED + 1] = { false };
+    unsigned n = 0;
+    for (unsigned i = 0; i < CLAIMED; i++) {
+        char id[DEVID_LEN + 1];
+        (void)snprintf(id, sizeof id, "claimclaimclaimclaimclaimclaim%c%c", 'a' + (char)(i / 8),
+                       'a' + (char)(i % 8));
+        admit(fx, id);
+        assert_int_equal(submit(fx, id, (uint8_t)(100 + i), (uint8_t)(100 + i)),
+                         ORDER_SUBMIT_QUEUED);
+    }
+    pthread_barrier_init(&start, NULL, CLAIMERS);
+    for (unsigned i = 0; i < CLAIMERS; i++) {
+        all[i] = (struct claimer){ .url = fx->url, .start = &start };
+        (void)snprintf(all[i].node, sizeof all[i].node, "node%u", i);
+        all[i].lease = (struct order_lease){ .node = all[i].node, .until = NOW + 900 };
+        pthread_create(&threads[i], NULL, claim_all, &all[i]);
+    }
+    for (unsigned i = 0; i < CLAIMERS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(all[i].e, ERR_NOTFOUND); /* nothing left; not: gave up */
+        n += all[i].n;
+        for (unsigned k = 0; k < all[i].n; k++) {
+            assert_in_range(all[i].ids[k], 1, CLAIMED);
+            assert_false(taken[all[i].ids[k]]);
+            taken[all[i].ids[k]] = true;
+        }
+    }
+    pthread_barrier_destroy(&start);
+    assert_int_equal(n, CLAIMED);
+}
+
+static void a_claim_is_found_again(void **state)
+{
+    struct fixture *fx = *state;
+    struct order_lease mine = { "node", 7, NOW + 900 }, other = { "node", 8, NOW + 900 },
+                       theirs = { "other", 7, NOW + 900 };
+    struct order_row row, again;
+    int64_t next;
+    admit(fx, DEV_A);
+    (void)submit(fx, DEV_A, 1, 1);
+    assert_int_equal(order_claimed(fx->db, &mine, &again, NULL), ERR_NOTFOUND);
+    assert_int_equal(order_claim(fx->db, NOW, &mine, &row, &next, NULL), ERR_OK);
+    assert_int_equal(order_claimed(fx->db, &other, &again, NULL), ERR_NOTFOUND);
+    assert_int_equal(order_claimed(fx->db, &theirs, &again, NULL), ERR_NOTFOUND);
+    assert_int_equal(order_claimed(fx->db, &mine, &again, NULL), ERR_OK);
+    assert_int_equal(again.id, row.id);
+    assert_int_equal(again.fence, row.fence);
+}
+
+/* Only what this node held, and what a dead one did. */
+static void the_living_keep_their_orders(void **state)
+{
+    struct fixture *fx = *state;
+    struct order_lease theirs = { "other", 7, NOW + 900 };
+    struct order_row row;
+    int64_t next;
+    admit(fx, DEV_A);
+    (void)submit(fx, DEV_A, 1, 1);
+    assert_int_equal(node_touch(fx->db, "other", NOW, NULL), ERR_OK);
+    assert_int_equal(order_claim(fx->db, NOW, &theirs, &row, &next, NULL), ERR_OK);
+    assert_int_equal(order_release_all(fx->db, "node", NULL), ERR_OK);
+    assert_int_equal(claim(fx, NOW, NOW + 900, &row, &next), ERR_NOTFOUND);
+    assert_int_equal(node_release_dead(fx->db, NOW, NULL), ERR_OK);
+    assert_int_equal(claim(fx, NOW, NOW + 900, &row, &next), ERR_NOTFOUND);
+    assert_int_equal(node_release_dead(fx->db, NOW + 1, NULL), ERR_OK);
+    assert_int_equal(claim(fx, NOW, NOW + 900, &row, &next), ERR_OK);
+    /* and who comes back finds out */
+    row.fence--;
+    assert_int_equal(order_save(fx->db, &row, NOW + 900, NOW, NULL), ERR_ILLEGAL);
+}
+
+static void text_that_was_cut_can_be_kept(void **state)
+{
+    struct fixture *fx = *state;
+    struct order_row row;
+    int64_t next;
+    admit(fx, DEV_A);
+    (void)submit(fx, DEV_A, 1, 1);
+    assert_int_equal(claim(fx, NOW, NOW + 900, &row, &next), ERR_OK);
+    (void)strcpy(row.detail, "caf\xc3"); /* what a CA said, cut within a character */
+    assert_int_equal(order_save(fx->db, &row, NOW + 900, NOW, NULL), ERR_OK);
+    assert_int_equal(order_get(fx->db, row.id, &row, NULL), ERR_OK);
+    assert_memory_equal(row.detail, "caf", 3);
+}
+
 static void a_restart_takes_up_what_was_held(void **state)
 {
     struct fixture *fx = *state;
@@ -589,6 +718,10 @@ int main(void)
         TEST(orders_of_a_day_are_bounded),
         TEST(a_lease_keeps_others_away_and_a_fence_the_late),
         TEST(a_restart_takes_up_what_was_held),
+        TEST(many_nodes_claim_past_each_other),
+        TEST(a_claim_is_found_again),
+        TEST(the_living_keep_their_orders),
+        TEST(text_that_was_cut_can_be_kept),
         TEST(an_order_has_one_certificate),
         TEST(an_older_csr_is_answered_by_its_own_order),
         TEST(old_orders_go_and_the_newest_stays),
