@@ -7,7 +7,7 @@
 #include "provisiond/store/prune.h"
 
 #define KEEP_S ((int64_t)90 * 86400) /* after the end of an order, and of its certificate */
-#define PIECE_MS 5000                /* between two pieces: some 800 orders a second */
+#define PIECE_MS 5000                /* between two pieces: 400 orders a second */
 #define ROUND_MS 3600000             /* after the last piece */
 
 struct pruner {

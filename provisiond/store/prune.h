@@ -5,7 +5,7 @@
 
 #include "provisiond/store/sql.h"
 
-/* Looks at the order numbers after *after, a few thousand of them, and removes each order with its
+/* Looks at the order numbers after *after, two thousand of them, and removes each order with its
  * certificate that ended before `before_s` (Unix seconds), whose certificate expired before then,
  * that has no revocation under way, and that is not the newest of its device: that one is what the
  * device asks for. Keys ever seen, devices, tokens and the audit log stay. *after receives where
