@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/conf/conf.h"
+#include "provisiond/acme/challenge.h"
 #include "common/store/challenge.h"
 #include "provisiond/store/node.h"
 
@@ -183,6 +184,8 @@ static enum err read_wishes(struct reader *r, cfg_t *sec, struct config_issuer *
         e = copy(r, sec, "prefer_chain", &is->prefer_chain);
     if (e == ERR_OK)
         e = copy(r, sec, "challenge", &is->challenge);
+    if (e == ERR_OK && challenge_kind_find(is->challenge) == NULL)
+        e = FAIL(r, sec, "challenge", "there is no challenge of type %s", is->challenge);
     if (e == ERR_OK && (accounts < 1 || accounts > CONFIG_ACCOUNTS_MAX))
         e = FAIL(r, sec, "accounts", "must be 1 to %d", CONFIG_ACCOUNTS_MAX);
     if (e == ERR_OK && (days < 0 || days > 398))

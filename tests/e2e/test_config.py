@@ -65,6 +65,8 @@ def test_right(tmp_path, name):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["program.conf"], "only looked at"
 
 
+ACME = 'issuer "local" {{ type = "acme"  directory = "https://ca.test/d"  account_key = "k"  '
+
 # (program, line number, the line instead, words of the complaint)
 WRONG = [
     ("lanyard-dnsd", 1, 'listens = {{"127.0.0.1:{a}"}}', ["listens"]),
@@ -82,6 +84,9 @@ WRONG = [
     ("lanyard-provisiond", 3, 'issuer "local" {{ type = "magic" }}', ["type"]),
     ("lanyard-provisiond", 3, 'issuer "local" {{ type = "local" dir = "ca" validity_days = "long" }}',
      ["validity_days"]),
+    ("lanyard-provisiond", 3, ACME + "accounts = 17 }}", ["accounts", "16"]),
+    ("lanyard-provisiond", 3, ACME + "lifetime_days = 399 }}", ["lifetime_days"]),
+    ("lanyard-provisiond", 3, ACME + 'challenge = "http-01" }}', ["challenge", "http-01"]),
     ("lanyard-provisiond", 5, '    issuers = {{"unknown"}}', ["unknown"]),
     ("lanyard-provisiond", 6, '    enroll = "maybe"', ["enroll"]),
     ("lanyard-agent", 1, 'server = "http://plain.example"', ["server"]),

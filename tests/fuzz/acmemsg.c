@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "provisiond/acme/chainpick.h"
 #include "provisiond/acme/message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -86,6 +87,18 @@ static void need_window(struct span body)
         need(w.start_at < w.end_at && (w.explanation[0] == 0 || message_url_ok(w.explanation)));
 }
 
+/* A Link header: whatever it is, the target is a string that fits. */
+static void need_link(struct span body)
+{
+    char text[1024], out[ISSUER_URL_MAX];
+    if (body.len >= sizeof text)
+        return;
+    memcpy(text, body.p, body.len);
+    text[body.len] = 0;
+    if (chainpick_alternate(text, "https://ca.example/cert/1", out))
+        need(strnlen(out, sizeof out) < sizeof out && out[0] != 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct message_challenge challenge;
@@ -114,6 +127,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 5:
         need_window(body);
+        break;
+    case 7:
+        need_link(body);
         break;
     default:
         message_parse_problem(body, 400, &problem);

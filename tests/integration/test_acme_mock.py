@@ -20,9 +20,14 @@ from test_acme import DEVICE, DONE, HOLD, HUMAN, NEW_ORDER, OK, PERMANENT, REFUS
 DAY = 86400
 
 
+@pytest.fixture(name="folder", scope="module")
+def fixture_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("mockca")  # its server's certificate is made once
+
+
 @pytest.fixture(name="ca")
-def fixture_ca(tmp_path):
-    with MockCa(tmp_path / "ca") as ca:
+def fixture_ca(folder):
+    with MockCa(folder) as ca:
         yield ca
 
 

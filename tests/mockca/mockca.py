@@ -457,6 +457,8 @@ class MockCa:
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one segment: no waiting for a delayed acknowledgement
+    disable_nagle_algorithm = True
 
     def answer(self):
         ca = self.server.ca
@@ -487,6 +489,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         for i in range(len(body)):
             self.wfile.write(body[i:i + 1])
+            self.wfile.flush()
             time.sleep(reply.seconds)
 
     do_GET = do_HEAD = do_POST = answer
