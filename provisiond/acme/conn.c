@@ -241,6 +241,9 @@ static bool key_has_changed(struct req *r)
     if (signer_refresh(r->c->signer)) {
         log_info("issuer %s: the account key has changed", r->c->name);
         registration_load(r->c);
+    } else if (signer_has_next(r->c->signer) && r->target != CONN_KEY_CHANGE) {
+        r->c->account_url[0] = 0; /* perhaps that one counts: the CA is asked */
+        return true;
     }
     return signer_generation(r->c->signer) != r->generation;
 }

@@ -196,8 +196,11 @@ void registration_start(struct conn *c)
 {
     if (c->account_busy)
         return;
-    if (clock_mono_ms() < c->refused_until_ms)
+    if (clock_mono_ms() < c->refused_until_ms) {
         conn_wake(c, REQ_WAIT_ACCOUNT, &c->refusal);
-    else
-        look_up(c, CONN_BY_JWK, build_lookup, on_looked_up);
+        return;
+    }
+    if (signer_refresh(c->signer))
+        log_info("issuer %s: the account key has changed", c->name);
+    look_up(c, CONN_BY_JWK, build_lookup, on_looked_up);
 }

@@ -107,16 +107,14 @@ enum err signer_bind(struct signer *s, const char *new_account_url, const char *
 bool signer_refresh(struct signer *s)
 {
     EVP_PKEY *key = NULL;
+    load_next(s);
     if (key_load(&key, s->path, NULL) != ERR_OK)
         return false;
     if (EVP_PKEY_eq(key, s->key) == 1) {
         EVP_PKEY_free(key);
         return false;
     }
-    if (set_key(s, key, NULL) != ERR_OK)
-        return false;
-    load_next(s);
-    return true;
+    return set_key(s, key, NULL) == ERR_OK;
 }
 
 bool signer_has_next(const struct signer *s)

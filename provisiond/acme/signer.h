@@ -43,7 +43,8 @@ NODISCARD enum err signer_jwk(struct signer *s, struct buf *out);
 NODISCARD enum err signer_bind(struct signer *s, const char *new_account_url, const char *kid,
                                struct span mac_key, struct buf *out);
 
-/* Looks at the file again: another process may have changed the key. Whether it did. */
+/* Looks at the files again: another process may have changed the key, or begun to. Whether the
+ * present key is another now. */
 bool signer_refresh(struct signer *s);
 
 /* Whether a change was begun, in this process or in one that is dead, and not ended. */

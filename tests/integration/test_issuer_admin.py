@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from daemon import environment, program
 from device import Device, key_pem
 from mockca import MockCa
+from mockca_fault import Fault, Reply
 from mockca_x509 import ari_id, pem
 from stack import Service, poll_until
 
@@ -140,3 +141,18 @@ def test_a_rollover_beside_the_running_service(tmp_path):
         assert len(service.ca.accounts) == 1 and service.ca.n("key-change") == 2
         # the second order was signed by the old key once
         assert "the account key has changed" in service.provisiond.log()
+
+
+def test_a_rollover_beside_the_running_service_whose_answer_is_lost(tmp_path):
+    """The CA knows only the key that waits: the service finds that out, and keeps the account."""
+    with Service(tmp_path, lambda dns: MockCa(tmp_path / "mock"), enroll="open") as service:
+        for _ in range(2):
+            device = Device(tmp_path, service.provisiond.server, service.provisiond.ca)
+            assert device.enroll().status == 201
+            assert device.submit().status == 202
+            poll_until(device, lambda r: r.status == 200, 60)
+            service.ca.faults = [Fault("key-change", Reply(500, ""), process=True)]
+            service.provisiond.admin("issuer", "rollover", "real", expect=1)
+            assert service.ca.n("key-change") >= 1
+        assert len(service.ca.accounts) == 1, service.ca.tail()
+        assert "the key change of account" in service.provisiond.log()
