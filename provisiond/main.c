@@ -34,6 +34,11 @@ static const char HELP[] =
     "  device forget ID         revoke its certificates; its id stays in quarantine till they end\n"
     "  device release ID        end the quarantine: it may enrol again\n"
     "  device revoke ID [--reason keyCompromise] [--serial HEX]\n"
+    "  order list [--all] [--device ID] [--limit N] [--json]\n"
+    "                           the orders that are open, newest first\n"
+    "  order show NUMBER [--json]\n"
+    "  order retry NUMBER       try a waiting one now\n"
+    "  order cancel NUMBER      end it; the device may send another request\n"
     "  audit [--device ID] [--limit N] [--json]\n"
     "                           who did what, newest last\n"
     "  audit --verify           whether a row was changed or taken out\n"
@@ -60,6 +65,7 @@ static const struct {
 } COMMANDS[] = {
     { "token", admin_token },   { "device", admin_device },   { "audit", admin_audit },
     { "issuer", admin_issuer }, { "migrate", admin_migrate }, { "doctor", admin_doctor },
+    { "order", admin_order },
 };
 
 static int admin(const struct config *config, int argc, char **argv)

@@ -16,6 +16,7 @@ struct admin {
 /* argv[0] is the verb after "token" or "device". */
 int admin_token(const struct admin *a, int argc, char **argv);
 int admin_device(const struct admin *a, int argc, char **argv);
+int admin_order(const struct admin *a, int argc, char **argv);
 int admin_audit(const struct admin *a, int argc, char **argv); /* argv[0] is the first option */
 
 /* argv[0] is the first option; opens the database itself. Returns 0, 1 with warnings, 2 with
