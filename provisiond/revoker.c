@@ -96,7 +96,7 @@ static void end(struct revoker *r, enum issuer_verdict verdict, const char *prob
 {
     r->verdict = verdict;
     r->retry_after_s = retry_after_s;
-    (void)snprintf(r->problem, sizeof r->problem, "%s", problem);
+    (void)snprintf(r->problem, sizeof r->problem, "%.255s", problem);
     submit(r, run_end, on_ended);
 }
 
