@@ -208,3 +208,32 @@ def test_a_restored_backup_revives_no_token(tmp_path):
         assert known.enroll(many).status == 200
         fresh = service.admin("token", "create").split()[-1]
         assert later.enroll(fresh).status == 201
+
+
+def test_admission_revocation_and_audit(service, db):
+    """The same statements as on SQLite; and the service needs no right to change an audit row."""
+    db.sql("REVOKE UPDATE, DELETE ON audit FROM lanyard_provisiond")
+    one, other = new_device(service), new_device(service)
+    for device in (one, other):
+        device.submit()
+        chain_of(device)
+    assert one.call("POST", "/v1/revoke", '{"reason":"keyCompromise"}').status == 202
+    assert one.poll().problem == one.submit().problem == "new-key-needed"
+    other.key = one.key
+    assert other.submit().problem == "new-key-needed"
+    service.admin("device", "revoke", other.id, "--reason", "superseded")
+    service.admin("device", "suspend", one.id)
+    service.admin("device", "resume", one.id)
+    assert other.call("DELETE", "/v1/device").status == 204
+    assert other.enroll().problem == "quarantined"
+    service.admin("device", "release", other.id)
+    assert other.enroll().status == 201
+    service.admin("token", "create")
+    assert "1 tokens" in service.admin("token", "revoke", "--all")
+    assert ", whole" in service.admin("audit", "--verify")
+    assert "keyCompromise" in service.admin("audit", "--device", one.id)
+    refused = db.sql("UPDATE audit SET detail=''", user="lanyard_provisiond", password="pass word",
+                     check=False)
+    assert refused.returncode != 0 and "permission denied" in refused.stderr
+    db.sql("UPDATE audit SET detail='nothing' WHERE seq=2")
+    assert "BROKEN at row 2" in service.admin("audit", "--verify", expect=1)
