@@ -1,5 +1,5 @@
 # Tests of provisiond/, and the small programs they drive.
-foreach(name admission backoff chain csr gcra order token digestset factory rsakey)
+foreach(name admission aimd backoff breaker bucket chain csr digestset factory gcra order renewal rsakey schedule token)
     unit_test(provisiond/core/${name} DEPS provisiond_core)
 endforeach()
 foreach(name account chainpick errors jws message nonce signer)
