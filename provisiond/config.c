@@ -16,14 +16,29 @@
 #define DAY_S 86400
 
 static cfg_opt_t issuer_opts[] = {
-    CFG_STR("type", NULL, CFGF_NONE),          CFG_STR("directory", NULL, CFGF_NONE),
-    CFG_STR("ca_file", NULL, CFGF_NONE),       CFG_STR("contact", NULL, CFGF_NONE),
-    CFG_STR("account_key", NULL, CFGF_NONE),   CFG_STR("eab_kid", NULL, CFGF_NONE),
-    CFG_STR("eab_hmac_file", NULL, CFGF_NONE), CFG_STR("dir", NULL, CFGF_NONE),
-    CFG_STR("profile", NULL, CFGF_NONE),       CFG_STR("prefer_chain", NULL, CFGF_NONE),
-    CFG_STR("challenge", NULL, CFGF_NONE),     CFG_INT("accounts", 1, CFGF_NONE),
-    CFG_INT("lifetime_days", 0, CFGF_NONE),    CFG_BOOL("agree_terms", cfg_true, CFGF_NONE),
-    CFG_INT("validity_days", 90, CFGF_NONE),   CFG_END(),
+    CFG_STR("type", NULL, CFGF_NONE),
+    CFG_STR("directory", NULL, CFGF_NONE),
+    CFG_STR("ca_file", NULL, CFGF_NONE),
+    CFG_STR("contact", NULL, CFGF_NONE),
+    CFG_STR("account_key", NULL, CFGF_NONE),
+    CFG_STR("eab_kid", NULL, CFGF_NONE),
+    CFG_STR("eab_hmac_file", NULL, CFGF_NONE),
+    CFG_STR("dir", NULL, CFGF_NONE),
+    CFG_STR("profile", NULL, CFGF_NONE),
+    CFG_STR("prefer_chain", NULL, CFGF_NONE),
+    CFG_STR("challenge", NULL, CFGF_NONE),
+    CFG_INT("accounts", 1, CFGF_NONE),
+    CFG_INT("lifetime_days", 0, CFGF_NONE),
+    CFG_BOOL("agree_terms", cfg_true, CFGF_NONE),
+    CFG_INT("validity_days", 90, CFGF_NONE),
+    CFG_STR("limit_orders", NULL, CFGF_NONE),
+    CFG_STR("limit_domain", NULL, CFGF_NONE),
+    CFG_STR("limit_names", NULL, CFGF_NONE),
+    CFG_STR("limit_failures", NULL, CFGF_NONE),
+    CFG_BOOL("renewals_exempt", cfg_true, CFGF_NONE),
+    CFG_INT("orders_at_once", 2000, CFGF_NONE),
+    CFG_INT("windows_per_second", 50, CFGF_NONE),
+    CFG_END(),
 };
 
 static cfg_opt_t zone_opts[] = {
@@ -52,6 +67,8 @@ static cfg_opt_t root_opts[] = {
     CFG_STR("user", NULL, CFGF_NONE),
     CFG_STR("log_level", "info", CFGF_NONE),
     CFG_INT("orders_per_day", 20, CFGF_NONE),
+    CFG_INT("active_days", 30, CFGF_NONE),
+    CFG_INT("failover_percent", 25, CFGF_NONE),
     CFG_INT("enroll_per_hour", 60, CFGF_NONE),
     CFG_INT("enroll_per_hour_net", 0, CFGF_NONE),
     CFG_STR("blocked_keys", NULL, CFGF_NONE),
@@ -220,6 +237,44 @@ static enum err read_acme(struct reader *r, cfg_t *sec, struct config_issuer *is
     return e == ERR_OK ? read_wishes(r, sec, is) : e;
 }
 
+static enum err read_limit(struct reader *r, cfg_t *sec, const char *key, enum bucket_kind kind,
+                           struct bucket_limit *out)
+{
+    const char *v = cfg_getstr(sec, key);
+    *out = bucket_limit_default(kind);
+    if (v != NULL && bucket_limit_parse(out, v) != ERR_OK)
+        return FAIL(r, sec, key, "'%s' is no limit: write COUNT/PERIOD as in \"300/3h\", or none",
+                    v);
+    return ERR_OK;
+}
+
+static enum err read_int(struct reader *r, cfg_t *sec, const char *key, long low, long high,
+                         int64_t *out)
+{
+    long v = cfg_getint(sec, key);
+    if (v < low || v > high)
+        return FAIL(r, sec, key, "must be %ld to %ld", low, high);
+    *out = v;
+    return ERR_OK;
+}
+
+static enum err read_pace(struct reader *r, cfg_t *sec, struct config_issuer *is)
+{
+    enum err e = read_limit(r, sec, "limit_orders", BUCKET_ORDERS, &is->limit[BUCKET_ORDERS]);
+    if (e == ERR_OK)
+        e = read_limit(r, sec, "limit_domain", BUCKET_DOMAIN, &is->limit[BUCKET_DOMAIN]);
+    if (e == ERR_OK)
+        e = read_limit(r, sec, "limit_names", BUCKET_SET, &is->limit[BUCKET_SET]);
+    if (e == ERR_OK)
+        e = read_limit(r, sec, "limit_failures", BUCKET_FAILURES, &is->limit[BUCKET_FAILURES]);
+    if (e == ERR_OK)
+        e = read_int(r, sec, "orders_at_once", 1, 100000, &is->orders_at_once);
+    if (e == ERR_OK)
+        e = read_int(r, sec, "windows_per_second", 1, 1000, &is->windows_per_second);
+    is->renewals_exempt = cfg_getbool(sec, "renewals_exempt") == cfg_true;
+    return e;
+}
+
 static enum err read_issuer(struct reader *r, cfg_t *sec, struct config_issuer *is)
 {
     const char *type = cfg_getstr(sec, "type");
@@ -229,16 +284,22 @@ static enum err read_issuer(struct reader *r, cfg_t *sec, struct config_issuer *
         return no_memory(r);
     if (strlen(is->name) == 0 || strlen(is->name) > 60)
         return FAIL(r, sec, NULL, "the name of an issuer has 1 to 60 characters");
-    if (type != NULL && strcmp(type, "acme") == 0)
-        return read_acme(r, sec, is);
+    if (type != NULL && strcmp(type, "acme") == 0) {
+        enum err e = read_pace(r, sec, is);
+        return e == ERR_OK ? read_acme(r, sec, is) : e;
+    }
     if (type == NULL || strcmp(type, "local") != 0)
         return FAIL(r, sec, "type", "must be \"acme\" or \"local\"");
-    is->is_local = true;
+    is->is_local = true; /* nobody counts what it issues */
+    is->renewals_exempt = true;
+    enum err e = read_int(r, sec, "orders_at_once", 1, 100000, &is->orders_at_once);
+    if (e != ERR_OK)
+        return e;
     long days = cfg_getint(sec, "validity_days");
     if (days < 1 || days > 825)
         return FAIL(r, sec, "validity_days", "must be 1 to 825: browsers refuse longer ones");
     is->validity_s = (int64_t)days * DAY_S;
-    enum err e = copy_path(r, sec, "dir", &is->dir);
+    e = copy_path(r, sec, "dir", &is->dir);
     if (e == ERR_OK && is->dir == NULL)
         e = FAIL(r, sec, NULL, "a local issuer needs dir = \"FOLDER\" (made where missing)");
     return e;
@@ -367,15 +428,6 @@ static enum err read_server_names(struct reader *r, cfg_t *root)
     return ERR_OK;
 }
 
-static enum err read_range(struct reader *r, cfg_t *root, const char *key, int64_t *out)
-{
-    long v = cfg_getint(root, key);
-    if (v < 1 || v > 1000000)
-        return FAIL(r, root, key, "must be 1 to 1000000");
-    *out = v;
-    return ERR_OK;
-}
-
 static enum err read_tls(struct reader *r, cfg_t *root, struct config *c)
 {
     enum err e = copy_file(r, root, "tls_cert", &c->tls_cert);
@@ -419,12 +471,16 @@ static enum err read_root(struct reader *r)
     if (e == ERR_OK && !log_level_parse(cfg_getstr(root, "log_level"), &c->log_level))
         e = FAIL(r, root, "log_level", "must be debug, info, warn or error");
     if (e == ERR_OK)
-        e = read_range(r, root, "orders_per_day", &c->orders_per_day);
+        e = read_int(r, root, "orders_per_day", 1, 1000000, &c->orders_per_day);
     if (e == ERR_OK)
-        e = read_range(r, root, "enroll_per_hour", &c->enroll_per_hour);
+        e = read_int(r, root, "active_days", 1, 3650, &c->active_days);
+    if (e == ERR_OK)
+        e = read_int(r, root, "failover_percent", 0, 90, &c->failover_percent);
+    if (e == ERR_OK)
+        e = read_int(r, root, "enroll_per_hour", 1, 1000000, &c->enroll_per_hour);
     c->enroll_per_hour_net = 10 * c->enroll_per_hour;
     if (e == ERR_OK && conf_is_set(r->conf, root, "enroll_per_hour_net"))
-        e = read_range(r, root, "enroll_per_hour_net", &c->enroll_per_hour_net);
+        e = read_int(r, root, "enroll_per_hour_net", 1, 1000000, &c->enroll_per_hour_net);
     if (e == ERR_OK)
         e = copy_file(r, root, "blocked_keys", &c->blocked_keys);
     if (e == ERR_OK)

@@ -9,6 +9,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/net/addr.h"
+#include "provisiond/core/bucket.h"
 
 #define CONFIG_LIST_MAX 16
 #define CONFIG_ACCOUNTS_MAX 16 /* of one issuer */
@@ -34,6 +35,11 @@ struct config_issuer {
     /* local */
     char *dir;
     int64_t validity_s;
+    /* what it is asked for, and how often */
+    struct bucket_limit limit[BUCKET_KIND_N];
+    bool renewals_exempt;       /* does not count the same names again as new */
+    int64_t orders_at_once;     /* at most; how many it bears is found out */
+    int64_t windows_per_second; /* questions about renewal windows, at most */
 };
 
 struct config_zone {
@@ -64,6 +70,8 @@ struct config {
     char *user, *user_where;             /* NULL: stay */
     enum log_level log_level;
     int64_t orders_per_day;             /* new CSRs of one device */
+    int64_t active_days;                /* devices not seen for longer are not renewed */
+    int64_t failover_percent;           /* of a certificate's life: with less left the next CA is asked */
     int64_t enroll_per_hour;            /* enrolments from one IPv4 address or IPv6 /56 */
     int64_t enroll_per_hour_net;        /* and from one IPv4 /24 or IPv6 /48 */
     char *blocked_keys, *blocked_where; /* SHA-256 of keys known to others, one a line; NULL */

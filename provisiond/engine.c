@@ -10,11 +10,13 @@
 #include "common/base/secret.h"
 #include "provisiond/core/backoff.h"
 #include "provisiond/store/challenge_table.h"
+#include "provisiond/store/current.h"
+#include "provisiond/store/ledger.h"
 #include "provisiond/store/node.h"
+#include "provisiond/store/queue.h"
 #include "provisiond/sweep.h"
 #include "provisiond/task.h"
 
-#define TASKS_MAX 512      /* orders under way at once */
 #define LEASE_S 900        /* longer than any wait inside a step */
 #define IDLE_S 10          /* between two looks when nothing is known to be due */
 #define NODE_LOOK_MS 10000 /* between two looks for dead nodes */
@@ -24,6 +26,9 @@
 #define KEEP_LIMIT_S 600   /* longer waits give the order back */
 #define CLOCK_BACK_S 60    /* a wall clock set back by more makes every order look again */
 #define NAP_MS 200         /* before the first second look at something at the CA */
+#define UPKEEP_S 30        /* between two looks at what is overdue in the queue */
+#define UPKEEP_MAX 1000    /* rows that each statement of it changes */
+#define FAILOVER_S 3600    /* each CA's time with an order that it got from another */
 
 struct zone_store {
     struct challenge_store *store; /* shared by zones with the same URL; owned by the first */
@@ -36,6 +41,7 @@ struct engine {
     struct jobs *challenge_jobs; /* the thread of the challenge stores */
     struct zone_store zones[CONFIG_LIST_MAX];
     struct loop_timer *timer;
+    struct gate gates[CONFIG_LIST_MAX]; /* of config->issuers */
     struct task *tasks;
     size_t n_tasks;
     struct orderstats stats;
@@ -43,6 +49,7 @@ struct engine {
     int64_t claim; /* number of the present claim, or of the next */
     int64_t nodes_looked_at_ms, store_failed_at_ms; /* monotonic */
     bool claim_unsure;     /* a claim of that number may have taken an order already */
+    int64_t upkeep_ms;     /* monotonic: when it is due */
     int64_t clock_ahead_s; /* of the wall clock over the monotonic one, at the last claim */
     const char *stop_at;   /* state after whose write a test wants a kill -9; NULL otherwise */
     void (*on_stopped)(void *arg);
@@ -62,6 +69,8 @@ static void task_free(struct task *t)
     if (t->next != NULL)
         t->next->prev = t->prev;
     metric_set(&en->stats.under_way, --en->n_tasks);
+    if (t->gate != NULL)
+        gate_end(t->gate);
     readback_cancel(t->readback);
     loop_timer_free(t->timer);
     free(t->chain);
@@ -100,7 +109,12 @@ static struct task *task_new(struct engine *en, const struct order_row *row)
             continue;
         t->issuer_no = i;
         t->ca = &c->issuers[i];
-        t->issuer = issuers_find(en->parts.issuers, i, row->account, row->device_id);
+        /* a renewal goes to the account of the certificate: only there may it name it */
+        t->issuer = issuers_find(en->parts.issuers, i,
+                                 row->account[0] != 0 ? row->account : row->replaces_account,
+                                 row->device_id);
+        t->gate = &en->gates[i];
+        gate_begin(t->gate, clock_mono_ms());
     }
     for (const char *p = row->device_id; *p != 0; p++)
         t->seed = t->seed * 31 + (uint32_t)(unsigned char)*p;
@@ -121,6 +135,12 @@ static struct task *task_new(struct engine *en, const struct order_row *row)
 
 void task_count(struct task *t, const struct issuer_reply *r)
 {
+    uint32_t random;
+    enum gate_reply reply = r->verdict == ISSUER_RETRY         ? GATE_AWAY
+                            : r->limit == ISSUER_LIMIT_ADDRESS ? GATE_BUSY
+                                                               : GATE_OK;
+    secret_random(&random, sizeof random);
+    gate_note(t->gate, reply, clock_mono_ms(), r->retry_after_s, random);
     orderstats_reply(&t->engine->stats, t->issuer_no, r, clock_mono_ms());
 }
 
@@ -148,6 +168,38 @@ static void changed(struct task *t)
 
 /* --- writing the row --- */
 
+static enum err store_certificate(struct task *t, struct sql *db, int64_t now_s,
+                                  struct err_info *info)
+{
+    struct current_row now_has = { .order_id = t->row.id,
+                                   .renewal = { .not_before = t->cert.not_before,
+                                                .not_after = t->cert.not_after } };
+    enum err e = certificate_insert(db, &t->row, &t->cert, t->chain, info);
+    if (e != ERR_OK)
+        return e;
+    (void)snprintf(now_has.device_id, sizeof now_has.device_id, "%s", t->row.device_id);
+    (void)snprintf(now_has.zone, sizeof now_has.zone, "%s", t->row.zone);
+    (void)snprintf(now_has.issuer, sizeof now_has.issuer, "%s", t->row.issuer);
+    (void)snprintf(now_has.account, sizeof now_has.account, "%s", t->row.account);
+    (void)snprintf(now_has.ari_id, sizeof now_has.ari_id, "%s", t->cert.ari_id);
+    renewal_begin(&now_has.renewal, t->has_windows && now_has.ari_id[0] != 0,
+                  renewal_seed(t->row.device_id, t->cert.ari_id), now_s);
+    return current_put(db, &now_has, info);
+}
+
+/* What the new state means for the CA's limits, in the transaction of the state. */
+static enum err settle_limits(struct task *t, struct sql *db, int64_t now_s, struct err_info *info)
+{
+    enum err e = ERR_OK;
+    if (t->refund != 0)
+        e = queue_refund(db, &t->row, t->ca->limit, t->refund, info);
+    if (e == ERR_OK && t->failed_validation)
+        e = queue_count_failure(db, &t->row, t->ca->limit, now_s, info);
+    if (e == ERR_OK && t->park_until > 0)
+        e = queue_park(db, &t->row, t->park, t->ca->limit, t->park_until, info);
+    return e;
+}
+
 static enum err run_save(struct job *j, void *ctx)
 {
     struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
@@ -156,7 +208,9 @@ static enum err run_save(struct job *j, void *ctx)
     int64_t lease = t->keep ? now + LEASE_S : 0;
     enum err e = ERR_OK;
     if (t->row.state == ORDER_VALID && t->chain != NULL)
-        e = certificate_insert(ctx, &t->row, &t->cert, t->chain, &j->info);
+        e = store_certificate(t, ctx, now, &j->info);
+    if (e == ERR_OK)
+        e = settle_limits(t, ctx, now, &j->info);
     if (e == ERR_OK)
         e = order_save(ctx, &t->row, lease, now, &j->info);
     if (e != ERR_ILLEGAL)
@@ -340,6 +394,14 @@ static void on_moved(struct job *j, enum err e)
     leave_challenge(t);
 }
 
+/* The coming write changes nothing about the CA's limits. */
+static void leave_limits(struct task *t)
+{
+    t->refund = 0;
+    t->failed_validation = false;
+    t->park_until = 0;
+}
+
 static void note(struct task *t, const char *problem, const char *detail)
 {
     (void)snprintf(t->row.problem, sizeof t->row.problem, "%s", problem != NULL ? problem : "");
@@ -373,7 +435,34 @@ void task_move(struct task *t, enum order_event ev, const char *problem, const c
         log_warn("order %lld is refused by %s (%s): %s", (long long)t->row.id, t->row.issuer,
                  t->row.problem, t->row.detail);
     }
+    leave_limits(t);
+    if (ev == ORDER_EV_LOST) {
+        /* no certificate came of it; the order itself was counted */
+        t->refund = (int)t->row.paid & (QUEUE_PAID(BUCKET_DOMAIN) | QUEUE_PAID(BUCKET_SET));
+        t->failed_validation = t->old_state == ORDER_VALIDATING;
+        t->row.paid &= ~t->refund;
+    }
     write_row(t, !order_is_final(to) && to != ORDER_QUEUED, on_moved);
+}
+
+void task_hold(struct task *t, enum bucket_kind kind, int64_t until, const char *problem,
+               const char *detail)
+{
+    bool by_limit = kind < BUCKET_KIND_N;
+    t->old_state = t->row.state;
+    t->row.state = order_next(t->row.state, ORDER_EV_HELD);
+    /* a limit is waited for in the lane, where it holds back all whom it concerns */
+    t->row.due_at = by_limit ? clock_now_s() : until;
+    t->refund = (int)t->row.paid;
+    t->row.paid = 0;
+    t->failed_validation = false;
+    t->park = kind;
+    t->park_until = by_limit ? until : 0;
+    note(t, problem, detail);
+    log_warn("order %lld at %s waits for %s until %lld (%s): %s", (long long)t->row.id,
+             t->row.issuer, by_limit ? bucket_kind_name(kind) : "its time", (long long)until,
+             t->row.problem, t->row.detail);
+    write_row(t, false, on_moved);
 }
 
 static void on_still_ours(struct job *j, enum err e)
@@ -387,6 +476,7 @@ static void on_still_ours(struct job *j, enum err e)
 static void after_wait(struct task *t)
 {
     t->old_state = t->row.state;
+    leave_limits(t);
     write_row(t, true, on_still_ours);
 }
 
@@ -409,6 +499,7 @@ void task_retry(struct task *t, int64_t delay_s, void (*resume)(struct task *t),
     }
     t->row.due_at = clock_now_s() + delay_s;
     t->old_state = t->row.state;
+    leave_limits(t);
     t->again = resume;
     t->wait_s = delay_s;
     note(t, problem, detail);
@@ -430,6 +521,7 @@ void task_park(struct task *t, int64_t delay_s, const char *problem, const char 
 {
     t->row.due_at = clock_now_s() + delay_s;
     t->old_state = t->row.state;
+    leave_limits(t);
     note(t, problem, detail);
     log_warn("order %lld at %s waits %lld s (%s): %s", (long long)t->row.id, t->row.issuer,
              (long long)delay_s, t->row.problem, t->row.detail);
@@ -442,10 +534,14 @@ struct claim {
     struct job job;
     struct engine *engine;
     struct order_lease lease;
-    struct order_row row;
-    bool found;
-    bool unsure;         /* look first whether this claim was successful before */
-    int64_t next_due_at; /* where none was */
+    bool unsure; /* look first whether this claim was successful before */
+    struct queue_issuer issuers[CONFIG_LIST_MAX];
+    size_t n_issuers;
+    struct order_row *rows; /* QUEUE_CLAIM_MAX */
+    size_t n_rows;
+    int64_t next_at; /* when more may be due; 0: not known */
+    bool upkeep;
+    bool away[CONFIG_LIST_MAX]; /* issuers that have not answered for long */
     int64_t clock_ahead_s;
     bool clock_went_back;
     bool look_for_dead;
@@ -459,22 +555,61 @@ static int64_t claim_number(void)
     return (int64_t)(n >> 1);
 }
 
+static void add_row(void *arg, const struct order_row *row)
+{
+    struct claim *c = arg;
+    c->rows[c->n_rows++] = *row;
+}
+
+/* Takes what is overdue in one zone at one CA to the next one that the zone names, in a circle. */
+static enum err fail_over(struct claim *c, struct sql *db, const struct config_zone *z, size_t at,
+                          int64_t now_s, struct err_info *info)
+{
+    const struct config *cfg = c->engine->parts.config;
+    const char *from = cfg->issuers[z->issuers[at]].name;
+    const char *to =
+        z->n_issuers > 1 ? cfg->issuers[z->issuers[(at + 1) % z->n_issuers]].name : NULL;
+    int64_t moved = 0, moved_new = 0;
+    enum err e = queue_failover(db, from, to, z->name, now_s, FAILOVER_S, UPKEEP_MAX, &moved, info);
+    if (e == ERR_OK && to != NULL && c->away[z->issuers[at]])
+        e = queue_failover_new(db, from, to, z->name, now_s - FAILOVER_S, UPKEEP_MAX, &moved_new,
+                               info);
+    if (e == ERR_OK && moved + moved_new > 0)
+        log_warn("%lld orders of %s at %s are overdue: %s%s", (long long)(moved + moved_new),
+                 z->name, from, to != NULL ? "they go to " : "they go first", to != NULL ? to : "");
+    return e;
+}
+
+static enum err keep_up(struct claim *c, struct sql *db, int64_t now_s, struct err_info *info)
+{
+    const struct config *cfg = c->engine->parts.config;
+    enum err e = ledger_prune(db, now_s * 1000000, UPKEEP_MAX, info);
+    for (size_t i = 0; i < cfg->n_zones; i++) {
+        for (size_t k = 0; k < cfg->zones[i].n_issuers && e == ERR_OK; k++)
+            e = fail_over(c, db, &cfg->zones[i], k, now_s, info);
+    }
+    return e;
+}
+
 static enum err run_claim(struct job *j, void *ctx)
 {
     struct claim *c = (struct claim *)j;
     int64_t now = clock_now_s();
     enum err e = ERR_OK;
+    c->n_rows = 0;
     c->lease.until = now + LEASE_S;
     if (c->clock_went_back)
         e = order_clock_back(ctx, now, c->lease.until, &j->info);
     if (e == ERR_OK && c->look_for_dead)
         e = node_release_dead(ctx, now - NODE_DEAD_S, &j->info);
-    if (e == ERR_OK)
-        e = c->unsure || j->again ? order_claimed(ctx, &c->lease, &c->row, &j->info) : ERR_NOTFOUND;
-    if (e == ERR_NOTFOUND)
-        e = order_claim(ctx, now, &c->lease, &c->row, &c->next_due_at, &j->info);
-    c->found = e == ERR_OK;
-    return e == ERR_NOTFOUND ? ERR_OK : e; /* an error would undo the first statement */
+    if (e == ERR_OK && (c->unsure || j->again))
+        e = queue_claimed(ctx, &c->lease, QUEUE_CLAIM_MAX, add_row, c, &j->info);
+    if (e == ERR_OK && c->upkeep)
+        e = keep_up(c, ctx, now, &j->info);
+    if (e == ERR_OK && c->n_rows == 0)
+        e = queue_claim(ctx, c->issuers, c->n_issuers, now, &c->lease, QUEUE_CLAIM_MAX, add_row, c,
+                        &c->next_at, &j->info);
+    return e;
 }
 
 static void begin(struct engine *en, const struct order_row *row)
@@ -485,13 +620,36 @@ static void begin(struct engine *en, const struct order_row *row)
         return; /* its lease ends, and it is claimed again */
     }
     kill_for_test(t);
-    if (t->zone == NULL || t->issuer == NULL) {
-        task_park(t, 3600, "configuration",
-                  t->zone == NULL ? "the zone is not configured any more"
-                                  : "the issuer is not configured any more");
+    if (t->zone == NULL) {
+        task_park(t, 3600, "configuration", "the zone is not configured any more");
         return;
     }
     task_enter(t);
+}
+
+/* Milliseconds until the next look, where nothing kicks before. */
+static int64_t wait_ms(const struct engine *en, const struct claim *c, enum err e)
+{
+    if (e != ERR_OK)
+        return STORE_RETRY_S * 1000;
+    int64_t ms = IDLE_S * 1000, now_ms = clock_mono_ms();
+    if (c->next_at > 0 && (c->next_at - clock_now_s()) * 1000 < ms)
+        ms = (c->next_at - clock_now_s()) * 1000;
+    for (size_t i = 0; i < en->parts.config->n_issuers; i++) {
+        const struct breaker *b = &en->gates[i].breaker;
+        if (b->open && b->probe_at_ms - now_ms < ms)
+            ms = b->probe_at_ms - now_ms;
+    }
+    if (en->upkeep_ms - now_ms < ms)
+        ms = en->upkeep_ms - now_ms;
+    return ms > 0 ? ms : 0;
+}
+
+static void claim_free(struct claim *c)
+{
+    if (c != NULL)
+        free(c->rows);
+    free(c);
 }
 
 static void on_claimed(struct job *j, enum err e)
@@ -507,23 +665,64 @@ static void on_claimed(struct job *j, enum err e)
         en->claim = claim_number();
         if (c->look_for_dead)
             en->nodes_looked_at_ms = clock_mono_ms();
+    } else {
+        log_error("%s", j->info.text);
     }
-    if (!en->stopping && e == ERR_OK && c->found) {
-        begin(en, &c->row);
-        en->again = true;
-    } else if (!en->stopping) {
-        int64_t wait = IDLE_S;
-        if (e == ERR_OK && c->next_due_at > 0)
-            wait = c->next_due_at - clock_now_s();
-        if (e != ERR_OK) {
-            log_error("%s", j->info.text);
-            wait = STORE_RETRY_S;
-        }
-        loop_timer_set(en->timer, (wait < 0 ? 0 : wait > IDLE_S ? IDLE_S : wait) * 1000);
+    for (size_t i = 0; i < c->n_rows && e == ERR_OK && !en->stopping; i++)
+        begin(en, &c->rows[i]);
+    if (!en->stopping) {
+        en->again = en->again || (e == ERR_OK && c->n_rows == QUEUE_CLAIM_MAX);
+        loop_timer_set(en->timer, wait_ms(en, c, e));
     }
-    free(c);
+    claim_free(c);
     if (en->again)
         engine_kick(en);
+}
+
+/* What each CA lets through, and which zones may ask it. */
+static void describe_issuers(const struct engine *en, struct claim *c)
+{
+    const struct config *cfg = en->parts.config;
+    int64_t now_ms = clock_mono_ms();
+    for (size_t i = 0; i < cfg->n_issuers; i++) {
+        struct queue_issuer *q = &c->issuers[c->n_issuers++];
+        const struct breaker *b = &en->gates[i].breaker;
+        q->name = cfg->issuers[i].name;
+        q->room = gate_room(&en->gates[i], now_ms);
+        memcpy(q->limit, cfg->issuers[i].limit, sizeof q->limit);
+        c->away[i] = b->open && now_ms - b->open_since_ms > FAILOVER_S * 1000;
+        for (size_t z = 0; z < cfg->n_zones; z++) {
+            for (size_t k = 0; k < cfg->zones[z].n_issuers; k++) {
+                if (cfg->zones[z].issuers[k] == i && q->n_zones < QUEUE_ZONES_MAX)
+                    q->zones[q->n_zones++] = cfg->zones[z].name;
+            }
+        }
+    }
+}
+
+static struct claim *claim_new(struct engine *en)
+{
+    struct claim *c = calloc(1, sizeof *c);
+    if (c == NULL || (c->rows = calloc(QUEUE_CLAIM_MAX, sizeof *c->rows)) == NULL) {
+        claim_free(c);
+        return NULL;
+    }
+    c->engine = en;
+    c->lease = (struct order_lease){ .node = en->parts.node, .claim = en->claim };
+    c->unsure = en->claim_unsure;
+    int64_t now_ms = clock_mono_ms();
+    /* after trouble with the database the others have to be able to say first that they live */
+    c->look_for_dead = now_ms - en->nodes_looked_at_ms >= NODE_LOOK_MS &&
+                       now_ms - en->store_failed_at_ms >= NODE_DEAD_S * 1000;
+    c->clock_ahead_s = clock_now_s() - now_ms / 1000;
+    c->clock_went_back = c->clock_ahead_s < en->clock_ahead_s - CLOCK_BACK_S;
+    c->upkeep = now_ms >= en->upkeep_ms;
+    if (c->upkeep)
+        en->upkeep_ms = now_ms + UPKEEP_S * 1000;
+    describe_issuers(en, c);
+    c->job.run = run_claim;
+    c->job.done = on_claimed;
+    return c;
 }
 
 void engine_kick(struct engine *en)
@@ -531,24 +730,13 @@ void engine_kick(struct engine *en)
     if (en->stopping)
         return;
     en->again = en->claiming;
-    if (en->claiming || en->n_tasks >= TASKS_MAX)
+    if (en->claiming)
         return;
-    struct claim *c = calloc(1, sizeof *c);
+    struct claim *c = claim_new(en);
     if (c == NULL) {
         loop_timer_set(en->timer, STORE_RETRY_S * 1000);
         return;
     }
-    c->clock_ahead_s = clock_now_s() - clock_mono_ms() / 1000;
-    int64_t now_ms = clock_mono_ms();
-    /* after trouble with the database the others have to be able to say first that they live */
-    c->look_for_dead = now_ms - en->nodes_looked_at_ms >= NODE_LOOK_MS &&
-                       now_ms - en->store_failed_at_ms >= NODE_DEAD_S * 1000;
-    c->clock_went_back = c->clock_ahead_s < en->clock_ahead_s - CLOCK_BACK_S;
-    c->engine = en;
-    c->lease = (struct order_lease){ .node = en->parts.node, .claim = en->claim };
-    c->unsure = en->claim_unsure;
-    c->job.run = run_claim;
-    c->job.done = on_claimed;
     en->claiming = true;
     jobs_submit(en->parts.store, &c->job);
 }
@@ -613,6 +801,8 @@ enum err engine_new(struct engine **out, const struct engine_parts *parts, struc
     if (en == NULL)
         return err_set(info, ERR_NOMEM, "out of memory");
     en->parts = *parts;
+    for (size_t i = 0; i < parts->config->n_issuers; i++)
+        gate_init(&en->gates[i], parts->config->issuers[i].orders_at_once);
     en->stop_at = getenv("LANYARD_TEST_STOP_AT");
     en->claim = claim_number();
     en->store_failed_at_ms = clock_mono_ms();

@@ -15,6 +15,7 @@
 #define VALIDATE_LIMIT_MS 600000 /* for the CA to validate */
 #define ISSUE_LIMIT_MS 600000    /* for the CA to issue after finalize */
 #define ORDER_LIFE_S 3600        /* a pending order older than this is not worth saving */
+#define TRIES_MAX 3              /* for a new order, before another may take the place */
 #define HOLD_DEFAULT_S 3600      /* a limit that came without Retry-After */
 #define HUMAN_WAIT_S 3600
 #define PERMANENT_WAIT_S 86400
@@ -41,6 +42,54 @@ static const char *problem_of(const struct issuer_reply *r)
                                           : "ca-unavailable";
 }
 
+static enum bucket_kind bucket_of(enum issuer_limit limit)
+{
+    switch (limit) {
+    case ISSUER_LIMIT_ACCOUNT:
+        return BUCKET_ORDERS;
+    case ISSUER_LIMIT_DOMAIN:
+        return BUCKET_DOMAIN;
+    case ISSUER_LIMIT_NAMES:
+        return BUCKET_SET;
+    case ISSUER_LIMIT_FAILURES:
+        return BUCKET_FAILURES;
+    case ISSUER_LIMIT_PAUSED:
+        return BUCKET_KIND_N; /* this name alone */
+    default:
+        return BUCKET_ALL;
+    }
+}
+
+/* What keeps a new order from being taken: the order goes back to the queue, and the limit that the
+ * CA named holds back those behind it. */
+static bool held(struct task *t, const struct issuer_reply *r, const char *type, int64_t now)
+{
+    int64_t after = r->retry_after_s < RETRY_AFTER_MAX_S ? r->retry_after_s : RETRY_AFTER_MAX_S;
+    switch (r->verdict) {
+    case ISSUER_RETRY:
+    case ISSUER_RESUME:
+        if (t->row.failures + 1 < TRIES_MAX)
+            return false;
+        t->row.failures++;
+        task_hold(t, BUCKET_KIND_N,
+                  now + at_least(after, backoff_step_s((unsigned)t->row.failures, t->seed)), type,
+                  r->info.text);
+        return true;
+    case ISSUER_HOLD:
+        task_hold(t, bucket_of(r->limit), now + (after > 0 ? after : HOLD_DEFAULT_S), type,
+                  r->info.text);
+        return true;
+    case ISSUER_HUMAN:
+        task_hold(t, bucket_of(r->limit), now + at_least(after, HUMAN_WAIT_S), type, r->info.text);
+        return true;
+    case ISSUER_PERMANENT: /* no other request would help: only a change of the CA's mind */
+        task_hold(t, BUCKET_KIND_N, now + at_least(after, PERMANENT_WAIT_S), type, r->info.text);
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Acts on a reply that is not ISSUER_OK. `again` repeats the same request; `look` asks where the
  * order stands. True when the reply was dealt with here. */
 static bool failed(struct task *t, const struct issuer_reply *r, void (*again)(struct task *t),
@@ -51,6 +100,8 @@ static bool failed(struct task *t, const struct issuer_reply *r, void (*again)(s
     if (after > RETRY_AFTER_MAX_S)
         after = RETRY_AFTER_MAX_S;
     task_count(t, r);
+    if (t->row.state == ORDER_ORDERING && held(t, r, type, now))
+        return true;
     switch (r->verdict) {
     case ISSUER_OK:
         return false;
@@ -111,10 +162,15 @@ static void order_new(struct task *t)
     const char *names[ISSUER_NAMES_MAX];
     for (size_t i = 0; i < t->n_names; i++)
         names[i] = t->names[i];
+    struct issuer_facts ca;
+    t->issuer->ops->facts(t->issuer, &ca);
+    bool replaces = t->row.replaces[0] != 0 && clock_now_s() < t->row.replaces_until &&
+                    strcmp(ca.account, t->row.replaces_account) == 0;
     struct issuer_params params = {
         .names = names,
         .n_names = t->n_names,
         .profile = t->ca->profile,
+        .replaces = replaces ? t->row.replaces : NULL,
         .not_after = t->ca->lifetime_s > 0 ? clock_now_s() + t->ca->lifetime_s : 0,
     };
     t->issuer->ops->order_new(t->issuer, &params, on_new_order, t);
@@ -359,6 +415,9 @@ static void on_chain(void *arg, const struct issuer_chain *c)
         task_move(t, ORDER_EV_LOST, "bad-certificate", info.text);
         return;
     }
+    struct issuer_facts ca;
+    t->issuer->ops->facts(t->issuer, &ca);
+    t->has_windows = ca.has_renewal_info;
     t->chain = buf_take(&facts.pem);
     t->cert = (struct certificate_row){ .order_id = t->row.id,
                                         .not_before = facts.not_before_s,

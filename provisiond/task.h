@@ -9,6 +9,7 @@
 #include "common/net/loop.h"
 #include "common/store/challenge.h"
 #include "provisiond/config.h"
+#include "provisiond/core/gate.h"
 #include "provisiond/core/order.h"
 #include "provisiond/issuer.h"
 #include "provisiond/readback.h"
@@ -27,6 +28,7 @@ struct task {
     struct issuer *issuer;
     size_t issuer_no;                   /* in the configuration */
     const struct config_issuer *ca;     /* how it is configured */
+    struct gate *gate;                  /* of the issuer */
     struct challenge_store *challenges; /* NULL when the zone has none */
     struct order_row row;
     uint32_t seed; /* from the device id: spreads the fleet */
@@ -48,12 +50,17 @@ struct task {
     int64_t wait_s;                 /* ... of so long */
     struct readback *readback;
 
-    struct job save;             /* one write of the row at a time */
-    bool keep;                   /* hold the lease after the write */
-    bool gone;                   /* the row was canceled or taken by others */
-    enum order_state old_state;  /* before the write */
+    struct job save;            /* one write of the row at a time */
+    bool keep;                  /* hold the lease after the write */
+    bool gone;                  /* the row was canceled or taken by others */
+    enum order_state old_state; /* before the write */
+    int refund;                 /* with the write: QUEUE_PAID() of what the order gets back, */
+    bool failed_validation;     /* whether the CA counts a failed validation, */
+    int64_t park_until;         /* and until when it refuses, by the limit `park`; 0: it does not */
+    enum bucket_kind park;
     struct certificate_row cert; /* with chain: stored together with the row */
     char *chain;
+    bool has_windows; /* the CA says when to renew [RFC 9773] */
     struct job challenge;
     bool remove_values; /* what the challenge job does */
     int64_t challenge_until;
@@ -65,6 +72,11 @@ void task_enter(struct task *t);
 /* engine.c: moves the row by `ev`, writes it down, and enters the new state. For ORDER_EV_LOST and
  * ORDER_EV_REFUSED `problem` and `detail` say why. */
 void task_move(struct task *t, enum order_event ev, const char *problem, const char *detail);
+
+/* engine.c: the CA takes no new order now. By its limit `kind` until `until` (Unix seconds), or,
+ * with BUCKET_KIND_N, for a reason of this order alone. Back to the queue. */
+void task_hold(struct task *t, enum bucket_kind kind, int64_t until, const char *problem,
+               const char *detail);
 
 /* engine.c: the present step failed for now: notes it, and after `delay_s` calls resume(t) if the
  * order is still ours then. */
@@ -84,7 +96,7 @@ void task_nap(struct task *t, void (*resume)(struct task *t));
 /* engine.c: writes (or removes) the challenge values of the task, then resume(t). */
 void task_put_values(struct task *t, void (*resume)(struct task *t));
 
-/* engine.c: counts a reply of the CA. */
+/* engine.c: counts a reply of the CA, and what it says about its health. */
 void task_count(struct task *t, const struct issuer_reply *r);
 
 struct loop *task_loop(const struct task *t);

@@ -79,11 +79,13 @@ static void respond_revoked(struct call *c)
 static enum err run_submit(struct job *j, void *ctx)
 {
     struct call *c = (struct call *)j;
+    const struct config *cfg = c->api->parts.config;
     int64_t now = clock_now_s();
     enum err e = call_check_device(c, ctx, now);
+    struct schedule_policy policy = { cfg->failover_percent,
+                                      cfg->issuers[c->zone->issuers[0]].renewals_exempt };
     if (e == ERR_OK)
-        e = order_submit(ctx, &c->order, c->api->parts.config->orders_per_day, now, &c->submit,
-                         &j->info);
+        e = order_submit(ctx, &c->order, cfg->orders_per_day, &policy, now, &c->submit, &j->info);
     buf_reset(&c->chain);
     if (e == ERR_OK && c->submit == ORDER_SUBMIT_REUSED)
         e = call_audit_rarely(c, ctx, now, "key-reused", "a certificate key of another device");

@@ -6,15 +6,17 @@
 #define PROBE_LIMIT_MS 120000 /* a probe that reports nothing for so long is forgotten */
 #define RETRY_AFTER_MAX_S 86400
 
-bool breaker_allows(struct breaker *b, int64_t now_ms)
+bool breaker_allows(const struct breaker *b, int64_t now_ms)
 {
-    if (!b->open)
-        return true;
-    if (now_ms < b->probe_at_ms)
-        return false;
+    return !b->open || now_ms >= b->probe_at_ms;
+}
+
+void breaker_begin(struct breaker *b, int64_t now_ms)
+{
+    if (!b->open || now_ms < b->probe_at_ms)
+        return;
     b->probing = true;
     b->probe_at_ms = now_ms + PROBE_LIMIT_MS;
-    return true;
 }
 
 void breaker_succeed(struct breaker *b)

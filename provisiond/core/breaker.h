@@ -15,8 +15,11 @@ struct breaker {       /* starts zeroed */
     int64_t probe_at_ms; /* when open: not before */
 };
 
-/* Whether a request may begin now; when open, the true answer is the probe. */
-bool breaker_allows(struct breaker *b, int64_t now_ms);
+/* Whether a request may begin now; when open, one as the probe. */
+bool breaker_allows(const struct breaker *b, int64_t now_ms);
+
+/* A request begins. */
+void breaker_begin(struct breaker *b, int64_t now_ms);
 
 /* The CA answered like a CA, whatever it said. */
 void breaker_succeed(struct breaker *b);

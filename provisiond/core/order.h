@@ -29,6 +29,7 @@ enum order_event {
     ORDER_EV_DONE,    /* the step is complete */
     ORDER_EV_READY,   /* the CA wants no more proof: authorisations were reused */
     ORDER_EV_ISSUED,  /* the CA has issued already */
+    ORDER_EV_HELD,    /* the CA takes no new order now: back to the queue */
     ORDER_EV_LOST,    /* this order is of no use at the CA: start again, later */
     ORDER_EV_REFUSED, /* never with this CSR */
     ORDER_EV_CANCEL,

@@ -24,7 +24,7 @@ enum err node_release_dead(struct sql *db, int64_t seen_since, struct err_info *
 {
     struct sql_query q;
     sql_begin(&q, db,
-              "UPDATE cert_order SET lease_until=0 WHERE lease_until<>0"
+              "UPDATE cert_order SET lease_until=0, wake_at=due_at WHERE lease_until<>0"
               " AND state NOT IN ('valid', 'invalid', 'canceled')"
               " AND lease_by IN (SELECT name FROM node WHERE seen_at<$1)");
     sql_bind_int(&q, 1, seen_since);

@@ -3,13 +3,8 @@
 #include <string.h>
 
 #include "provisiond/store/key.h"
+#include "provisiond/store/queue.h"
 #include "provisiond/store/revocation.h"
-
-#define OPEN "state NOT IN ('valid', 'invalid', 'canceled')"
-#define COLUMNS                                                                                    \
-    "id, device_id, zone, issuer, state, csr, csr_sha256, spki_sha256, bare_name,"                 \
-    " coalesce(url, ''), failures, lost, due_at, begun_at, coalesce(problem, ''),"                 \
-    " coalesce(detail, ''), fence, coalesce(account, '')"
 
 static enum err copy_blob(struct sql_query *q, int col, uint8_t *out, size_t len)
 {
@@ -28,7 +23,10 @@ static enum err read_row(struct sql_query *q, struct order_row *row)
                                .lost = sql_int(q, 11),
                                .due_at = sql_int(q, 12),
                                .begun_at = sql_int(q, 13),
-                               .fence = sql_int(q, 16) };
+                               .fence = sql_int(q, 16),
+                               .lane = (enum lane)sql_int(q, 18),
+                               .paid = sql_int(q, 21),
+                               .replaces_until = sql_int(q, 22) };
     sql_copy(q, 1, row->device_id, sizeof row->device_id);
     sql_copy(q, 2, row->zone, sizeof row->zone);
     sql_copy(q, 3, row->issuer, sizeof row->issuer);
@@ -36,6 +34,8 @@ static enum err read_row(struct sql_query *q, struct order_row *row)
     sql_copy(q, 14, row->problem, sizeof row->problem);
     sql_copy(q, 15, row->detail, sizeof row->detail);
     sql_copy(q, 17, row->account, sizeof row->account);
+    sql_copy(q, 19, row->replaces, sizeof row->replaces);
+    sql_copy(q, 20, row->replaces_account, sizeof row->replaces_account);
     struct span csr = sql_blob(q, 5);
     if (csr.len > sizeof row->csr)
         return ERR_INVALID;
@@ -49,8 +49,7 @@ static enum err read_row(struct sql_query *q, struct order_row *row)
     return e;
 }
 
-/* Reads the one row of a query that was begun and bound. */
-static enum err fetch_row(struct sql_query *q, struct order_row *out, struct err_info *info)
+enum err order_fetch(struct sql_query *q, struct order_row *out, struct err_info *info)
 {
     bool found = false;
     enum err bad = ERR_OK;
@@ -124,7 +123,7 @@ static enum err cancel_open(struct sql *db, const struct order_row *row, int64_t
     struct sql_query q;
     sql_begin(&q, db,
               "UPDATE cert_order SET state='canceled', detail='replaced by a newer request',"
-              " updated_at=$1, fence=fence+1 WHERE device_id=$2 AND zone=$3 AND " OPEN);
+              " updated_at=$1, fence=fence+1 WHERE device_id=$2 AND zone=$3 AND " ORDER_OPEN);
     sql_bind_int(&q, 1, now_s);
     sql_bind_text(&q, 2, row->device_id);
     sql_bind_text(&q, 3, row->zone);
@@ -153,8 +152,9 @@ static enum err insert(struct sql *db, const struct order_row *row, int64_t now_
     return sql_end(&q, NULL, info);
 }
 
-enum err order_submit(struct sql *db, struct order_row *row, int64_t max_per_day, int64_t now_s,
-                      enum order_submit *out, struct err_info *info)
+enum err order_submit(struct sql *db, struct order_row *row, int64_t max_per_day,
+                      const struct schedule_policy *policy, int64_t now_s, enum order_submit *out,
+                      struct err_info *info)
 {
     bool reused = false, blocked = false;
     int64_t today = 0, id = 0;
@@ -186,6 +186,8 @@ enum err order_submit(struct sql *db, struct order_row *row, int64_t max_per_day
     if (e == ERR_OK)
         e = insert(db, row, now_s, &id, info);
     if (e == ERR_OK)
+        e = queue_place(db, id, row, policy, now_s, info);
+    if (e == ERR_OK)
         e = order_get(db, id, row, info);
     if (e == ERR_OK)
         *out = ORDER_SUBMIT_QUEUED;
@@ -197,63 +199,19 @@ enum err order_latest(struct sql *db, const char *device_id, const char *zone,
 {
     struct sql_query q;
     sql_begin(&q, db,
-              "SELECT " COLUMNS " FROM cert_order WHERE device_id=$1 AND zone=$2"
+              "SELECT " ORDER_COLUMNS " FROM cert_order WHERE device_id=$1 AND zone=$2"
               " AND state<>'canceled' ORDER BY id DESC LIMIT 1");
     sql_bind_text(&q, 1, device_id);
     sql_bind_text(&q, 2, zone);
-    return fetch_row(&q, out, info);
+    return order_fetch(&q, out, info);
 }
 
 enum err order_get(struct sql *db, int64_t id, struct order_row *out, struct err_info *info)
 {
     struct sql_query q;
-    sql_begin(&q, db, "SELECT " COLUMNS " FROM cert_order WHERE id=$1");
+    sql_begin(&q, db, "SELECT " ORDER_COLUMNS " FROM cert_order WHERE id=$1");
     sql_bind_int(&q, 1, id);
-    return fetch_row(&q, out, info);
-}
-
-static enum err next_due(struct sql *db, int64_t now_s, int64_t *next_due_at, struct err_info *info)
-{
-    struct sql_query q;
-    *next_due_at = 0;
-    sql_begin(&q, db,
-              "SELECT due_at FROM cert_order WHERE " OPEN " AND due_at>$1 ORDER BY due_at LIMIT 1");
-    sql_bind_int(&q, 1, now_s);
-    while (sql_row(&q))
-        *next_due_at = sql_int(&q, 0);
-    return sql_end(&q, NULL, info);
-}
-
-enum err order_claim(struct sql *db, int64_t now_s, const struct order_lease *lease,
-                     struct order_row *out, int64_t *next_due_at, struct err_info *info)
-{
-    struct sql_query q;
-    sql_begin(&q, db,
-              "UPDATE cert_order SET lease_until=$1, lease_by=$3, claim=$4, fence=fence+1"
-              " WHERE id=(SELECT id FROM cert_order WHERE " OPEN
-              " AND due_at<=$2 AND lease_until<=$2 ORDER BY due_at, id LIMIT 1" SQL_SKIP_LOCKED
-              ") RETURNING " COLUMNS);
-    sql_bind_int(&q, 1, lease->until);
-    sql_bind_int(&q, 2, now_s);
-    sql_bind_text(&q, 3, lease->node);
-    sql_bind_int(&q, 4, lease->claim);
-    enum err e = fetch_row(&q, out, info);
-    if (e != ERR_NOTFOUND)
-        return e;
-    enum err e2 = next_due(db, now_s, next_due_at, info);
-    return e2 != ERR_OK ? e2 : ERR_NOTFOUND;
-}
-
-enum err order_claimed(struct sql *db, const struct order_lease *lease, struct order_row *out,
-                       struct err_info *info)
-{
-    struct sql_query q;
-    sql_begin(&q, db,
-              "SELECT " COLUMNS " FROM cert_order WHERE " OPEN
-              " AND lease_until<>0 AND lease_by=$1 AND claim=$2");
-    sql_bind_text(&q, 1, lease->node);
-    sql_bind_int(&q, 2, lease->claim);
-    return fetch_row(&q, out, info);
+    return order_fetch(&q, out, info);
 }
 
 enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_until, int64_t now_s,
@@ -264,8 +222,8 @@ enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_u
     sql_begin(
         &q, db,
         "UPDATE cert_order SET state=$1, url=$2, failures=$3, lost=$4, due_at=$5, begun_at=$6,"
-        " problem=$7, detail=$8, lease_until=$9, updated_at=$10, account=$11 WHERE id=$12 AND "
-        "fence=$13");
+        " problem=$7, detail=$8, lease_until=$9, updated_at=$10, account=$11, replaces=$14,"
+        " paid=$15, wake_at=CASE WHEN $9>0 THEN $9 ELSE $5 END WHERE id=$12 AND fence=$13");
     sql_bind_text(&q, 1, order_state_name(row->state));
     sql_bind_text(&q, 2, row->url);
     sql_bind_int(&q, 3, row->failures);
@@ -279,6 +237,8 @@ enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_u
     sql_bind_text(&q, 11, row->account);
     sql_bind_int(&q, 12, row->id);
     sql_bind_int(&q, 13, row->fence);
+    sql_bind_text(&q, 14, row->replaces);
+    sql_bind_int(&q, 15, row->paid);
     enum err e = sql_end(&q, &changed, info);
     if (e == ERR_OK && changed == 0)
         e = err_set(info, ERR_ILLEGAL, "order %lld is no longer ours", (long long)row->id);
@@ -290,7 +250,7 @@ enum err order_release_all(struct sql *db, const char *node, struct err_info *in
     struct sql_query q;
     /* without a name: by a program that knew of one node only */
     sql_begin(&q, db,
-              "UPDATE cert_order SET lease_until=0 WHERE lease_until<>0 AND " OPEN
+              "UPDATE cert_order SET lease_until=0, wake_at=due_at WHERE lease_until<>0 AND " ORDER_OPEN
               " AND (lease_by=$1 OR lease_by IS NULL OR $1 IS NULL)");
     sql_bind_text(&q, 1, node);
     return sql_end(&q, NULL, info);
@@ -300,9 +260,10 @@ enum err order_clock_back(struct sql *db, int64_t now_s, int64_t lease_max, stru
 {
     struct sql_query q;
     sql_begin(&q, db,
-              "UPDATE cert_order SET due_at=$1, updated_at=$1, lease_until="
-              "CASE WHEN lease_until>$2 THEN $2 ELSE lease_until END"
-              " WHERE updated_at>$1 AND " OPEN);
+              "UPDATE cert_order SET due_at=$1, updated_at=$1, wake_at="
+              "CASE WHEN lease_until>$2 THEN $2 WHEN lease_until>0 THEN lease_until ELSE $1 END,"
+              " lease_until=CASE WHEN lease_until>$2 THEN $2 ELSE lease_until END"
+              " WHERE updated_at>$1 AND " ORDER_OPEN);
     sql_bind_int(&q, 1, now_s);
     sql_bind_int(&q, 2, lease_max);
     return sql_end(&q, NULL, info);

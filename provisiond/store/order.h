@@ -10,10 +10,20 @@
 #include "common/pki/devid.h"
 #include "provisiond/core/csr.h"
 #include "provisiond/core/order.h"
+#include "provisiond/core/schedule.h"
 #include "provisiond/issuer.h"
 #include "provisiond/store/sql.h"
 
 #define ORDER_HASH_LEN 32 /* bytes of SHA-256 */
+#define ORDER_ARI_ID_MAX 128
+
+/* For the SQL of this folder: what is not final, and what order_fetch() reads. */
+#define ORDER_OPEN "state NOT IN ('valid', 'invalid', 'canceled')"
+#define ORDER_COLUMNS                                                                              \
+    "id, device_id, zone, issuer, state, csr, csr_sha256, spki_sha256, bare_name,"                 \
+    " coalesce(url, ''), failures, lost, due_at, begun_at, coalesce(problem, ''),"                 \
+    " coalesce(detail, ''), fence, coalesce(account, ''), lane, replaces, replaces_account, paid," \
+    " replaces_until"
 
 struct order_row {
     int64_t id;
@@ -34,6 +44,11 @@ struct order_row {
     int64_t begun_at;             /* when the present order at the CA was begun */
     char problem[64];             /* type of the last trouble, "" when none */
     char detail[256];             /* its sentence */
+    enum lane lane;
+    char replaces[ORDER_ARI_ID_MAX]; /* the certificate that newOrder names, "" for none ... */
+    char replaces_account[ISSUER_URL_MAX]; /* ... and the account under which it was issued */
+    int64_t replaces_until;                /* ... and when it ends: then it is not named any more */
+    int64_t paid;                          /* what it has taken of the CA's limits: queue.h */
     int64_t fence;
 };
 
@@ -49,9 +64,11 @@ enum order_submit {
 
 /* Records a checked CSR of an active device: `row` gives device, zone, issuer, CSR, hashes,
  * bare_name; unless REUSED, TOO_MANY or COMPROMISED it becomes the whole order. A waiting order for
- * another CSR is canceled. `max_per_day` bounds new orders of a device. */
+ * another CSR is canceled. `max_per_day` bounds new orders of a device; `policy` says where it
+ * queues. */
 NODISCARD enum err order_submit(struct sql *db, struct order_row *row, int64_t max_per_day,
-                                int64_t now_s, enum order_submit *out, struct err_info *info);
+                                const struct schedule_policy *policy, int64_t now_s,
+                                enum order_submit *out, struct err_info *info);
 
 /* The newest order of the device in `zone` that was not canceled. Errors: ERR_NOTFOUND. */
 NODISCARD enum err order_latest(struct sql *db, const char *device_id, const char *zone,
@@ -68,21 +85,13 @@ struct order_lease {
     int64_t until;    /* Unix seconds */
 };
 
-/* Claims the order that is due first (state not final, due, no lease alive) for `lease`, and raises
- * its fence. Orders that another node is claiming at this moment are passed over. Errors:
- * ERR_NOTFOUND when none is due; *next_due_at is then the moment of the next one, or 0; the end of
- * a lease is not foreseen. */
-NODISCARD enum err order_claim(struct sql *db, int64_t now_s, const struct order_lease *lease,
-                               struct order_row *out, int64_t *next_due_at, struct err_info *info);
+/* Reads the one order of a statement that was begun and bound, and ends it. Errors: ERR_NOTFOUND.
+ */
+NODISCARD enum err order_fetch(struct sql_query *q, struct order_row *out, struct err_info *info);
 
-/* The order that this very claim has taken, of which nobody could be told: the connection broke
- * during its commit. Errors: ERR_NOTFOUND. */
-NODISCARD enum err order_claimed(struct sql *db, const struct order_lease *lease,
-                                 struct order_row *out, struct err_info *info);
-
-/* Writes state, url, account, failures, lost, due_at, begun_at, problem, detail and the lease (0
- * gives the order up for others). ERR_ILLEGAL when the fence moved on: the order is somebody
- * else's, or canceled. */
+/* Writes state, url, account, failures, lost, due_at, begun_at, problem, detail, replaces, paid and
+ * the lease (0 gives the order up: it waits until due_at). ERR_ILLEGAL when the fence moved on: the
+ * order is somebody else's, or canceled. */
 NODISCARD enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_until,
                               int64_t now_s, struct err_info *info);
 

@@ -1,0 +1,79 @@
+/* queue.h - the orders that wait for their turn: which may begin now. Blocking: store thread,
+ * inside a transaction.
+ *
+ * An order waits in one of two ways: until a moment (wake_at), or, with wake_at 0, in its lane for
+ * a place in the CA's limits and in our own concurrency. An order that may begin is found by an
+ * index, however many wait, and a bucket that is empty costs one look for all who wait for it. */
+#ifndef LANYARD_PROVISIOND_STORE_QUEUE_H
+#define LANYARD_PROVISIOND_STORE_QUEUE_H
+
+#include "provisiond/core/bucket.h"
+#include "provisiond/core/schedule.h"
+#include "provisiond/store/order.h"
+#include "provisiond/store/sql.h"
+
+#define QUEUE_ZONES_MAX 16
+#define QUEUE_CLAIM_MAX 64 /* orders of one claim */
+
+/* What an order has paid, and gets back when the CA refuses it: bits of order_row.paid. */
+#define QUEUE_PAID(kind) (1 << (kind))
+
+struct queue_issuer {
+    const char *name;
+    const char *zones[QUEUE_ZONES_MAX]; /* those that may order from it */
+    size_t n_zones;
+    struct bucket_limit limit[BUCKET_KIND_N];
+    int64_t room; /* orders that may begin; counted down */
+};
+
+/* Puts the order `id`, just made for `row`, in its place: by the certificate that the device has.
+ */
+NODISCARD enum err queue_place(struct sql *db, int64_t id, const struct order_row *row,
+                               const struct schedule_policy *policy, int64_t now_s,
+                               struct err_info *info);
+
+/* Claims up to `max` orders for `lease`, the most urgent first: those that were under way when
+ * their holder died, then lane by lane. A new one is moved to state ordering and pays for it in the
+ * same transaction. Orders that another node is claiming at this moment are passed over. fn gets
+ * each. *next_at receives the moment when more may be due, 0 when nothing is foreseen; the end of a
+ * lease is not. */
+NODISCARD enum err queue_claim(struct sql *db, struct queue_issuer *issuers, size_t n_issuers,
+                               int64_t now_s, const struct order_lease *lease, size_t max,
+                               void (*fn)(void *arg, const struct order_row *row), void *arg,
+                               int64_t *next_at, struct err_info *info);
+
+/* The orders that this very claim has taken, of which nobody could be told: the connection broke
+ * during its commit. */
+NODISCARD enum err queue_claimed(struct sql *db, const struct order_lease *lease, size_t max,
+                                 void (*fn)(void *arg, const struct order_row *row), void *arg,
+                                 struct err_info *info);
+
+/* Gives back those of what the order had paid that are in `kinds`, QUEUE_PAID() of each. */
+NODISCARD enum err queue_refund(struct sql *db, const struct order_row *row,
+                                const struct bucket_limit *limits, int kinds,
+                                struct err_info *info);
+
+/* Counts a failed validation of the order's name. */
+NODISCARD enum err queue_count_failure(struct sql *db, const struct order_row *row,
+                                       const struct bucket_limit *limits, int64_t now_s,
+                                       struct err_info *info);
+
+/* The CA refused the order by its limit of `kind`, until `until_s`. */
+NODISCARD enum err queue_park(struct sql *db, const struct order_row *row, enum bucket_kind kind,
+                              const struct bucket_limit *limits, int64_t until_s,
+                              struct err_info *info);
+
+/* Takes orders whose failover time has come from `from` to `to` (NULL: none, they only move to the
+ * first lane), at most `max`. They have `grace_s` there before the next step. A predecessor of
+ * another CA is never named. */
+NODISCARD enum err queue_failover(struct sql *db, const char *from, const char *to,
+                                  const char *zone, int64_t now_s, int64_t grace_s, int64_t max,
+                                  int64_t *moved, struct err_info *info);
+
+/* The same for first certificates that have waited since before `asked_before`: for a CA that does
+ * not answer at all. */
+NODISCARD enum err queue_failover_new(struct sql *db, const char *from, const char *to,
+                                      const char *zone, int64_t asked_before, int64_t max,
+                                      int64_t *moved, struct err_info *info);
+
+#endif
