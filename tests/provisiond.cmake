@@ -1,5 +1,5 @@
 # Tests of provisiond/, and the small programs they drive.
-foreach(name admission aimd backoff breaker bucket chain csr digestset factory gcra order renewal rsakey schedule token)
+foreach(name admission aimd backoff breaker bucket chain cohort csr digestset factory gate gcra order renewal rsakey schedule token)
     unit_test(provisiond/core/${name} DEPS provisiond_core)
 endforeach()
 foreach(name account chainpick errors jws message nonce signer)
@@ -11,6 +11,10 @@ endforeach()
 unit_test(provisiond/store/store DEPS provisiond_store)
 postgres_test(provisiond/store/store)
 unit_test(provisiond/store/sql_dialect DEPS provisiond_store)
+foreach(name queue store) # each suite on both drivers
+    unit_test(provisiond/store/${name} DEPS provisiond_store)
+    postgres_test(provisiond/store/${name})
+endforeach()
 fuzz_target(acmemsg DEPS provisiond_acme)
 fuzz_target(csr DEPS provisiond_core)
 fuzz_target(est DEPS provisiond_core)

@@ -19,73 +19,21 @@
 #include "provisiond/store/node.h"
 #include "provisiond/store/order.h"
 #include "provisiond/store/prune.h"
+#include "provisiond/store/queue.h"
 #include "provisiond/store/sql.h"
 #include "provisiond/store/token.h"
+#include "tests/lib/storefix.h"
 
 #define ZONE "direct.example"
 #define DEV_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define DEV_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 #define NOW 1800000000
 
-struct fixture {
-    char dir[64], url[256];
-    struct sql *db;
-};
-
-static const char *postgres(void)
-{
-    return getenv("LANYARD_TEST_POSTGRES");
-}
-
-/* A schema of the test's own, empty. */
-static int make_schema(struct fixture *fx)
-{
-    struct sql *db = NULL;
-    struct err_info info;
-    (void)snprintf(fx->url, sizeof fx->url, "%s?options=-csearch_path%%3Dtest", postgres());
-    if (sql_connect(&db, postgres(), &info) != ERR_OK) {
-        print_error("%s\n", info.text);
-        return -1;
-    }
-    enum err e = sql_script(db,
-                            "SET client_min_messages = error; DROP SCHEMA IF EXISTS test CASCADE;"
-                            "CREATE SCHEMA test",
-                            &info);
-    sql_close(db);
-    return e == ERR_OK ? 0 : -1;
-}
-
-static int setup(void **state)
-{
-    static struct fixture fx;
-    struct err_info info;
-    (void)strcpy(fx.dir, "/tmp/lanyard-store-XXXXXX");
-    if (mkdtemp(fx.dir) == NULL)
-        return -1;
-    (void)snprintf(fx.url, sizeof fx.url, "sqlite:%s/p.db", fx.dir);
-    *state = &fx;
-    if (postgres() != NULL && make_schema(&fx) != 0)
-        return -1;
-    if (sql_open(&fx.db, fx.url, &info) == ERR_OK)
-        return 0;
-    print_error("%s\n", info.text);
-    return -1;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *fx = *state;
-    char command[128];
-    sql_close(fx->db);
-    (void)snprintf(command, sizeof command, "rm -rf %s", fx->dir);
-    return system(command) == 0 ? 0 : -1;
-}
-
 static void file_is_closed_to_others(void **state)
 {
     struct fixture *fx = *state;
     struct stat st;
-    if (postgres() != NULL)
+    if (store_postgres() != NULL)
         return; /* there is no file */
     assert_int_equal(stat(fx->url + 7, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
@@ -235,11 +183,19 @@ static void one_use_has_one_winner(void **state)
     }
 }
 
+static void take_row(void *arg, const struct order_row *row)
+{
+    *(struct order_row *)arg = *row;
+}
+
+/* One order of the only CA, whose limits are none. */
 static enum err claim(struct fixture *fx, int64_t now_s, int64_t until, struct order_row *out,
                       int64_t *next)
 {
     struct order_lease lease = { "node", 1, until };
-    return order_claim(fx->db, now_s, &lease, out, next, NULL);
+    struct queue_issuer ca = { .name = "ca", .zones = { ZONE }, .n_zones = 1, .room = 1 };
+    enum err e = queue_claim(fx->db, &ca, 1, now_s, &lease, 1, take_row, out, next, NULL);
+    return e == ERR_OK && ca.room == 1 ? ERR_NOTFOUND : e;
 }
 
 static void admit(struct fixture *fx, const char *id)
@@ -265,6 +221,8 @@ static void admission_is_idempotent_and_uses_one_token(void **state)
     assert_int_equal(try_admit(fx->db, DEV_A, ZONE, NULL), ADMISSION_FRESH);
 }
 
+static const struct schedule_policy POLICY = { 25, true };
+
 static struct order_row request(const char *device, uint8_t csr, uint8_t key)
 {
     struct order_row r = { .zone = ZONE, .issuer = "ca", .csr_len = 3 };
@@ -280,7 +238,7 @@ static enum order_submit submit(struct fixture *fx, const char *device, uint8_t 
     struct order_row r = request(device, csr, key);
     enum order_submit out = ORDER_SUBMIT_TOO_MANY;
     struct err_info info = { "" };
-    if (order_submit(fx->db, &r, 5, NOW, &out, &info) != ERR_OK)
+    if (order_submit(fx->db, &r, 5, &POLICY, NOW, &out, &info) != ERR_OK)
         fail_msg("%s", info.text);
     return out;
 }
@@ -321,7 +279,7 @@ static void a_shared_key_flags_both(void **state)
     /* the identity key of a known device is no certificate key of another */
     struct order_row r = request(DEV_B, 3, 0); /* 20 zero bytes are the id aaaa... */
     enum order_submit out;
-    assert_int_equal(order_submit(fx->db, &r, 5, NOW, &out, NULL), ERR_OK);
+    assert_int_equal(order_submit(fx->db, &r, 5, &POLICY, NOW, &out, NULL), ERR_OK);
     assert_int_equal(out, ORDER_SUBMIT_REUSED);
 }
 
@@ -344,7 +302,7 @@ static void a_lease_keeps_others_away_and_a_fence_the_late(void **state)
     (void)submit(fx, DEV_A, 1, 1);
     assert_int_equal(claim(fx, NOW, NOW + 100, &mine, &next), ERR_OK);
     assert_int_equal(claim(fx, NOW, NOW + 100, &theirs, &next), ERR_NOTFOUND);
-    assert_int_equal(next, 0);
+    assert_int_equal(next, NOW + 100);
     /* the lease ends, another node takes over */
     assert_int_equal(claim(fx, NOW + 100, NOW + 200, &theirs, &next), ERR_OK);
     mine.state = ORDER_ORDERING;
@@ -528,7 +486,7 @@ static void an_order_has_one_certificate(void **state)
     /* once it has expired the same CSR is a new order */
     struct order_row r = request(DEV_A, 1, 1);
     enum order_submit out;
-    assert_int_equal(order_submit(fx->db, &r, 5, NOW + 1000, &out, NULL), ERR_OK);
+    assert_int_equal(order_submit(fx->db, &r, 5, &POLICY, NOW + 1000, &out, NULL), ERR_OK);
     assert_int_equal(out, ORDER_SUBMIT_QUEUED);
 }
 
@@ -554,7 +512,7 @@ static void an_older_csr_is_answered_by_its_own_order(void **state)
     issue(fx, 2, "SECOND");
     struct order_row r = request(DEV_A, 1, 1);
     enum order_submit out;
-    assert_int_equal(order_submit(fx->db, &r, 5, NOW, &out, NULL), ERR_OK);
+    assert_int_equal(order_submit(fx->db, &r, 5, &POLICY, NOW, &out, NULL), ERR_OK);
     assert_int_equal(out, ORDER_SUBMIT_DONE);
     buf_init(&chain, 100);
     assert_int_equal(certificate_get(fx->db, r.id, &got, &chain, NULL), ERR_OK);
@@ -670,7 +628,7 @@ static void a_clock_set_back_makes_orders_due(void **state)
     assert_int_equal(order_save(fx->db, &row, 0, NOW, NULL), ERR_OK);
     assert_int_equal(order_clock_back(fx->db, NOW, NOW + 300, NULL), ERR_OK);
     assert_int_equal(claim(fx, NOW, NOW + 900, &row, &next), ERR_NOTFOUND);
-    assert_int_equal(next, NOW + 600);
+    assert_int_equal(next, NOW + 300);
     assert_int_equal(claim(fx, NOW + 300, NOW + 900, &row, &next), ERR_OK);
     assert_string_equal(row.device_id, DEV_A);
 }
@@ -701,7 +659,7 @@ static void suspension_cancels_what_is_open(void **state)
     assert_int_equal(device_set_state(fx->db, DEV_B, DEVICE_SUSPENDED, NOW, NULL), ERR_NOTFOUND);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, store_setup, store_teardown)
 
 int main(void)
 {

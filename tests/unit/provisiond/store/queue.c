@@ -1,0 +1,537 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pthread.h>
+
+#include <cmocka.h>
+
+#include "common/base/attr.h"
+#include "provisiond/store/current.h"
+#include "provisiond/store/device.h"
+#include "provisiond/store/ledger.h"
+#include "provisiond/store/queue.h"
+#include "tests/lib/storefix.h"
+
+#define NOW ((int64_t)1800000000)
+#define DAY ((int64_t)86400)
+#define US 1000000
+#define ZONE "direct.example"
+
+static const struct schedule_policy POLICY = { 25, true };
+
+static const char *dev(unsigned n)
+{
+    static char id[DEVID_LEN + 1];
+    (void)snprintf(id, sizeof id, "device%026u", n);
+    return id;
+}
+
+/* A request of device `n`, placed in the queue. Returns the order's number. */
+static int64_t ask(struct fixture *fx, unsigned n, const char *issuer, int64_t now_s)
+{
+    struct order_row r = { .zone = ZONE, .csr_len = 3, .csr = { 1, 2, 3 } };
+    enum order_submit out = ORDER_SUBMIT_TOO_MANY;
+    struct err_info info = { "" };
+    bool fresh;
+    uint64_t unique = (uint64_t)n << 32 | (uint64_t)(now_s - NOW + 1000000000);
+    (void)snprintf(r.device_id, sizeof r.device_id, "%s", dev(n));
+    (void)snprintf(r.issuer, sizeof r.issuer, "%s", issuer);
+    memcpy(r.csr_sha256, &unique, sizeof unique);
+    memcpy(r.spki_sha256 + 24, &unique, sizeof unique);
+    assert_int_equal(device_admit(fx->db, dev(n), ZONE, NULL, now_s, &fresh, NULL), ERR_OK);
+    if (order_submit(fx->db, &r, 100, &POLICY, now_s, &out, &info) != ERR_OK)
+        fail_msg("%s", info.text);
+    assert_int_equal(out, ORDER_SUBMIT_QUEUED);
+    return r.id;
+}
+
+/* A certificate of device `n` that runs from `from` to `until`; window 0, 0: none. */
+static void has(struct fixture *fx, unsigned n, const char *issuer, int64_t from, int64_t until,
+                int64_t window_start, int64_t window_end)
+{
+    struct current_row row = { .zone = ZONE,
+                               .order_id = 1,
+                               .ari_id = "ari",
+                               .account = "account",
+                               .renewal = { .not_before = from,
+                                            .not_after = until,
+                                            .window_start = window_start,
+                                            .window_end = window_end,
+                                            .poll_at = NOW } };
+    (void)snprintf(row.device_id, sizeof row.device_id, "%s", dev(n));
+    (void)snprintf(row.issuer, sizeof row.issuer, "%s", issuer);
+    assert_int_equal(current_put(fx->db, &row, NULL), ERR_OK);
+}
+
+struct taken {
+    size_t n;
+    struct order_row row[QUEUE_CLAIM_MAX];
+};
+
+static void take(void *arg, const struct order_row *row)
+{
+    struct taken *t = arg;
+    t->row[t->n++] = *row;
+}
+
+static struct queue_issuer ca(const char *name)
+{
+    return (struct queue_issuer){ .name = name, .zones = { ZONE }, .n_zones = 1, .room = 1000 };
+}
+
+/* Claims from one CA; returns when more may be due. */
+static int64_t claim(struct fixture *fx, struct queue_issuer *is, int64_t now_s, size_t max,
+                     struct taken *out)
+{
+    struct order_lease lease = { "node", now_s, now_s + 900 };
+    struct err_info info = { "" };
+    int64_t next = 0;
+    out->n = 0;
+    if (queue_claim(fx->db, is, 1, now_s, &lease, max, take, out, &next, &info) != ERR_OK)
+        fail_msg("%s", info.text);
+    return next;
+}
+
+static struct taken got; /* large */
+
+static void lanes_by_urgency_then_deadline(void **state)
+{
+    struct fixture *fx = *state;
+    struct queue_issuer is = ca("a");
+    /* asked in the opposite order */
+    (void)ask(fx, 1, "a", NOW); /* new */
+    has(fx, 2, "a", NOW - 60 * DAY, NOW + 30 * DAY, NOW - DAY, NOW + 2 * DAY);
+    (void)ask(fx, 2, "a", NOW); /* renewal, window ends in two days */
+    has(fx, 3, "a", NOW - 60 * DAY, NOW + 30 * DAY, NOW - DAY, NOW + DAY);
+    (void)ask(fx, 3, "a", NOW); /* renewal, window ends in a day */
+    has(fx, 4, "a", NOW - 80 * DAY, NOW + 10 * DAY, 0, 0);
+    (void)ask(fx, 4, "a", NOW); /* little life left */
+    has(fx, 5, "a", NOW - 85 * DAY, NOW + 5 * DAY, 0, 0);
+    (void)ask(fx, 5, "a", NOW); /* less */
+    (void)claim(fx, &is, NOW, 3, &got);
+    assert_int_equal(got.n, 3);
+    assert_string_equal(got.row[0].device_id, dev(5));
+    assert_string_equal(got.row[1].device_id, dev(4));
+    assert_string_equal(got.row[2].device_id, dev(3));
+    assert_int_equal(got.row[0].state, ORDER_ORDERING);
+    assert_int_equal(got.row[0].lane, LANE_EMERGENCY);
+    assert_string_equal(got.row[2].replaces, "ari");
+    assert_string_equal(got.row[2].replaces_account, "account");
+    (void)claim(fx, &is, NOW, 10, &got);
+    assert_int_equal(got.n, 2);
+    assert_string_equal(got.row[0].device_id, dev(2));
+    assert_string_equal(got.row[1].device_id, dev(1));
+    assert_string_equal(got.row[1].replaces, "");
+}
+
+static void an_empty_bucket_holds_its_own_back_only(void **state)
+{
+    struct fixture *fx = *state;
+    struct queue_issuer is = ca("a");
+    is.limit[BUCKET_ORDERS] = (struct bucket_limit){ 2, 3600 };
+    for (unsigned n = 1; n <= 5; n++)
+        (void)ask(fx, n, "a", NOW);
+    has(fx, 9, "a", NOW - 60 * DAY, NOW + 30 * DAY, NOW - DAY, NOW + DAY);
+    (void)ask(fx, 9, "a", NOW);
+    int64_t next = claim(fx, &is, NOW, 10, &got);
+    assert_int_equal(got.n, 3); /* the renewal, which is exempt, and two new ones */
+    assert_int_equal(next, NOW + 1800);
+    for (size_t i = 0; i < got.n; i++)
+        assert_int_equal(order_save(fx->db, &got.row[i], NOW + 9 * DAY, NOW, NULL), ERR_OK);
+    next = claim(fx, &is, NOW + 900, 10, &got);
+    assert_int_equal(got.n, 0);
+    assert_int_equal(next, NOW + 1800);
+    (void)claim(fx, &is, NOW + 1800, 10, &got);
+    assert_int_equal(got.n, 1);
+}
+
+static void renewals_leave_a_tenth_for_people(void **state)
+{
+    struct fixture *fx = *state;
+    struct queue_issuer is = ca("a");
+    is.limit[BUCKET_ORDERS] = (struct bucket_limit){ 20, 3600 };
+    for (unsigned n = 1; n <= 30; n++) { /* of another CA: they count as new here */
+        has(fx, n, "b", NOW - 60 * DAY, NOW + 30 * DAY, 0, 0);
+        (void)ask(fx, n, "a", NOW);
+    }
+    (void)claim(fx, &is, NOW, 60, &got);
+    assert_int_equal(got.n, 18);
+    for (unsigned n = 101; n <= 105; n++)
+        (void)ask(fx, n, "a", NOW);
+    (void)claim(fx, &is, NOW, 60, &got);
+    assert_int_equal(got.n, 2);
+    assert_int_equal(got.row[0].lane, LANE_NEW);
+}
+
+static void the_same_names_wait_alone(void **state)
+{
+    struct fixture *fx = *state;
+    struct queue_issuer is = ca("a");
+    is.limit[BUCKET_SET] = (struct bucket_limit){ 1, 7 * DAY };
+    (void)ask(fx, 1, "a", NOW);
+    (void)claim(fx, &is, NOW, 10, &got);
+    assert_int_equal(got.n, 1);
+    got.row[0].state = ORDER_INVALID;
+    assert_int_equal(order_save(fx->db, &got.row[0], 0, NOW, NULL), ERR_OK);
+    int64_t id = ask(fx, 1, "a", NOW + 1); /* again, against the limit of its names */
+    (void)ask(fx, 2, "a", NOW + 2);
+    (void)claim(fx, &is, NOW + 10, 10, &got);
+    assert_int_equal(got.n, 1);
+    assert_string_equal(got.row[0].device_id, dev(2));
+    struct order_row row;
+    assert_int_equal(order_get(fx->db, id, &row, NULL), ERR_OK);
+    assert_string_equal(row.problem, "rate-limited");
+    assert_int_equal(row.due_at, NOW + 7 * DAY);
+    /* what came to nothing is given back */
+    struct order_row paid = row;
+    assert_int_equal(queue_refund(fx->db, &paid, is.limit, QUEUE_PAID(BUCKET_SET), NULL), ERR_OK);
+    row.due_at = NOW + 20;
+    assert_int_equal(order_save(fx->db, &row, 0, NOW, NULL), ERR_OK);
+    (void)claim(fx, &is, NOW + 20, 10, &got);
+    assert_int_equal(got.n, 1);
+}
+
+static void inside_its_window_a_renewal_pays_nothing(void **state)
+{
+    struct fixture *fx = *state;
+    struct queue_issuer is = ca("a");
+    struct ledger_key key = { "a", BUCKET_SET, dev(1) };
+    int64_t tat = 0;
+    is.limit[BUCKET_SET] = (struct bucket_limit){ 5, 7 * DAY };
+    has(fx, 1, "a", NOW - 60 * DAY, NOW + 30 * DAY, NOW - 10, NOW + 10);
+    (void)ask(fx, 1, "a", NOW);
+    (void)claim(fx, &is, NOW, 10, &got);
+    assert_int_equal(got.n, 1);
+    assert_int_equal(got.row[0].paid, 0);
+    assert_int_equal(ledger_get(fx->db, &key, &tat, NULL), ERR_OK);
+    assert_int_equal(tat, 0);
+    /* one second after its end it counts as any other with the same names */
+    has(fx, 2, "a", NOW - 60 * DAY, NOW + 30 * DAY, NOW - 10, NOW + 10);
+    (void)ask(fx, 2, "a", NOW);
+    (void)claim(fx, &is, NOW + 10, 10, &got);
+    assert_int_equal(got.n, 1);
+    assert_int_equal(got.row[0].paid, QUEUE_PAID(BUCKET_SET));
+}
+
+static void retry_after_parks_the_bucket_it_belongs_to(void **state)
+{
+    struct fixture *fx = *state;
+    struct queue_issuer is = ca("a");
+    struct order_row row;
+    is.limit[BUCKET_ORDERS] = (struct bucket_limit){ 300, 10800 };
+    int64_t id = ask(fx, 1, "a", NOW);
+    assert_int_equal(order_get(fx->db, id, &row, NULL), ERR_OK);
+    assert_int_equal(queue_park(fx->db, &row, BUCKET_ORDERS, is.limit, NOW + 600, NULL), ERR_OK);
+    has(fx, 2, "a", NOW - 60 * DAY, NOW + 30 * DAY, NOW - DAY, NOW + DAY);
+    (void)ask(fx, 2, "a", NOW);
+    int64_t next = claim(fx, &is, NOW, 10, &got);
+    assert_int_equal(got.n, 1); /* renewals go on */
+    assert_string_equal(got.row[0].device_id, dev(2));
+    assert_int_equal(next, NOW + 600);
+    /* the whole account: nothing goes on, not even those */
+    assert_int_equal(queue_park(fx->db, &row, BUCKET_ALL, is.limit, NOW + 700, NULL), ERR_OK);
+    has(fx, 3, "a", NOW - 60 * DAY, NOW + 30 * DAY, NOW - DAY, NOW + DAY);
+    (void)ask(fx, 3, "a", NOW);
+    next = claim(fx, &is, NOW + 650, 10, &got);
+    assert_int_equal(got.n, 0);
+    assert_int_equal(next, NOW + 700);
+    (void)claim(fx, &is, NOW + 700, 10, &got);
+    assert_int_equal(got.n, 2);
+}
+
+static void failed_validations_hold_back_the_name(void **state)
+{
+    struct fixture *fx = *state;
+    struct queue_issuer is = ca("a");
+    struct order_row row;
+    is.limit[BUCKET_FAILURES] = (struct bucket_limit){ 5, 3600 };
+    int64_t id = ask(fx, 1, "a", NOW);
+    assert_int_equal(order_get(fx->db, id, &row, NULL), ERR_OK);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(queue_count_failure(fx->db, &row, is.limit, NOW, NULL), ERR_OK);
+    int64_t next = claim(fx, &is, NOW, 10, &got);
+    assert_int_equal(got.n, 0);
+    assert_int_equal(next, NOW + 720);
+    (void)claim(fx, &is, NOW + 720, 10, &got);
+    assert_int_equal(got.n, 1);
+}
+
+static void room_bounds_a_claim_and_no_room_takes_nothing(void **state)
+{
+    struct fixture *fx = *state;
+    struct queue_issuer is = ca("a");
+    for (unsigned n = 1; n <= 5; n++)
+        (void)ask(fx, n, "a", NOW);
+    is.room = 2;
+    (void)claim(fx, &is, NOW, 10, &got);
+    assert_int_equal(got.n, 2);
+    assert_int_equal(is.room, 0);
+    (void)claim(fx, &is, NOW, 10, &got);
+    assert_int_equal(got.n, 0);
+}
+
+static void overdue_orders_go_to_the_next_ca(void **state)
+{
+    struct fixture *fx = *state;
+    struct queue_issuer b = ca("b");
+    int64_t moved = 0;
+    has(fx, 1, "a", NOW - 60 * DAY, NOW + 30 * DAY, NOW - DAY, NOW + DAY);
+    (void)ask(fx, 1, "a", NOW);
+    (void)ask(fx, 2, "a", NOW); /* has nothing to lose */
+    int64_t danger_at = NOW + 30 * DAY - 90 * DAY / 4;
+    assert_int_equal(queue_failover(fx->db, "a", "b", ZONE, danger_at - 1, 3600, 100, &moved, NULL),
+                     ERR_OK);
+    assert_int_equal(moved, 0);
+    assert_int_equal(queue_failover(fx->db, "a", "b", ZONE, danger_at, 3600, 100, &moved, NULL),
+                     ERR_OK);
+    assert_int_equal(moved, 1);
+    (void)claim(fx, &b, danger_at, 10, &got);
+    assert_int_equal(got.n, 1);
+    assert_string_equal(got.row[0].device_id, dev(1));
+    assert_string_equal(got.row[0].issuer, "b");
+    assert_string_equal(got.row[0].replaces, ""); /* never across CAs */
+    assert_int_equal(got.row[0].lane, LANE_EMERGENCY);
+    /* a first certificate follows only when the CA is away */
+    assert_int_equal(queue_failover_new(fx->db, "a", "b", ZONE, NOW - 1, 100, &moved, NULL),
+                     ERR_OK);
+    assert_int_equal(moved, 0);
+    assert_int_equal(queue_failover_new(fx->db, "a", "b", ZONE, NOW, 100, &moved, NULL), ERR_OK);
+    assert_int_equal(moved, 1);
+}
+
+static void without_another_ca_overdue_orders_go_first(void **state)
+{
+    struct fixture *fx = *state;
+    struct queue_issuer a = ca("a");
+    int64_t moved = 0;
+    has(fx, 1, "a", NOW - 60 * DAY, NOW + 30 * DAY, 0, 0);
+    (void)ask(fx, 1, "a", NOW);
+    assert_int_equal(queue_failover(fx->db, "a", NULL, ZONE, NOW + 20 * DAY, 0, 100, &moved, NULL),
+                     ERR_OK);
+    assert_int_equal(moved, 1);
+    (void)claim(fx, &a, NOW + 20 * DAY, 10, &got);
+    assert_int_equal(got.row[0].lane, LANE_EMERGENCY);
+    assert_string_equal(got.row[0].replaces, "ari");
+}
+
+static void a_claim_that_nobody_heard_of_is_found_again(void **state)
+{
+    struct fixture *fx = *state;
+    struct queue_issuer is = ca("a");
+    struct order_lease lease = { "node", NOW, 0 }, other = { "other", NOW, 0 };
+    for (unsigned n = 1; n <= 3; n++)
+        (void)ask(fx, n, "a", NOW);
+    (void)claim(fx, &is, NOW, 2, &got);
+    struct taken again = { .n = 0 };
+    assert_int_equal(queue_claimed(fx->db, &other, 10, take, &again, NULL), ERR_OK);
+    assert_int_equal(again.n, 0);
+    assert_int_equal(queue_claimed(fx->db, &lease, 10, take, &again, NULL), ERR_OK);
+    assert_int_equal(again.n, 2);
+}
+
+/* --- the ledger --- */
+
+static void full_buckets_are_forgotten(void **state)
+{
+    struct fixture *fx = *state;
+    const struct bucket_limit l = { 5, 3600 };
+    struct ledger_key key = { "a", BUCKET_SET, "one" }, other = { "a", BUCKET_SET, "two" };
+    bool spent;
+    int64_t tat;
+    assert_int_equal(ledger_spend(fx->db, &key, l, 0, NOW * US, &spent, NULL), ERR_OK);
+    assert_true(spent);
+    assert_int_equal(ledger_spend(fx->db, &other, l, 0, (NOW + 100) * US, &spent, NULL), ERR_OK);
+    assert_int_equal(ledger_prune(fx->db, (NOW + 720) * US, 100, NULL), ERR_OK);
+    assert_int_equal(ledger_get(fx->db, &key, &tat, NULL), ERR_OK);
+    assert_int_equal(tat, 0);
+    assert_int_equal(ledger_get(fx->db, &other, &tat, NULL), ERR_OK);
+    assert_int_equal(tat, (NOW + 820) * US);
+}
+
+struct node {
+    const char *url;
+    pthread_barrier_t *start;
+    int64_t now_us;
+    int64_t spent, failed;
+};
+
+static enum err spend_one(void *arg, struct sql *db, struct err_info *info)
+{
+    struct node *n = arg;
+    const struct bucket_limit l = { 100, 3600 };
+    struct ledger_key key = { "a", BUCKET_ORDERS, "" };
+    bool spent = false;
+    enum err e = ledger_spend(db, &key, l, 0, n->now_us, &spent, info);
+    return e != ERR_OK ? e : spent ? ERR_OK : ERR_LIMIT;
+}
+
+static void *hammer(void *arg)
+{
+    struct node *n = arg;
+    struct sql *db = NULL;
+    struct err_info info;
+    bool opened = sql_open(&db, n->url, &info) == ERR_OK;
+    pthread_barrier_wait(n->start);
+    for (int i = 0; i < 40; i++) {
+        enum err e = opened ? sql_transact(db, spend_one, n, &info) : ERR_IO;
+        n->spent += e == ERR_OK;
+        n->failed += e != ERR_OK && e != ERR_LIMIT;
+    }
+    sql_close(db);
+    return NULL;
+}
+
+/* Eight nodes ask for 320 where 100 are left. */
+static void eight_nodes_never_exceed_a_bucket(void **state)
+{
+    struct fixture *fx = *state;
+    enum { N = 8 };
+    pthread_t threads[N];
+    pthread_barrier_t start;
+    struct node nodes[N];
+    int64_t spent = 0, failed = 0;
+    pthread_barrier_init(&start, NULL, N);
+    for (unsigned i = 0; i < N; i++) {
+        nodes[i] = (struct node){ fx->url, &start, NOW * US, 0, 0 };
+        pthread_create(&threads[i], NULL, hammer, &nodes[i]);
+    }
+    for (unsigned i = 0; i < N; i++) {
+        pthread_join(threads[i], NULL);
+        spent += nodes[i].spent;
+        failed += nodes[i].failed;
+    }
+    pthread_barrier_destroy(&start);
+    assert_in_range(spent, failed == 0 ? 100 : 1, 100);
+    assert_in_range(failed, 0, 100); /* a loaded database may refuse; it never gives too much */
+}
+
+/* --- present certificates --- */
+
+struct polled {
+    size_t n;
+    struct current_row row[8];
+};
+
+static void poll_one(void *arg, const struct current_row *row)
+{
+    struct polled *p = arg;
+    p->row[p->n++] = *row;
+}
+
+static size_t polls(struct fixture *fx, int64_t now_s, int64_t seen_after, struct polled *p)
+{
+    struct err_info info = { "" };
+    p->n = 0;
+    if (current_claim(fx->db, "a", now_s, now_s + 600, seen_after, 8, poll_one, p, &info) != ERR_OK)
+        fail_msg("%s", info.text);
+    return p->n;
+}
+
+static void windows_of_active_devices_are_asked_for(void **state)
+{
+    struct fixture *fx = *state;
+    struct polled p;
+    bool fresh;
+    for (unsigned n = 1; n <= 2; n++) {
+        int64_t seen = n == 1 ? NOW : NOW - 40 * DAY;
+        assert_int_equal(device_admit(fx->db, dev(n), ZONE, NULL, seen, &fresh, NULL), ERR_OK);
+        has(fx, n, "a", NOW - DAY, NOW + 89 * DAY, 0, 0);
+    }
+    assert_int_equal(polls(fx, NOW, NOW - 30 * DAY, &p), 1);
+    assert_string_equal(p.row[0].device_id, dev(1));
+    assert_int_equal(polls(fx, NOW, NOW - 30 * DAY, &p), 0); /* another node has it */
+    p.row[0].renewal.window_start = NOW + 60 * DAY;
+    p.row[0].renewal.window_end = NOW + 61 * DAY;
+    p.row[0].renewal.poll_at = NOW + 21600;
+    (void)strcpy(p.row[0].explanation, "https://ca.example/why");
+    assert_int_equal(current_save(fx->db, &p.row[0], NULL), ERR_OK);
+    assert_int_equal(polls(fx, NOW + 21600, NOW - 30 * DAY, &p), 1);
+    assert_int_equal(p.row[0].renewal.window_end, NOW + 61 * DAY);
+    assert_string_equal(p.row[0].explanation, "https://ca.example/why");
+    /* the one that was away comes back */
+    struct current_row row;
+    assert_int_equal(current_get(fx->db, dev(2), ZONE, &row, NULL), ERR_OK);
+    assert_int_equal(row.renewal.poll_at, 0);
+    assert_int_equal(current_resume(fx->db, &row, NOW + 21600, NULL), ERR_OK);
+    assert_int_equal(polls(fx, NOW + 21600, NOW - 50 * DAY, &p), 1);
+    assert_string_equal(p.row[0].device_id, dev(2));
+}
+
+static void what_was_replaced_or_ended_is_not_asked_about(void **state)
+{
+    struct fixture *fx = *state;
+    struct polled p;
+    struct current_row row;
+    bool fresh;
+    assert_int_equal(device_admit(fx->db, dev(1), ZONE, NULL, NOW, &fresh, NULL), ERR_OK);
+    has(fx, 1, "a", NOW - 91 * DAY, NOW - DAY, 0, 0);
+    assert_int_equal(polls(fx, NOW, 0, &p), 0);
+    assert_int_equal(current_get(fx->db, dev(1), ZONE, &row, NULL), ERR_OK);
+    assert_int_equal(row.renewal.poll_at, 0);
+    /* a late answer about the certificate before changes nothing of the present one */
+    row.order_id = 2;
+    row.renewal.not_after = NOW + 90 * DAY;
+    row.renewal.poll_at = NOW;
+    assert_int_equal(current_put(fx->db, &row, NULL), ERR_OK);
+    row.order_id = 1;
+    row.renewal.window_end = 77;
+    assert_int_equal(current_save(fx->db, &row, NULL), ERR_OK);
+    assert_int_equal(current_put(fx->db, &row, NULL), ERR_OK); /* nor is it put back */
+    assert_int_equal(current_get(fx->db, dev(1), ZONE, &row, NULL), ERR_OK);
+    assert_int_equal(row.renewal.window_end, 0);
+    assert_int_equal(row.order_id, 2);
+}
+
+static void an_alarm_wakes_the_neighbours(void **state)
+{
+    struct fixture *fx = *state;
+    struct polled p;
+    bool fresh;
+    for (unsigned n = 1; n <= 3; n++) {
+        assert_int_equal(device_admit(fx->db, dev(n), ZONE, NULL, NOW, &fresh, NULL), ERR_OK);
+        int64_t from = n == 3 ? NOW - 2 * DAY : NOW - DAY;
+        has(fx, n, "a", from, from + 90 * DAY, NOW + DAY, NOW + 2 * DAY);
+    }
+    assert_int_equal(polls(fx, NOW, 0, &p), 3);
+    for (size_t i = 0; i < 3; i++) {
+        p.row[i].renewal.poll_at = NOW + 21600;
+        assert_int_equal(current_save(fx->db, &p.row[i], NULL), ERR_OK);
+    }
+    assert_int_equal(polls(fx, NOW + 60, 0, &p), 0);
+    assert_int_equal(current_alarm(fx->db, "a", NOW - DAY - 10, NOW - DAY + 10, NOW + 60, NULL),
+                     ERR_OK);
+    assert_int_equal(polls(fx, NOW + 60, 0, &p), 2);
+    int64_t next = 0;
+    assert_int_equal(current_next_poll(fx->db, "a", &next, NULL), ERR_OK);
+    assert_int_equal(next, NOW + 660);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, store_setup, store_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(lanes_by_urgency_then_deadline),
+        TEST(an_empty_bucket_holds_its_own_back_only),
+        TEST(renewals_leave_a_tenth_for_people),
+        TEST(the_same_names_wait_alone),
+        TEST(inside_its_window_a_renewal_pays_nothing),
+        TEST(retry_after_parks_the_bucket_it_belongs_to),
+        TEST(failed_validations_hold_back_the_name),
+        TEST(room_bounds_a_claim_and_no_room_takes_nothing),
+        TEST(overdue_orders_go_to_the_next_ca),
+        TEST(without_another_ca_overdue_orders_go_first),
+        TEST(a_claim_that_nobody_heard_of_is_found_again),
+        TEST(full_buckets_are_forgotten),
+        TEST(eight_nodes_never_exceed_a_bucket),
+        TEST(windows_of_active_devices_are_asked_for),
+        TEST(what_was_replaced_or_ended_is_not_asked_about),
+        TEST(an_alarm_wakes_the_neighbours),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
