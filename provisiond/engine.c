@@ -16,6 +16,7 @@
 #include "provisiond/store/queue.h"
 #include "provisiond/sweep.h"
 #include "provisiond/task.h"
+#include "provisiond/windows.h"
 
 #define LEASE_S 900        /* longer than any wait inside a step */
 #define IDLE_S 10          /* between two looks when nothing is known to be due */
@@ -41,6 +42,7 @@ struct engine {
     struct jobs *challenge_jobs; /* the thread of the challenge stores */
     struct zone_store zones[CONFIG_LIST_MAX];
     struct loop_timer *timer;
+    struct windows *windows;
     struct gate gates[CONFIG_LIST_MAX]; /* of config->issuers */
     struct task *tasks;
     size_t n_tasks;
@@ -451,13 +453,12 @@ void task_hold(struct task *t, enum bucket_kind kind, int64_t until, const char 
     bool by_limit = kind < BUCKET_KIND_N;
     t->old_state = t->row.state;
     t->row.state = order_next(t->row.state, ORDER_EV_HELD);
-    /* a limit is waited for in the lane, where it holds back all whom it concerns */
-    t->row.due_at = by_limit ? clock_now_s() : until;
+    t->row.due_at = until;
     t->refund = (int)t->row.paid;
     t->row.paid = 0;
     t->failed_validation = false;
     t->park = kind;
-    t->park_until = by_limit ? until : 0;
+    t->park_until = by_limit ? until : 0; /* holds back all others whom it concerns */
     note(t, problem, detail);
     log_warn("order %lld at %s waits for %s until %lld (%s): %s", (long long)t->row.id,
              t->row.issuer, by_limit ? bucket_kind_name(kind) : "its time", (long long)until,
@@ -618,6 +619,11 @@ static void begin(struct engine *en, const struct order_row *row)
     if (t == NULL) {
         log_error("out of memory: an order waits");
         return; /* its lease ends, and it is claimed again */
+    }
+    if (row->state == ORDER_ORDERING && row->failures == 0) { /* its turn came with the claim */
+        int64_t waited_s = clock_now_s() - row->due_at;
+        orderstats_moved(&en->stats, t->issuer_no, ORDER_QUEUED, ORDER_ORDERING,
+                         waited_s > 0 ? waited_s * 1000 : 0);
     }
     kill_for_test(t);
     if (t->zone == NULL) {
@@ -814,6 +820,9 @@ enum err engine_new(struct engine **out, const struct engine_parts *parts, struc
         e = jobs_new(&en->challenge_jobs, parts->loop, NULL, NULL);
     if (e == ERR_OK)
         e = start_sweeps(en);
+    struct windows_parts windows = { parts->loop, parts->config, parts->issuers, parts->store };
+    if (e == ERR_OK)
+        e = windows_new(&en->windows, &windows);
     if (e != ERR_OK) {
         engine_free(en);
         return e;
@@ -850,6 +859,7 @@ void engine_stop(struct engine *en, void (*fn)(void *arg), void *arg)
     en->on_stopped = fn;
     en->on_stopped_arg = arg;
     loop_timer_cancel(en->timer);
+    windows_stop(en->windows);
     for (struct task *t = en->tasks; t != NULL; t = t->next)
         loop_timer_cancel(t->timer);
     for (size_t i = 0; i < CONFIG_LIST_MAX; i++)
@@ -863,6 +873,7 @@ void engine_free(struct engine *en)
 {
     if (en == NULL)
         return;
+    windows_free(en->windows);
     jobs_free(en->challenge_jobs); /* first: its jobs are parts of the tasks */
     while (en->tasks != NULL)
         task_free(en->tasks);

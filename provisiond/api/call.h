@@ -13,6 +13,7 @@
 #include "provisiond/core/factory.h"
 #include "provisiond/core/gcra.h"
 #include "provisiond/store/certificate.h"
+#include "provisiond/store/current.h"
 #include "provisiond/store/device.h"
 #include "provisiond/store/jobs.h"
 #include "provisiond/store/order.h"
@@ -50,6 +51,9 @@ struct call {
     struct certificate_row cert;
     bool revoked; /* cert is, for `reason` */
     struct buf chain;
+    /* renewal */
+    bool has_current;
+    struct current_row current;
     int64_t wait_until_ms; /* monotonic; 0: answer at once */
     struct loop_timer *timer;
     struct loop_timer *patience; /* with the store */
@@ -72,6 +76,7 @@ struct api {
 void post_enroll(struct call *c);
 void post_certificate(struct call *c);
 void get_certificate(struct call *c);
+void get_renewal(struct call *c);
 void delete_device(struct call *c);
 void post_revoke(struct call *c);
 void get_est_cacerts(struct call *c);

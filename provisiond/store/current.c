@@ -194,17 +194,3 @@ enum err current_alarm(struct sql *db, const char *issuer, int64_t from, int64_t
     sql_bind_int(&q, 4, until);
     return sql_end(&q, NULL, info);
 }
-
-enum err current_next_poll(struct sql *db, const char *issuer, int64_t *next_at,
-                           struct err_info *info)
-{
-    struct sql_query q;
-    *next_at = 0;
-    sql_begin(&q, db,
-              "SELECT poll_at FROM current_cert WHERE issuer=$1 AND poll_at>0"
-              " ORDER BY poll_at LIMIT 1");
-    sql_bind_text(&q, 1, issuer);
-    while (sql_row(&q))
-        *next_at = sql_int(&q, 0);
-    return sql_end(&q, NULL, info);
-}

@@ -52,8 +52,4 @@ NODISCARD enum err current_resume(struct sql *db, const struct current_row *row,
 NODISCARD enum err current_alarm(struct sql *db, const char *issuer, int64_t from, int64_t until,
                                  int64_t now_s, struct err_info *info);
 
-/* When the next certificate of `issuer` is to be asked about; 0: none. */
-NODISCARD enum err current_next_poll(struct sql *db, const char *issuer, int64_t *next_at,
-                                     struct err_info *info);
-
 #endif
