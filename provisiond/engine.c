@@ -342,10 +342,9 @@ static void settle(struct task *t)
     }
 }
 
-static void kill_for_test(struct task *t)
+static void kill_for_test(const struct engine *en, enum order_state state)
 {
-    const char *at = t->engine->stop_at;
-    if (at != NULL && strcmp(at, order_state_name(t->row.state)) == 0)
+    if (en->stop_at != NULL && strcmp(en->stop_at, order_state_name(state)) == 0)
         (void)raise(SIGKILL);
 }
 
@@ -387,7 +386,7 @@ static void on_moved(struct job *j, enum err e)
     if (!was_saved(t, j, e))
         return;
     count_move(t);
-    kill_for_test(t);
+    kill_for_test(t->engine, t->row.state);
     log_debug("order %lld of %s is %s", (long long)t->row.id, t->row.device_id,
               order_state_name(t->row.state));
     if (t->row.state == ORDER_VALID)
@@ -622,10 +621,11 @@ static void begin(struct engine *en, const struct order_row *row)
     }
     if (row->state == ORDER_ORDERING && row->failures == 0) { /* its turn came with the claim */
         int64_t waited_s = clock_now_s() - row->due_at;
+        kill_for_test(en, ORDER_QUEUED);
         orderstats_moved(&en->stats, t->issuer_no, ORDER_QUEUED, ORDER_ORDERING,
                          waited_s > 0 ? waited_s * 1000 : 0);
     }
-    kill_for_test(t);
+    kill_for_test(en, t->row.state);
     if (t->zone == NULL) {
         task_park(t, 3600, "configuration", "the zone is not configured any more");
         return;

@@ -112,7 +112,7 @@ static void on_window(void *arg, const struct issuer_window *w)
     bool moved =
         renewal_take(&q->row.renewal, &a, renewal_seed(q->row.device_id, q->row.ari_id), now);
     if (a.outcome == RENEWAL_WINDOW)
-        (void)snprintf(q->row.explanation, sizeof q->row.explanation, "%s", w->explanation);
+        (void)snprintf(q->row.explanation, sizeof q->row.explanation, "%.255s", w->explanation);
     q->alarm = moved && cohort_alarm(&ca->alarms, q->row.renewal.not_before, now);
     if (q->alarm)
         log_warn("%s wants a certificate replaced before its time%s%s: its neighbours are asked "

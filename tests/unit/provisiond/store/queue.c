@@ -12,7 +12,6 @@
 
 #include "common/base/attr.h"
 #include "provisiond/store/current.h"
-#include "provisiond/store/device.h"
 #include "provisiond/store/ledger.h"
 #include "provisiond/store/queue.h"
 #include "tests/lib/storefix.h"
@@ -31,19 +30,30 @@ static const char *dev(unsigned n)
     return id;
 }
 
+static void admit(struct fixture *fx, unsigned n, int64_t seen_at)
+{
+    struct sql_query q;
+    sql_begin(&q, fx->db,
+              "INSERT INTO device (id, zone, state, admitted_at, seen_at)"
+              " VALUES ($1, $2, 'active', $3, $3) ON CONFLICT (id) DO NOTHING");
+    sql_bind_text(&q, 1, dev(n));
+    sql_bind_text(&q, 2, ZONE);
+    sql_bind_int(&q, 3, seen_at);
+    assert_int_equal(sql_end(&q, NULL, NULL), ERR_OK);
+}
+
 /* A request of device `n`, placed in the queue. Returns the order's number. */
 static int64_t ask(struct fixture *fx, unsigned n, const char *issuer, int64_t now_s)
 {
     struct order_row r = { .zone = ZONE, .csr_len = 3, .csr = { 1, 2, 3 } };
     enum order_submit out = ORDER_SUBMIT_TOO_MANY;
     struct err_info info = { "" };
-    bool fresh;
     uint64_t unique = (uint64_t)n << 32 | (uint64_t)(now_s - NOW + 1000000000);
     (void)snprintf(r.device_id, sizeof r.device_id, "%s", dev(n));
     (void)snprintf(r.issuer, sizeof r.issuer, "%s", issuer);
     memcpy(r.csr_sha256, &unique, sizeof unique);
     memcpy(r.spki_sha256 + 24, &unique, sizeof unique);
-    assert_int_equal(device_admit(fx->db, dev(n), ZONE, NULL, now_s, &fresh, NULL), ERR_OK);
+    admit(fx, n, now_s);
     if (order_submit(fx->db, &r, 100, &POLICY, now_s, &out, &info) != ERR_OK)
         fail_msg("%s", info.text);
     assert_int_equal(out, ORDER_SUBMIT_QUEUED);
@@ -436,10 +446,9 @@ static void windows_of_active_devices_are_asked_for(void **state)
 {
     struct fixture *fx = *state;
     struct polled p;
-    bool fresh;
     for (unsigned n = 1; n <= 2; n++) {
         int64_t seen = n == 1 ? NOW : NOW - 40 * DAY;
-        assert_int_equal(device_admit(fx->db, dev(n), ZONE, NULL, seen, &fresh, NULL), ERR_OK);
+        admit(fx, n, seen);
         has(fx, n, "a", NOW - DAY, NOW + 89 * DAY, 0, 0);
     }
     assert_int_equal(polls(fx, NOW, NOW - 30 * DAY, &p), 1);
@@ -467,8 +476,7 @@ static void what_was_replaced_or_ended_is_not_asked_about(void **state)
     struct fixture *fx = *state;
     struct polled p;
     struct current_row row;
-    bool fresh;
-    assert_int_equal(device_admit(fx->db, dev(1), ZONE, NULL, NOW, &fresh, NULL), ERR_OK);
+    admit(fx, 1, NOW);
     has(fx, 1, "a", NOW - 91 * DAY, NOW - DAY, 0, 0);
     assert_int_equal(polls(fx, NOW, 0, &p), 0);
     assert_int_equal(current_get(fx->db, dev(1), ZONE, &row, NULL), ERR_OK);
@@ -491,9 +499,8 @@ static void an_alarm_wakes_the_neighbours(void **state)
 {
     struct fixture *fx = *state;
     struct polled p;
-    bool fresh;
     for (unsigned n = 1; n <= 3; n++) {
-        assert_int_equal(device_admit(fx->db, dev(n), ZONE, NULL, NOW, &fresh, NULL), ERR_OK);
+        admit(fx, n, NOW);
         int64_t from = n == 3 ? NOW - 2 * DAY : NOW - DAY;
         has(fx, n, "a", from, from + 90 * DAY, NOW + DAY, NOW + 2 * DAY);
     }
