@@ -184,8 +184,9 @@ static enum err store_certificate(struct task *t, struct sql *db, int64_t now_s,
     (void)snprintf(now_has.issuer, sizeof now_has.issuer, "%s", t->row.issuer);
     (void)snprintf(now_has.account, sizeof now_has.account, "%s", t->row.account);
     (void)snprintf(now_has.ari_id, sizeof now_has.ari_id, "%s", t->cert.ari_id);
-    renewal_begin(&now_has.renewal, t->has_windows && now_has.ari_id[0] != 0,
-                  renewal_seed(t->row.device_id, t->cert.ari_id), now_s);
+    uint64_t seed = renewal_seed(t->row.device_id, t->cert.ari_id);
+    now_has.sentinel = renewal_is_sentinel(seed);
+    renewal_begin(&now_has.renewal, t->has_windows && now_has.ari_id[0] != 0, seed, now_s);
     return current_put(db, &now_has, info);
 }
 
@@ -664,14 +665,13 @@ static void on_claimed(struct job *j, enum err e)
     struct engine *en = c->engine;
     en->claiming = false;
     en->claim_unsure = e != ERR_OK;
-    if (e != ERR_OK)
-        en->store_failed_at_ms = clock_mono_ms();
     if (e == ERR_OK) {
         en->clock_ahead_s = c->clock_ahead_s;
         en->claim = claim_number();
         if (c->look_for_dead)
             en->nodes_looked_at_ms = clock_mono_ms();
     } else {
+        en->store_failed_at_ms = clock_mono_ms();
         log_error("%s", j->info.text);
     }
     for (size_t i = 0; i < c->n_rows && e == ERR_OK && !en->stopping; i++)

@@ -7,7 +7,9 @@
 #define POLL_MAX_S 86400
 #define POLL_LONG_S (6 * 3600) /* after what will not pass by itself, or without Retry-After */
 #define CHECK_S (6 * 3600)
+#define MARGIN_S 3600 /* of a window's end: the order must be at the CA before it */
 #define CHECK_MIN_S 5
+#define SENTINEL_ONE_IN 128
 
 const char *renewal_why_name(enum renewal_why why)
 {
@@ -84,7 +86,8 @@ bool renewal_take(struct renewal *r, const struct renewal_answer *a, uint64_t se
     if (a->start != r->window_start || a->end != r->window_end) {
         r->window_start = a->start;
         r->window_end = a->end;
-        r->chosen_at = a->start + share(a->end - a->start, seed);
+        int64_t span_s = a->end - a->start;
+        r->chosen_at = a->start + share(span_s - clamp(span_s / 8, 0, MARGIN_S), seed);
     }
     poll_again(r,
                a->retry_after_s > 0 ? clamp(a->retry_after_s, POLL_MIN_S, POLL_MAX_S) : POLL_LONG_S,
@@ -106,6 +109,11 @@ int64_t renewal_at(const struct renewal *r, int64_t danger_percent, int64_t now_
         return danger_at;
     }
     return r->chosen_at;
+}
+
+bool renewal_is_sentinel(uint64_t seed)
+{
+    return mix(seed ^ 0x2545f491u) % SENTINEL_ONE_IN == 0;
 }
 
 int64_t renewal_check_in_s(const struct renewal *r, uint64_t seed)

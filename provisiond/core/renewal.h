@@ -54,6 +54,11 @@ bool renewal_take(struct renewal *r, const struct renewal_answer *a, uint64_t se
 int64_t renewal_at(const struct renewal *r, int64_t danger_percent, int64_t now_s,
                    enum renewal_why *why);
 
+/* Whether this is one of the few certificates (one in 128) that the CA is asked about before all
+ * others, where there are more of them than questions: they tell what happens to those that were
+ * issued with them. */
+bool renewal_is_sentinel(uint64_t seed);
+
 /* Seconds until the device should ask again: often enough to hear of a revocation within hours. */
 int64_t renewal_check_in_s(const struct renewal *r, uint64_t seed);
 

@@ -7,7 +7,7 @@
 
 #define COLUMNS                                                                                    \
     "device_id, zone, order_id, issuer, account, ari_id, not_before, not_after, window_start,"     \
-    " window_end, chosen_at, poll_at, failures, explanation"
+    " window_end, chosen_at, poll_at, failures, explanation, sentinel"
 
 static void read_row(struct sql_query *q, struct current_row *row)
 {
@@ -25,6 +25,7 @@ static void read_row(struct sql_query *q, struct current_row *row)
     sql_copy(q, 4, row->account, sizeof row->account);
     sql_copy(q, 5, row->ari_id, sizeof row->ari_id);
     sql_copy(q, 13, row->explanation, sizeof row->explanation);
+    row->sentinel = sql_int(q, 14) != 0;
 }
 
 enum err current_put(struct sql *db, const struct current_row *row, struct err_info *info)
@@ -33,13 +34,14 @@ enum err current_put(struct sql *db, const struct current_row *row, struct err_i
     struct sql_query q;
     sql_begin(&q, db,
               "INSERT INTO current_cert (" COLUMNS ")"
-              " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+              " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
               " ON CONFLICT (device_id, zone) DO UPDATE SET order_id=excluded.order_id,"
               " issuer=excluded.issuer, account=excluded.account, ari_id=excluded.ari_id,"
               " not_before=excluded.not_before, not_after=excluded.not_after,"
               " window_start=excluded.window_start, window_end=excluded.window_end,"
               " chosen_at=excluded.chosen_at, poll_at=excluded.poll_at,"
-              " failures=excluded.failures, explanation=excluded.explanation"
+              " failures=excluded.failures, explanation=excluded.explanation,"
+              " sentinel=excluded.sentinel"
               " WHERE current_cert.order_id<excluded.order_id");
     sql_bind_text(&q, 1, row->device_id);
     sql_bind_text(&q, 2, row->zone);
@@ -55,6 +57,7 @@ enum err current_put(struct sql *db, const struct current_row *row, struct err_i
     sql_bind_int(&q, 12, r->poll_at);
     sql_bind_int(&q, 13, r->failures);
     sql_bind_text(&q, 14, row->explanation);
+    sql_bind_int(&q, 15, row->sentinel);
     return sql_end(&q, NULL, info);
 }
 
@@ -106,18 +109,18 @@ static enum err is_active(struct sql *db, const char *device_id, int64_t seen_af
     return sql_end(&q, NULL, info);
 }
 
-/* The rows that are due, in a list of at most `max`. */
-static enum err list_due(struct sql *db, const char *issuer, int64_t now_s, int64_t max,
-                         struct current_row *rows, size_t *n, struct err_info *info)
+/* Appends the rows that are due to a list of at most `max`. */
+static enum err list_due(struct sql *db, const char *issuer, bool sentinel, int64_t now_s,
+                         int64_t max, struct current_row *rows, size_t *n, struct err_info *info)
 {
     struct sql_query q;
-    *n = 0;
     sql_begin(&q, db,
-              "SELECT " COLUMNS " FROM current_cert WHERE issuer=$1 AND poll_at>0 AND poll_at<=$2"
-              " ORDER BY poll_at LIMIT $3");
+              "SELECT " COLUMNS " FROM current_cert WHERE issuer=$1 AND sentinel=$4"
+              " AND poll_at>0 AND poll_at<=$2 ORDER BY poll_at LIMIT $3");
     sql_bind_text(&q, 1, issuer);
     sql_bind_int(&q, 2, now_s);
-    sql_bind_int(&q, 3, max);
+    sql_bind_int(&q, 3, max - (int64_t)*n);
+    sql_bind_int(&q, 4, sentinel);
     while (sql_row(&q) && *n < (size_t)max)
         read_row(&q, &rows[(*n)++]);
     return sql_end(&q, NULL, info);
@@ -128,13 +131,15 @@ enum err current_claim(struct sql *db, const char *issuer, int64_t now_s, int64_
                        void (*fn)(void *arg, const struct current_row *row), void *arg,
                        struct err_info *info)
 {
-    size_t n;
+    size_t n = 0;
     if (max > CLAIM_MAX)
         max = CLAIM_MAX;
     struct current_row *rows = calloc((size_t)max, sizeof *rows);
     if (rows == NULL)
         return err_set(info, ERR_NOMEM, "out of memory");
-    enum err e = list_due(db, issuer, now_s, max, rows, &n, info);
+    enum err e = list_due(db, issuer, true, now_s, max, rows, &n, info);
+    if (e == ERR_OK)
+        e = list_due(db, issuer, false, now_s, max, rows, &n, info);
     for (size_t i = 0; i < n && e == ERR_OK; i++) {
         bool active, taken = false, ended = rows[i].renewal.not_after <= now_s;
         e = is_active(db, rows[i].device_id, seen_after, &active, info);

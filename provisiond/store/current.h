@@ -19,6 +19,7 @@ struct current_row {
     char account[ISSUER_URL_MAX]; /* under which it was issued */
     char ari_id[128];             /* "" when it has none */
     struct renewal renewal;
+    bool sentinel;                             /* asked about before those that are none */
     char explanation[CURRENT_EXPLANATION_MAX]; /* the CA's URL, "" when none */
 };
 
@@ -30,9 +31,10 @@ NODISCARD enum err current_put(struct sql *db, const struct current_row *row,
 NODISCARD enum err current_get(struct sql *db, const char *device_id, const char *zone,
                                struct current_row *out, struct err_info *info);
 
-/* Calls fn for up to `max` certificates of `issuer` that the CA is to be asked about, those that
- * wait longest first, and keeps other nodes off them until `lease_until`. Devices not seen since
- * `seen_after` are passed over, and not looked at again before current_resume(). */
+/* Calls fn for up to `max` certificates of `issuer` that the CA is to be asked about, sentinels
+ * before others, those that wait longest first, and keeps other nodes off them until `lease_until`.
+ * Devices not seen since `seen_after` are passed over, and not looked at again before
+ * current_resume(). */
 NODISCARD enum err current_claim(struct sql *db, const char *issuer, int64_t now_s,
                                  int64_t lease_until, int64_t seen_after, int64_t max,
                                  void (*fn)(void *arg, const struct current_row *row), void *arg,

@@ -98,13 +98,14 @@ static const char *const STEPS[] = {
      " issuer TEXT NOT NULL, account TEXT NOT NULL, ari_id TEXT NOT NULL,"
      " not_before INTEGER NOT NULL, not_after INTEGER NOT NULL, window_start INTEGER NOT NULL,"
      " window_end INTEGER NOT NULL, chosen_at INTEGER NOT NULL, poll_at INTEGER NOT NULL,"
-     " failures INTEGER NOT NULL, explanation TEXT NOT NULL, PRIMARY KEY (device_id, zone));"
-     "CREATE INDEX current_cert_poll ON current_cert (issuer, poll_at) WHERE poll_at>0;"
+     " failures INTEGER NOT NULL, explanation TEXT NOT NULL, sentinel INTEGER NOT NULL,"
+     " PRIMARY KEY (device_id, zone));"
+     "CREATE INDEX current_cert_poll ON current_cert (issuer, sentinel, poll_at) WHERE poll_at>0;"
      "CREATE INDEX current_cert_cohort ON current_cert (issuer, not_before);"
      /* the last one that each device got: asked about, by lifetime until the CA has answered */
      "INSERT INTO current_cert SELECT device_id, zone, order_id, issuer, coalesce(account, ''), "
      "ari_id, not_before,"
-     " not_after, 0, 0, not_before + (not_after - not_before) / 3 * 2, issued_at, 0, ''"
+     " not_after, 0, 0, not_before + (not_after - not_before) / 3 * 2, issued_at, 0, '', 0"
      " FROM certificate WHERE id IN (SELECT max(id) FROM certificate GROUP BY device_id, zone);"),
 };
 
