@@ -48,5 +48,5 @@ add_executable(lanyard_sim ${CMAKE_SOURCE_DIR}/tests/sim/main.c ${CMAKE_SOURCE_D
     ${CMAKE_SOURCE_DIR}/tests/sim/fleet.c ${CMAKE_SOURCE_DIR}/tests/sim/ca.c)
 set_target_properties(lanyard_sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 target_link_libraries(lanyard_sim PRIVATE lanyard_flags provisiond_store)
-add_test(NAME sim/fleet COMMAND lanyard_sim --devices 20000)
+add_test(NAME sim/fleet COMMAND lanyard_sim --devices 3000)
 set_tests_properties(sim/fleet PROPERTIES TIMEOUT 300 LABELS sim)
