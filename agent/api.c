@@ -129,6 +129,12 @@ void api_poll(struct api *a, api_fn *fn, void *arg)
     start(a, ANSWER_POLL, &r, "/v1/certificate?wait=" POLL_WAIT_S, fn, arg);
 }
 
+void api_renewal(struct api *a, api_fn *fn, void *arg)
+{
+    struct fetch_request r = { .method = "GET" };
+    start(a, ANSWER_RENEWAL, &r, "/v1/renewal", fn, arg);
+}
+
 void api_delete(struct api *a, api_fn *fn, void *arg)
 {
     struct fetch_request r = { .method = "DELETE" };

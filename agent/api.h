@@ -37,6 +37,7 @@ NODISCARD enum err api_new(struct api **out, struct loop *l, const char *server,
 void api_enroll(struct api *a, const struct api_enrolment *what, api_fn *fn, void *arg);
 void api_submit(struct api *a, struct span csr_pem, api_fn *fn, void *arg);
 void api_poll(struct api *a, api_fn *fn, void *arg); /* long: up to a minute */
+void api_renewal(struct api *a, api_fn *fn, void *arg);
 void api_delete(struct api *a, api_fn *fn, void *arg);
 
 /* Drops the exchange under way without a call. */

@@ -22,7 +22,11 @@
 #define POLL_PAUSE_S 5   /* between two polls when the service names no time */
 #define POLL_PAUSE_MAX_S 3600
 #define FREE_STARTS 3 /* unfinished starts in a row without a wait */
-#define LOST_POLL_S 5 /* after the first poll that broke off: services restart */
+#define ASK_SOON_S 60 /* after a certificate came: by then the service knows its window */
+#define ASK_START_S 600
+#define ASK_AGAIN_S 3600    /* after a question without an answer */
+#define RENEWAL_CHANGE_S 60 /* smaller moves of the renewal are not worth a write */
+#define LOST_POLL_S 5       /* after the first poll that broke off: services restart */
 
 struct issuance {
     struct loop *loop;
@@ -34,6 +38,7 @@ struct issuance {
     char name[ISSUANCE_NAME_MAX];
     char detail[sizeof(struct err_info)];
     int64_t due_ms; /* monotonic: the next step, outside LIFECYCLE_SERVE */
+    int64_t ask_ms; /* monotonic, in LIFECYCLE_SERVE: when to ask how long to wait */
     bool under_way; /* an exchange is */
     bool forgetting;
     bool force;
@@ -81,6 +86,9 @@ static void schedule(struct issuance *s)
          */
         wait_ms = backoff_remaining_s(s->journal.renew_at, clock_now_s(), WAIT_MAX_S) * 1000;
         wait_ms = wait_ms > CHECK_MS ? CHECK_MS : wait_ms;
+        int64_t ask_ms = s->ask_ms - clock_mono_ms();
+        if (ask_ms < wait_ms)
+            wait_ms = ask_ms > 0 ? ask_ms : 0;
     }
     loop_timer_set(s->timer, wait_ms);
 }
@@ -210,6 +218,16 @@ static enum err get_pending(struct issuance *s, EVP_PKEY **key, struct buf *csr)
     return ERR_NOTFOUND;
 }
 
+/* Asks the service about the renewal within `most_s`, sooner for a short life. By chance: a fleet
+ * that starts together must not ask together. */
+static void ask_within(struct issuance *s, int64_t most_s)
+{
+    int64_t cap_s = (s->current.not_after_s - s->current.not_before_s) / 64;
+    if (most_s > cap_s)
+        most_s = cap_s > 0 ? cap_s : 1;
+    s->ask_ms = clock_mono_ms() + (int64_t)(random_u32() % (uint32_t)(most_s * 1000));
+}
+
 static bool is_current_key(const struct issuance *s, EVP_PKEY *key)
 {
     return s->current.key != NULL && EVP_PKEY_eq(s->current.key, key) == 1;
@@ -310,6 +328,7 @@ static void install(struct issuance *s, struct span pem)
     }
     s->journal.attempts = s->journal.starts = 0;
     choose_renewal(s);
+    ask_within(s, ASK_SOON_S);
     succeed(s, LIFECYCLE_EV_OK);
     drop_pending(s);
     char until[CLOCK_TEXT_MAX], renew[CLOCK_TEXT_MAX];
@@ -385,10 +404,49 @@ static void step_poll(struct issuance *s)
     api_poll(s->api, on_answer, s);
 }
 
+/* The service's word about the certificate in place: not so late that it could end, and not again
+ * and again for certificates that are hardly older than the request for them. */
+static int64_t bounded_renewal(const struct issuance *s, int64_t at)
+{
+    int64_t life_s = s->current.not_after_s - s->current.not_before_s;
+    int64_t latest = s->current.not_after_s - life_s / 8;
+    int64_t rest_s = life_s / 32 < 3600 ? life_s / 32 : 3600;
+    if (at > latest)
+        at = latest;
+    return at > s->current.not_before_s + rest_s ? at : s->current.not_before_s + rest_s;
+}
+
+static void on_renewal(void *arg, const struct api_result *res)
+{
+    struct issuance *s = arg;
+    const struct answer *a = &res->answer;
+    s->under_way = false;
+    if (a->kind == ANSWER_OK && strcasecmp(a->serial, s->current.serial) == 0) {
+        int64_t at = bounded_renewal(s, clock_now_s() + a->renew_in_s);
+        int64_t change_s = at - s->journal.renew_at;
+        if (change_s > RENEWAL_CHANGE_S || change_s < -RENEWAL_CHANGE_S) {
+            char text[CLOCK_TEXT_MAX];
+            s->journal.renew_at = at;
+            save(s);
+            clock_format(at, text, sizeof text);
+            log_info("the service wants the certificate renewed at %s (%s)", text, a->why);
+        }
+        s->ask_ms = clock_mono_ms() + a->next_check_in_s * 1000;
+    } else { /* the cloud is away, or older than this question: the lifetime decides */
+        ask_within(s, ASK_AGAIN_S);
+    }
+    schedule(s);
+}
+
 static void step_serve(struct issuance *s)
 {
     if (clock_now_s() < s->journal.renew_at) {
-        schedule(s);
+        if (clock_mono_ms() >= s->ask_ms) {
+            s->under_way = true;
+            api_renewal(s->api, on_renewal, s);
+        } else {
+            schedule(s);
+        }
         return;
     }
     log_info("the certificate is due for renewal");
@@ -487,6 +545,7 @@ void issuance_start(struct issuance *s)
         save(s);
     }
     s->due_ms = clock_mono_ms() + wait_s * 1000;
+    ask_within(s, ASK_START_S);
     schedule(s);
 }
 
@@ -494,8 +553,10 @@ void issuance_start(struct issuance *s)
 
 void issuance_renew(struct issuance *s)
 {
-    if (s->forgetting || s->under_way)
+    if (s->forgetting || (s->under_way && s->journal.state != LIFECYCLE_SERVE))
         return; /* on its way already */
+    api_cancel(s->api);
+    s->under_way = false;
     go(s, LIFECYCLE_EV_RENEW, 0);
 }
 

@@ -9,6 +9,7 @@
 #include "common/base/attr.h"
 
 #define RETRY_IN_MAX_S 86400
+#define TIME_MAX_S ((int64_t)253402300799) /* the year 9999 */
 #define URN "urn:lanyard:problem:"
 
 /* Problem types that lead somewhere else than to a later attempt. */
@@ -87,6 +88,25 @@ static void parse_waiting(struct answer *out, const json_t *root)
     set_printable(out->info.text, sizeof out->info.text, text);
 }
 
+/* False when a number is missing or none that a service would send. */
+static bool parse_renewal(struct answer *out, const json_t *root)
+{
+    const json_t *at = json_object_get(root, "renew_at"), *now = json_object_get(root, "now"),
+                 *check = json_object_get(root, "next_check_in");
+    if (!json_is_integer(at) || !json_is_integer(now) || !json_is_integer(check) ||
+        json_integer_value(at) < 0 || json_integer_value(at) > TIME_MAX_S ||
+        json_integer_value(now) < 0 || json_integer_value(now) > TIME_MAX_S)
+        return false;
+    int64_t in_s = json_integer_value(at) - json_integer_value(now);
+    int64_t check_s = json_integer_value(check);
+    out->kind = ANSWER_OK;
+    out->renew_in_s = in_s < 0 ? 0 : in_s;
+    out->next_check_in_s = check_s < 1 ? 1 : check_s > RETRY_IN_MAX_S ? RETRY_IN_MAX_S : check_s;
+    set_printable(out->serial, sizeof out->serial, get_text(root, "certificate"));
+    set_printable(out->why, sizeof out->why, get_text(root, "why"));
+    return true;
+}
+
 /* The answers that are not problems. False when the answer is none of the API. */
 static bool parse_success(struct answer *out, enum answer_call call, int status,
                           const char *content_type, struct span body, const json_t *root)
@@ -105,6 +125,8 @@ static bool parse_success(struct answer *out, enum answer_call call, int status,
         parse_waiting(out, root);
         return true;
     }
+    if (call == ANSWER_RENEWAL && status == 200)
+        return parse_renewal(out, root);
     if (call == ANSWER_DELETE && (status == 204 || status == 200)) {
         out->kind = ANSWER_OK;
         return true;

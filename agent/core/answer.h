@@ -11,7 +11,7 @@
 
 #define ANSWER_BODY_MAX (64 * 1024) /* bytes of any body that we take from the service */
 
-enum answer_call { ANSWER_ENROLL, ANSWER_SUBMIT, ANSWER_POLL, ANSWER_DELETE };
+enum answer_call { ANSWER_ENROLL, ANSWER_SUBMIT, ANSWER_POLL, ANSWER_RENEWAL, ANSWER_DELETE };
 
 enum answer_kind {
     ANSWER_FAILED,   /* try the same again later */
@@ -26,8 +26,13 @@ enum answer_kind {
 
 struct answer {
     enum answer_kind kind;
-    char id[64];          /* ANSWER_ENROLL that is OK: the id the service derived */
-    int64_t retry_in_s;   /* ANSWER_WAITING: when to ask again; -1: not said */
+    char id[64];        /* ANSWER_ENROLL that is OK: the id the service derived */
+    int64_t retry_in_s; /* ANSWER_WAITING: when to ask again; -1: not said */
+    /* ANSWER_RENEWAL that is OK: by the service's clock, so that ours does not matter */
+    int64_t renew_in_s;      /* until the certificate is to be renewed; 0: now */
+    int64_t next_check_in_s; /* until it should be asked again */
+    char serial[64];         /* of the certificate that is meant, hexadecimal */
+    char why[24];
     struct span chain;    /* ANSWER_ISSUED: PEM, borrowed from the body */
     struct err_info info; /* a sentence, control bytes replaced; "" when there is nothing to say */
 };

@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 3)
         return 0;
     char type[128];
-    enum answer_call call = (enum answer_call)(data[0] % 4);
+    enum answer_call call = (enum answer_call)(data[0] % 5);
     int status = 100 + (data[1] * 256 + data[2]) % 500;
     const uint8_t *rest = data + 3, *end = memchr(rest, '\n', size - 3);
     if (end == NULL || (size_t)(end - rest) >= sizeof type)

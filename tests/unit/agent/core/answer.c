@@ -64,6 +64,18 @@ static const struct {
       ANSWER_REKEY, "" },
     { "new request", ANSWER_POLL, 409, PROBLEM, "{\"type\":\"urn:lanyard:problem:new-csr-needed\"}",
       ANSWER_REKEY, "" },
+    { "when to renew", ANSWER_RENEWAL, 200, JSON,
+      "{\"certificate\":\"0a\",\"renew_at\":200,\"now\":100,\"next_check_in\":60}", ANSWER_OK, "" },
+    { "a renewal without the service's time", ANSWER_RENEWAL, 200, JSON,
+      "{\"renew_at\":200,\"next_check_in\":60}", ANSWER_FAILED, "" },
+    { "a renewal in text", ANSWER_RENEWAL, 200, JSON,
+      "{\"renew_at\":\"200\",\"now\":100,\"next_check_in\":60}", ANSWER_FAILED, "" },
+    { "a renewal beyond all calendars", ANSWER_RENEWAL, 200, JSON,
+      "{\"renew_at\":9000000000000000000,\"now\":1,\"next_check_in\":60}", ANSWER_FAILED, "" },
+    { "a renewal before all calendars", ANSWER_RENEWAL, 200, JSON,
+      "{\"renew_at\":1,\"now\":-9000000000000000000,\"next_check_in\":60}", ANSWER_FAILED, "" },
+    { "a service that does not know the question", ANSWER_RENEWAL, 404, PROBLEM,
+      "{\"type\":\"urn:lanyard:problem:no-such-resource\"}", ANSWER_FAILED, "" },
     { "deleted", ANSWER_DELETE, 204, NULL, "", ANSWER_OK, "" },
     { "server error", ANSWER_DELETE, 500, NULL, "", ANSWER_FAILED, "HTTP 500" },
     { "control bytes do not reach the log", ANSWER_SUBMIT, 503, PROBLEM,
@@ -105,11 +117,35 @@ static void test_retry(void **state)
     }
 }
 
+static void test_renewal(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *why, *body;
+        int64_t renew_in_s, check_s;
+    } ROWS[] = {
+        { "later", "{\"renew_at\":1500,\"now\":1000,\"next_check_in\":60}", 500, 60 },
+        { "now", "{\"renew_at\":1000,\"now\":1000,\"next_check_in\":60}", 0, 60 },
+        { "overdue", "{\"renew_at\":900,\"now\":1000,\"next_check_in\":60}", 0, 60 },
+        { "asked again at once for ever", "{\"renew_at\":9,\"now\":1,\"next_check_in\":-5}", 8, 1 },
+        { "never asked again", "{\"renew_at\":9,\"now\":1,\"next_check_in\":99999999}", 8, 86400 },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        struct answer a;
+        answer_parse(&a, ANSWER_RENEWAL, 200, JSON, span_str(ROWS[i].body));
+        if (a.kind != ANSWER_OK || a.renew_in_s != ROWS[i].renew_in_s ||
+            a.next_check_in_s != ROWS[i].check_s)
+            fail_msg("%s: %lld %lld", ROWS[i].why, (long long)a.renew_in_s,
+                     (long long)a.next_check_in_s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_retry),
+        cmocka_unit_test(test_renewal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,130 @@
+"""When each device is told to renew, and how the order for it goes to the CA: provisiond with the mock CA,
+which has renewal information and limits. The numbers are those of the failure cases in provisiond/README.md."""
+
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from device import Device
+from mockca import MockCa
+from mockca_fault import ALWAYS, Fault, problem
+from mockca_x509 import ari_id
+from stack import Service, poll_until
+from wait import until
+
+WHY_URL = "https://ca.example/incident"
+
+
+@pytest.fixture(name="service")
+def fixture_service(tmp_path):
+    with Service(tmp_path, lambda dns: MockCa(tmp_path / "mockca"), enroll="open") as s:
+        yield s
+
+
+def window_at(start_in, end_in, **more):
+    """A window relative to now, whatever the certificate."""
+    def answer(_cert):
+        now = time.time()
+        stamp = lambda t: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(t))
+        return {"suggestedWindow": {"start": stamp(now + start_in), "end": stamp(now + end_in)}, **more}
+    return answer
+
+
+def new_device(service, folder):
+    device = Device(folder, service.provisiond.server, service.provisiond.ca)
+    assert device.enroll().status == 201
+    return device
+
+
+def issue(device):
+    """The leaf of a certificate for a key as new."""
+    device.key, device.request = ec.generate_private_key(ec.SECP256R1()), None
+    assert device.submit().status == 202
+    chain = poll_until(device, lambda r: r.status == 200, 60).body
+    return x509.load_pem_x509_certificate(chain)
+
+
+def renewal(device, why):
+    """What the device is told, once the reason is `why`."""
+    reply = until(lambda: next((r for r in [device.call("GET", "/v1/renewal")]
+                                if r.status == 200 and r.json["why"] == why), None), 60,
+                  lambda: device.call("GET", "/v1/renewal").body.decode())
+    return reply.json
+
+
+def test_before_the_first_certificate(service, tmp_path):
+    reply = new_device(service, tmp_path).call("GET", "/v1/renewal")
+    assert (reply.status, reply.problem) == (404, "no-certificate")
+
+
+def test_an_instant_in_the_window(service, tmp_path):
+    """Case 18: unknown fields are nothing to us; the instant stays, whoever asks how often."""
+    service.ca.window = window_at(3 * 86400, 5 * 86400, novelty={"a": 1})
+    device = new_device(service, tmp_path)
+    leaf = issue(device)
+    told = renewal(device, "ca-window")
+    assert int(told["certificate"], 16) == leaf.serial_number
+    assert told["window"]["start"] <= told["renew_at"] < told["window"]["end"]
+    assert abs(told["now"] - time.time()) < 120 and 0 < told["next_check_in"] <= 27000
+    again = renewal(device, "ca-window")
+    assert again["renew_at"] == told["renew_at"]
+
+
+def test_a_window_in_the_past(service, tmp_path):
+    """Case 18: past window and explanationURL. Case 19: the order names the certificate it replaces."""
+    service.ca.window = window_at(-7200, -3600, explanationURL=WHY_URL)
+    device = new_device(service, tmp_path)
+    first = issue(device)
+    told = renewal(device, "window-past")
+    assert told["renew_at"] <= told["now"] and told["explanation"] == WHY_URL
+    assert WHY_URL in service.provisiond.log()
+    issue(device)
+    orders = service.ca.payloads("new-order")
+    assert "replaces" not in orders[0] and orders[1]["replaces"] == ari_id(first)
+
+
+@pytest.mark.parametrize("why, window", [
+    ("end before start", window_at(86400, 3600)),
+    ("404", lambda cert: None),
+])
+def test_a_window_that_is_none(service, tmp_path, why, window):
+    """Case 18: the lifetime decides."""
+    service.ca.window = window
+    device = new_device(service, tmp_path)
+    leaf = issue(device)
+    until(lambda: service.ca.n("renewal-info") > 0, 60, why)
+    told = renewal(device, "lifetime")
+    begin, end = (d.timestamp() for d in (leaf.not_valid_before, leaf.not_valid_after))
+    share = (told["renew_at"] - begin + time.timezone) / (end - begin)
+    assert told["window"] is None and 0.6 < share < 0.7, share
+
+
+def test_an_ended_predecessor_is_not_named(service, tmp_path):
+    """Case 19."""
+    service.ca.lives_s["classic"] = 8
+    device = new_device(service, tmp_path)
+    issue(device)
+    until(lambda: device.poll().problem == "new-csr-needed", 60, "the certificate to end")
+    issue(device)
+    assert [("replaces" in o) for o in service.ca.payloads("new-order")] == [False, False]
+
+
+def test_a_limit_holds_back_whom_it_concerns(service, tmp_path):
+    """Failure 17, case 33: new orders of the account are at their limit; a renewal goes on, another first
+    certificate is not even tried."""
+    service.ca.window = window_at(-7200, -3600)
+    renews, second, third = (new_device(service, tmp_path) for _ in range(3))
+    issue(renews)
+    renewal(renews, "window-past")
+    service.ca.faults = [Fault("new-order", problem(
+        429, "rateLimited", "too many new orders (300) from this account in the last 3h0m0s",
+        Retry_After="3600"), times=ALWAYS, when=lambda text: "replaces" not in text)]
+    assert second.submit().status == 202
+    until(lambda: second.poll().json.get("problem") == "rateLimited", 60, "the refusal")
+    assert second.poll().json["retry_in"] > 3000
+    assert third.submit().status == 202
+    issue(renews)
+    refused = [o for o in service.ca.payloads("new-order")[1:] if "replaces" not in o]
+    assert len(refused) == 1 and second.id in str(refused)
