@@ -69,11 +69,11 @@ struct config {
     char *server_names[CONFIG_LIST_MAX]; /* for a certificate by the local CA */
     char *user, *user_where;             /* NULL: stay */
     enum log_level log_level;
-    int64_t orders_per_day;             /* new CSRs of one device */
-    int64_t active_days;                /* devices not seen for longer are not renewed */
-    int64_t failover_percent;           /* of a certificate's life: with less left the next CA is asked */
-    int64_t enroll_per_hour;            /* enrolments from one IPv4 address or IPv6 /56 */
-    int64_t enroll_per_hour_net;        /* and from one IPv4 /24 or IPv6 /48 */
+    int64_t orders_per_day;      /* new CSRs of one device */
+    int64_t active_days;         /* devices not seen for longer are not renewed */
+    int64_t failover_percent;    /* of a certificate's life: with less left the next CA is asked */
+    int64_t enroll_per_hour;     /* enrolments from one IPv4 address or IPv6 /56 */
+    int64_t enroll_per_hour_net; /* and from one IPv4 /24 or IPv6 /48 */
     char *blocked_keys, *blocked_where; /* SHA-256 of keys known to others, one a line; NULL */
     size_t n_issuers;
     struct config_issuer issuers[CONFIG_LIST_MAX];

@@ -249,9 +249,10 @@ enum err order_release_all(struct sql *db, const char *node, struct err_info *in
 {
     struct sql_query q;
     /* without a name: by a program that knew of one node only */
-    sql_begin(&q, db,
-              "UPDATE cert_order SET lease_until=0, wake_at=due_at WHERE lease_until<>0 AND " ORDER_OPEN
-              " AND (lease_by=$1 OR lease_by IS NULL OR $1 IS NULL)");
+    sql_begin(
+        &q, db,
+        "UPDATE cert_order SET lease_until=0, wake_at=due_at WHERE lease_until<>0 AND " ORDER_OPEN
+        " AND (lease_by=$1 OR lease_by IS NULL OR $1 IS NULL)");
     sql_bind_text(&q, 1, node);
     return sql_end(&q, NULL, info);
 }
