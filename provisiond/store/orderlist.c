@@ -39,9 +39,10 @@ enum err orderlist_hurry(struct sql *db, int64_t id, int64_t now_s, struct err_i
 {
     struct sql_query q;
     int64_t changed = 0;
-    sql_begin(&q, db,
-              "UPDATE cert_order SET due_at=$1, updated_at=$1 WHERE id=$2 AND lease_until<=$1"
-              " AND " OPEN);
+    sql_begin(
+        &q, db,
+        "UPDATE cert_order SET due_at=$1, wake_at=0, updated_at=$1 WHERE id=$2 AND lease_until<=$1"
+        " AND " OPEN);
     sql_bind_int(&q, 1, now_s);
     sql_bind_int(&q, 2, id);
     enum err e = sql_end(&q, &changed, info);

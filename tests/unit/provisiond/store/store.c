@@ -189,13 +189,27 @@ static void take_row(void *arg, const struct order_row *row)
 }
 
 /* One order of the only CA, whose limits are none. */
+static enum err claim_for(struct sql *db, int64_t now_s, const struct order_lease *lease,
+                          struct order_row *out, int64_t *next, struct err_info *info)
+{
+    struct queue_issuer ca = { .name = "ca", .zones = { ZONE }, .n_zones = 1, .room = 1 };
+    enum err e = queue_claim(db, &ca, 1, now_s, lease, 1, take_row, out, next, info);
+    return e == ERR_OK && ca.room == 1 ? ERR_NOTFOUND : e;
+}
+
 static enum err claim(struct fixture *fx, int64_t now_s, int64_t until, struct order_row *out,
                       int64_t *next)
 {
     struct order_lease lease = { "node", 1, until };
-    struct queue_issuer ca = { .name = "ca", .zones = { ZONE }, .n_zones = 1, .room = 1 };
-    enum err e = queue_claim(fx->db, &ca, 1, now_s, &lease, 1, take_row, out, next, NULL);
-    return e == ERR_OK && ca.room == 1 ? ERR_NOTFOUND : e;
+    return claim_for(fx->db, now_s, &lease, out, next, NULL);
+}
+
+/* The order that the claim has taken; ERR_NOTFOUND for none. */
+static enum err claimed(struct sql *db, const struct order_lease *lease, struct order_row *out)
+{
+    out->id = 0;
+    enum err e = queue_claimed(db, lease, 1, take_row, out, NULL);
+    return e == ERR_OK && out->id == 0 ? ERR_NOTFOUND : e;
 }
 
 static void admit(struct fixture *fx, const char *id)
@@ -334,7 +348,7 @@ static enum err claim_one(void *arg, struct sql *db, struct err_info *info)
 {
     struct claimer *c = arg;
     int64_t next;
-    return order_claim(db, NOW, &c->lease, &c->row, &next, info);
+    return claim_for(db, NOW, &c->lease, &c->row, &next, info);
 }
 
 static void *claim_all(void *arg)
@@ -400,11 +414,11 @@ static void a_claim_is_found_again(void **state)
     int64_t next;
     admit(fx, DEV_A);
     (void)submit(fx, DEV_A, 1, 1);
-    assert_int_equal(order_claimed(fx->db, &mine, &again, NULL), ERR_NOTFOUND);
-    assert_int_equal(order_claim(fx->db, NOW, &mine, &row, &next, NULL), ERR_OK);
-    assert_int_equal(order_claimed(fx->db, &other, &again, NULL), ERR_NOTFOUND);
-    assert_int_equal(order_claimed(fx->db, &theirs, &again, NULL), ERR_NOTFOUND);
-    assert_int_equal(order_claimed(fx->db, &mine, &again, NULL), ERR_OK);
+    assert_int_equal(claimed(fx->db, &mine, &again), ERR_NOTFOUND);
+    assert_int_equal(claim_for(fx->db, NOW, &mine, &row, &next, NULL), ERR_OK);
+    assert_int_equal(claimed(fx->db, &other, &again), ERR_NOTFOUND);
+    assert_int_equal(claimed(fx->db, &theirs, &again), ERR_NOTFOUND);
+    assert_int_equal(claimed(fx->db, &mine, &again), ERR_OK);
     assert_int_equal(again.id, row.id);
     assert_int_equal(again.fence, row.fence);
 }
@@ -419,7 +433,7 @@ static void the_living_keep_their_orders(void **state)
     admit(fx, DEV_A);
     (void)submit(fx, DEV_A, 1, 1);
     assert_int_equal(node_touch(fx->db, "other", NOW, NULL), ERR_OK);
-    assert_int_equal(order_claim(fx->db, NOW, &theirs, &row, &next, NULL), ERR_OK);
+    assert_int_equal(claim_for(fx->db, NOW, &theirs, &row, &next, NULL), ERR_OK);
     assert_int_equal(order_release_all(fx->db, "node", NULL), ERR_OK);
     assert_int_equal(claim(fx, NOW, NOW + 900, &row, &next), ERR_NOTFOUND);
     assert_int_equal(node_release_dead(fx->db, NOW, NULL), ERR_OK);
