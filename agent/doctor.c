@@ -289,7 +289,7 @@ static int connect_to(const struct sockaddr *sa, socklen_t len)
 static X509 *served_on(int fd, const char *name)
 {
     X509 *leaf = NULL;
-    char host[256]; /* OpenSSL's macro casts const away */
+    char host[512]; /* OpenSSL's macro casts const away */
     SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
     SSL *ssl = tls != NULL ? SSL_new(tls) : NULL;
     (void)snprintf(host, sizeof host, "%s", name);
