@@ -56,8 +56,13 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 
 enum err loop_new(struct loop **out)
 {
-    (void)evthread_use_pthreads();
     (void)signal(SIGPIPE, SIG_IGN); /* a peer that closed is an error of a write, not our end */
+    return loop_new_hosted(out);
+}
+
+enum err loop_new_hosted(struct loop **out)
+{
+    (void)evthread_use_pthreads();
     struct loop *l = calloc(1, sizeof *l);
     if (l == NULL)
         return ERR_NOMEM;

@@ -17,6 +17,10 @@ struct loop; /* opaque */
  * whole process: set it back before an exec. Errors: ERR_NOMEM. */
 NODISCARD enum err loop_new(struct loop **out);
 
+/* The same inside somebody else's process, whose signals are not touched: the loop's thread must
+ * block SIGPIPE. */
+NODISCARD enum err loop_new_hosted(struct loop **out);
+
 /* Frees the loop. Its timers, signals and watches must be gone before. Tasks still posted are
  * dropped without a call. */
 void loop_free(struct loop *l);
