@@ -22,6 +22,7 @@
 #include "agent/web.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/pki/cert.h"
 
 #define HANDSHAKE_MS 10000
 #define CONNECT_MS 10000
@@ -32,11 +33,12 @@
 
 struct agent {
     struct loop *loop;
+    struct agent_host host; /* its functions are NULL: there is none */
     struct config *config;
     char *config_path;
     struct identity identity;
     struct issuance *issuance;
-    struct hook *hook;
+    struct hook *hook;          /* NULL with a host */
     struct servedcheck *served; /* NULL: not checked */
     bool hook_again;            /* a newer certificate came while the command was running */
     struct front *front;
@@ -142,13 +144,27 @@ static void use_certificate(struct agent *a)
 {
     const struct certset *set = issuance_current(a->issuance);
     struct err_info info;
-    if (set != NULL &&
-        front_set_public(a->front, set->key, set->chain, set->not_after_s, &info) != ERR_OK)
+    if (set == NULL)
+        return;
+    if (front_set_public(a->front, set->key, set->chain, set->not_after_s, &info) != ERR_OK)
         log_error("the proxies cannot use the certificate: %s", info.text);
+    if (a->host.on_certificate != NULL)
+        a->host.on_certificate(a->host.arg, false, set->key, set->chain, set->not_after_s);
 }
 
 /* ---- the device's own certificate -------------------------------------------------------------
  */
+
+static void tell_local(const struct agent *a)
+{
+    const struct fallback *f = &a->fallback;
+    int64_t not_before_s, not_after_s;
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    if (chain != NULL && sk_X509_push(chain, f->cert) > 0 &&
+        cert_validity(f->cert, &not_before_s, &not_after_s) == ERR_OK)
+        a->host.on_certificate(a->host.arg, true, f->key, chain, not_after_s);
+    sk_X509_free(chain);
+}
 
 static void refresh_fallback(struct agent *a)
 {
@@ -166,6 +182,8 @@ static void refresh_fallback(struct agent *a)
         proxy_set_tls(a->proxies[i], front_tls(a->front));
     if (changed)
         web_set_tls(a->web, front_tls(a->front));
+    if (changed && a->host.on_certificate != NULL)
+        tell_local(a);
     if (changed && !first)
         events_add(&a->events, clock_now_s(), "the local certificate was made anew");
 }
@@ -197,9 +215,8 @@ static void on_certificate(void *arg)
 /* ---- commands ---------------------------------------------------------------------------------
  */
 
-static json_t *status_json(void *arg)
+json_t *agent_status(const struct agent *a)
 {
-    const struct agent *a = arg;
     struct status s = {
         .config = a->config,
         .id = &a->identity.id,
@@ -213,6 +230,11 @@ static json_t *status_json(void *arg)
         .proxies = a->proxies,
     };
     return status_to_json(&s, clock_now_s());
+}
+
+static json_t *status_json(void *arg)
+{
+    return agent_status(arg);
 }
 
 static void on_forgotten(void *arg, enum err e, const struct err_info *info)
@@ -236,11 +258,18 @@ static void forget(struct agent *a, struct control_req *req, bool force)
     issuance_forget(a->issuance, force, on_forgotten, a);
 }
 
+static void on_state(void *arg)
+{
+    const struct agent *a = arg;
+    if (a->host.on_state != NULL)
+        a->host.on_state(a->host.arg);
+}
+
 static void on_command(void *arg, struct control_req *req, const char *command)
 {
     struct agent *a = arg;
     if (strcmp(command, "status") == 0) {
-        control_reply(req, status_json(a));
+        control_reply(req, agent_status(a));
     } else if (strcmp(command, "renew") == 0) {
         issuance_renew(a->issuance);
         control_reply(req, json_pack("{sb ss}", "ok", 1, "text",
@@ -392,14 +421,17 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
 {
     char path[PATH_MAX];
     const char *dir = a->config->state_dir;
-    struct issuance_options o = {
-        .config = a->config, .identity = &a->identity, .on_certificate = on_certificate, .arg = a
-    };
+    struct issuance_options o = { .config = a->config,
+                                  .identity = &a->identity,
+                                  .on_certificate = on_certificate,
+                                  .on_state = on_state,
+                                  .arg = a };
+    bool hosted = a->host.on_state != NULL;
     (void)err_set(info, ERR_NOMEM, "out of memory");
     enum err e = identity_load(&a->identity, dir, true, info);
     if (e == ERR_OK)
         e = issuance_new(&a->issuance, a->loop, &o, info);
-    if (e == ERR_OK)
+    if (e == ERR_OK && !hosted)
         e = hook_new(&a->hook, a->loop);
     if (e == ERR_OK)
         e = front_new(&a->front, issuance_name(a->issuance), a->config->refuse_foreign);
@@ -415,13 +447,14 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
         e = statedir_path(path, dir, "control.sock", info);
     if (e == ERR_OK)
         e = control_new(&a->control, a->loop, path, on_command, a, info);
-    if (e == ERR_OK)
+    if (e == ERR_OK && !hosted)
         e = watch_signals(a);
     return e;
 }
 
 enum err agent_new(struct agent **out, struct loop *l, struct config *config,
-                   const char *config_path, const int *listeners, struct err_info *info)
+                   const char *config_path, const int *listeners, const struct agent_host *host,
+                   struct err_info *info)
 {
     int fds[CONFIG_LISTENERS_MAX];
     size_t n_fds = config->n_proxies + config->n_pages;
@@ -433,6 +466,8 @@ enum err agent_new(struct agent **out, struct loop *l, struct config *config,
     if (e == ERR_OK) {
         a->loop = l;
         a->config = config;
+        if (host != NULL)
+            a->host = *host;
         a->config_path = strdup(config_path);
         e = a->config_path == NULL ? err_set(info, ERR_NOMEM, "out of memory")
                                    : build(a, fds, info);
@@ -467,6 +502,16 @@ void agent_start(struct agent *a)
     else
         check_served(a);
     issuance_start(a->issuance);
+}
+
+const char *agent_name(const struct agent *a)
+{
+    return issuance_name(a->issuance);
+}
+
+void agent_renew(struct agent *a)
+{
+    issuance_renew(a->issuance);
 }
 
 void agent_free(struct agent *a)

@@ -99,6 +99,12 @@ static void set_wait(struct issuance *s, int64_t wait_s)
     s->due_ms = clock_mono_ms() + wait_s * 1000;
 }
 
+static void tell_state(const struct issuance *s)
+{
+    if (s->o.on_state != NULL)
+        s->o.on_state(s->o.arg);
+}
+
 static void note_error(struct issuance *s, const char *text)
 {
     (void)snprintf(s->journal.error, sizeof s->journal.error, "%s", text);
@@ -120,6 +126,7 @@ static void go(struct issuance *s, enum lifecycle_event ev, int64_t wait_s)
     set_wait(s, wait_s);
     save(s);
     schedule(s);
+    tell_state(s);
 }
 
 static void succeed(struct issuance *s, enum lifecycle_event ev)
@@ -355,6 +362,7 @@ static void on_answer(void *arg, const struct api_result *res)
         (void)snprintf(s->detail, sizeof s->detail, "%s", a->info.text);
         s->due_ms = clock_mono_ms() + pause_s * 1000;
         schedule(s);
+        tell_state(s);
         return;
     }
     case ANSWER_ISSUED:
@@ -547,6 +555,7 @@ void issuance_start(struct issuance *s)
     s->due_ms = clock_mono_ms() + wait_s * 1000;
     ask_within(s, ASK_START_S);
     schedule(s);
+    tell_state(s);
 }
 
 /* ---- requests ------------------------------------------------------------------------------- */

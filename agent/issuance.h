@@ -22,6 +22,7 @@ struct issuance_options {
     const struct config *config;       /* borrowed; see issuance_set_config() */
     const struct identity *identity;   /* borrowed */
     void (*on_certificate)(void *arg); /* a new set is in place: issuance_current() */
+    void (*on_state)(void *arg);       /* what the facts below say has changed; NULL: not told */
     void *arg;
 };
 

@@ -16,12 +16,12 @@
 #include "agent/doctor.h"
 #include "agent/identity.h"
 #include "agent/issuance.h"
+#include "agent/listeners.h"
 #include "agent/statedir.h"
 #include "agent/status.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
-#include "common/net/listen.h"
 #include "common/net/privdrop.h"
 
 enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2, EXIT_NO_DAEMON = 3 };
@@ -60,34 +60,6 @@ static int complain(const struct err_info *info, int status)
 /* ---- run --------------------------------------------------------------------------------------
  */
 
-/* The listeners of the proxies, then those of the pages. */
-static size_t count_listeners(const struct config *c)
-{
-    return c->n_proxies + c->n_pages;
-}
-
-static void close_all(const int *fds, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        close(fds[i]);
-}
-
-static enum err bind_all(const struct config *c, int *fds, struct err_info *info)
-{
-    for (size_t i = 0; i < count_listeners(c); i++) {
-        bool page = i >= c->n_proxies;
-        const struct addr *at = page ? &c->pages[i - c->n_proxies].listen : &c->proxies[i].listen;
-        const char *where =
-            page ? c->pages[i - c->n_proxies].listen_where : c->proxies[i].listen_where;
-        enum err e = listen_tcp(&fds[i], at, false, info);
-        if (e != ERR_OK) {
-            close_all(fds, i);
-            return err_prefix(info, ERR_CONFIG, "%s: %s: ", where, page ? "page" : "listen");
-        }
-    }
-    return ERR_OK;
-}
-
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;
@@ -110,10 +82,10 @@ static int serve(struct config *config, const char *config_path, const int *fds)
     if (e == ERR_OK && loop_new(&loop) != ERR_OK)
         e = err_set(&info, ERR_NOMEM, "out of memory");
     if (e != ERR_OK) {
-        close_all(fds, count_listeners(config));
+        listeners_close(fds, listeners_count(config));
         config_free(config);
     } else {
-        e = agent_new(&agent, loop, config, config_path, fds, &info);
+        e = agent_new(&agent, loop, config, config_path, fds, NULL, &info);
     }
     if (e == ERR_OK) {
         agent_start(agent);
@@ -132,11 +104,11 @@ static int run(struct config *config, const char *config_path)
     int fds[CONFIG_LISTENERS_MAX];
     (void)signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
-    enum err e = bind_all(config, fds, &info);
+    enum err e = listeners_bind(config, fds, &info);
     if (e == ERR_OK) {
         e = statedir_make(config->state_dir, config->user, &info);
         if (e != ERR_OK)
-            close_all(fds, count_listeners(config));
+            listeners_close(fds, listeners_count(config));
     }
     if (e != ERR_OK) {
         config_free(config);
