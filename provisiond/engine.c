@@ -757,6 +757,11 @@ const struct orderstats *engine_stats(const struct engine *en)
     return &en->stats;
 }
 
+const struct gate *engine_gates(const struct engine *en)
+{
+    return en->gates;
+}
+
 struct challenge_store *engine_challenges(const struct engine *en, size_t zone)
 {
     return en->zones[zone].store;

@@ -9,6 +9,7 @@
 #include "common/net/loop.h"
 #include "common/store/challenge.h"
 #include "provisiond/config.h"
+#include "provisiond/core/gate.h"
 #include "provisiond/issuers.h"
 #include "provisiond/orderstats.h"
 #include "provisiond/store/jobs.h"
@@ -36,6 +37,9 @@ void engine_kick(struct engine *en);
 
 /* Borrowed. */
 const struct orderstats *engine_stats(const struct engine *en);
+
+/* How each CA of the configuration is doing, by number. Borrowed. */
+const struct gate *engine_gates(const struct engine *en);
 
 /* The challenge store of zone number `zone`, NULL for none; used only from jobs of
  * engine_challenge_jobs(), whose thread owns it. Borrowed. */

@@ -65,6 +65,36 @@ static void put_stores(struct buf *out, const struct exposition *e)
     metric_put(out, FAILED, &main_store, 1, metric_get(&e->store->failed));
 }
 
+static uint64_t breaker_state(const struct gate *g)
+{
+    return !g->breaker.open ? 0 : g->breaker.probing ? 2 : 1;
+}
+
+static void put_gates(struct buf *out, const struct exposition *e)
+{
+    static const char BREAKER[] = "lanyard_provisiond_issuer_breaker";
+    static const char AT_ONCE[] = "lanyard_provisiond_issuer_orders_at_once";
+    static const char IN_FLIGHT[] = "lanyard_provisiond_issuer_orders_in_flight";
+    const struct gate *gates = engine_gates(e->engine);
+    metric_put_head(out, BREAKER, "gauge",
+                    "Whether a CA is asked: 0 it is, 1 it does not answer and is left alone, 2 one "
+                    "request is trying it.");
+    for (size_t i = 0; i < e->config->n_issuers; i++) {
+        const struct metric_label label = { "issuer", e->config->issuers[i].name };
+        metric_put(out, BREAKER, &label, 1, breaker_state(&gates[i]));
+    }
+    metric_put_head(out, AT_ONCE, "gauge", "Orders at once that a CA is believed to bear.");
+    for (size_t i = 0; i < e->config->n_issuers; i++) {
+        const struct metric_label label = { "issuer", e->config->issuers[i].name };
+        metric_put(out, AT_ONCE, &label, 1, (uint64_t)gates[i].aimd.limit);
+    }
+    metric_put_head(out, IN_FLIGHT, "gauge", "Orders of this process at a CA.");
+    for (size_t i = 0; i < e->config->n_issuers; i++) {
+        const struct metric_label label = { "issuer", e->config->issuers[i].name };
+        metric_put(out, IN_FLIGHT, &label, 1, (uint64_t)gates[i].in_flight);
+    }
+}
+
 void exposition_write(struct buf *out, const struct exposition *e)
 {
     static const struct metric_label VERSION = { "version", LANYARD_VERSION };
@@ -84,6 +114,7 @@ void exposition_write(struct buf *out, const struct exposition *e)
     put_listeners(out, e);
     api_write_metrics(e->api, out);
     orderstats_write(engine_stats(e->engine), e->config, out);
+    put_gates(out, e);
     put_stores(out, e);
     fleetcount_write(e->fleet, out);
 }

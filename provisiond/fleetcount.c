@@ -7,25 +7,44 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "provisiond/headroom.h"
 #include "provisiond/store/device.h"
 #include "provisiond/store/jobs.h"
 
 #define EVERY_MS 60000
+#define LIMITS_MAX (CONFIG_LIST_MAX * (BUCKET_KIND_N + CONFIG_LIST_MAX))
 #define SHARE 20 /* at most a twentieth of the time is spent on counting */
+
+struct limits {
+    size_t n;
+    struct headroom rows[LIMITS_MAX];
+};
 
 struct fleetcount {
     struct job job; /* first */
     struct loop_timer *timer;
     struct sql *db;
     struct jobs *thread;
+    const struct config *config;
     struct census fresh, last;
+    struct limits fresh_limits, last_limits;
     int64_t began_ms, took_ms, counted_at; /* the last: Unix seconds, 0 before the first */
 };
+
+static void add_limit(void *arg, const struct headroom *h)
+{
+    struct limits *l = arg;
+    if (l->n < LIMITS_MAX)
+        l->rows[l->n++] = *h;
+}
 
 static enum err run(struct job *j, void *ctx)
 {
     struct fleetcount *f = (struct fleetcount *)j;
-    return census_take(ctx, clock_now_s(), &f->fresh, &j->info);
+    f->fresh_limits.n = 0;
+    enum err e =
+        headroom_each(ctx, f->config, clock_now_s(), add_limit, &f->fresh_limits, &j->info);
+    return e == ERR_OK ? census_take(ctx, clock_now_s(), &f->fresh, &j->info) : e;
 }
 
 static void done(struct job *j, enum err e)
@@ -34,6 +53,7 @@ static void done(struct job *j, enum err e)
     f->took_ms = clock_mono_ms() - f->began_ms;
     if (e == ERR_OK) {
         f->last = f->fresh;
+        f->last_limits = f->fresh_limits;
         f->counted_at = clock_now_s();
     } else {
         log_warn("the fleet could not be counted: %s", j->info.text);
@@ -48,14 +68,15 @@ static void on_timer(void *arg)
     jobs_submit(f->thread, &f->job);
 }
 
-enum err fleetcount_new(struct fleetcount **out, struct loop *l, const char *store,
+enum err fleetcount_new(struct fleetcount **out, struct loop *l, const struct config *config,
                         struct err_info *info)
 {
     struct fleetcount *f = calloc(1, sizeof *f);
     if (f == NULL)
         return err_set(info, ERR_NOMEM, "out of memory");
     f->job = (struct job){ .run = run, .done = done };
-    enum err e = sql_open(&f->db, store, info);
+    f->config = config;
+    enum err e = sql_open(&f->db, config->store, info);
     if (e == ERR_OK)
         e = loop_timer_new(&f->timer, l, on_timer, f);
     if (e == ERR_OK)
@@ -109,6 +130,56 @@ static void put_days(const struct census *c, struct buf *out)
     }
 }
 
+static void put_limit(const struct fleetcount *f, struct buf *out, const char *name,
+                      const struct headroom *h, int64_t value)
+{
+    const struct metric_label labels[] = { { "issuer", f->config->issuers[h->issuer].name },
+                                           { "limit", bucket_kind_name(h->kind) },
+                                           { "zone", h->zone } };
+    metric_put(out, name, labels, ARRAY_LEN(labels), (uint64_t)value);
+}
+
+static void put_limits(const struct fleetcount *f, struct buf *out)
+{
+    static const char LEFT[] = "lanyard_provisiond_limit_left";
+    static const char CLOSED[] = "lanyard_provisiond_limits_closed";
+    static const char UNTIL[] = "lanyard_provisiond_limit_closed_until_seconds";
+    const struct limits *l = &f->last_limits;
+    metric_put_head(out, LEFT, "gauge", "What is left of each limit of a CA.");
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->rows[i].left >= 0)
+            put_limit(f, out, LEFT, &l->rows[i], l->rows[i].left);
+    }
+    metric_put_head(out, CLOSED, "gauge",
+                    "Limits that let nothing through: used up, or closed by the CA. Those of each "
+                    "device are counted.");
+    for (size_t i = 0; i < l->n; i++)
+        put_limit(f, out, CLOSED, &l->rows[i], l->rows[i].n_closed);
+    metric_put_head(out, UNTIL, "gauge",
+                    "When a limit lets something through again, Unix time; 0 when it does.");
+    for (size_t i = 0; i < l->n; i++)
+        put_limit(f, out, UNTIL, &l->rows[i], l->rows[i].closed_until);
+}
+
+static void put_schedule(const struct fleetcount *f, struct buf *out)
+{
+    const struct census *c = &f->last;
+    int64_t late_s = c->poll_due_at > 0 ? clock_now_s() - c->poll_due_at : 0;
+    metric_put_head(out, "lanyard_provisiond_orders_open_by_lane", "gauge",
+                    "Orders that are not final, by lane, of all nodes.");
+    for (unsigned i = 0; i < LANE_N; i++) {
+        const struct metric_label label = { "lane", lane_name((enum lane)i) };
+        metric_put(out, "lanyard_provisiond_orders_open_by_lane", &label, 1, c->lanes[i]);
+    }
+    put_one(
+        out, "lanyard_provisiond_renewal_windows_missed",
+        "Active devices whose certificate is in use after the renewal window that its CA named.",
+        c->windows_missed);
+    put_one(out, "lanyard_provisiond_renewal_poll_late_seconds",
+            "How long the question about a renewal window that waits longest is overdue.",
+            (uint64_t)(late_s > 0 ? late_s : 0));
+}
+
 void fleetcount_write(const struct fleetcount *f, struct buf *out)
 {
     const struct census *c = &f->last;
@@ -130,4 +201,6 @@ void fleetcount_write(const struct fleetcount *f, struct buf *out)
     put_days(c, out);
     put_one(out, "lanyard_provisiond_certificates_at_risk",
             "Certificates in service with less than a sixth of their lifetime left.", c->at_risk);
+    put_schedule(f, out);
+    put_limits(f, out);
 }

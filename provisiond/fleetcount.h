@@ -1,5 +1,5 @@
-/* fleetcount.h - the fleet in numbers, counted now and then over a connection and a thread of its
- * own, so that nobody waits for it. The loop's thread. */
+/* fleetcount.h - the fleet, and what is left of the CAs' limits, in numbers: counted now and then
+ * over a connection and a thread of its own, so that nobody waits for it. The loop's thread. */
 #ifndef LANYARD_PROVISIOND_FLEETCOUNT_H
 #define LANYARD_PROVISIOND_FLEETCOUNT_H
 
@@ -7,13 +7,14 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/net/loop.h"
+#include "provisiond/config.h"
 #include "provisiond/store/census.h"
 
 struct fleetcount; /* opaque */
 
-/* Opens another connection to `store` and begins to count. Errors: those of sql_open(). */
-NODISCARD enum err fleetcount_new(struct fleetcount **out, struct loop *l, const char *store,
-                                  struct err_info *info);
+/* Opens another connection to the store and begins to count. Errors: those of sql_open(). */
+NODISCARD enum err fleetcount_new(struct fleetcount **out, struct loop *l,
+                                  const struct config *config, struct err_info *info);
 
 /* Waits for a count under way. NULL does nothing. */
 void fleetcount_free(struct fleetcount *f);

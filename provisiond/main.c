@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "provisiond/admin/admin.h"
+#include "provisiond/admin/help.h"
 #include "provisiond/config.h"
 #include "provisiond/server.h"
 
@@ -21,41 +22,9 @@ static const char HELP[] =
     "  --check-config           read and check it, say what is wrong, serve nothing\n"
     "  --help, --version\n"
     "\n"
-    "Commands, beside a running service or without one:\n"
-    "  token create [--zone NAME] [--uses N] [--expires 30d] [--label TEXT]\n"
-    "                           make an enrolment token: 1 device and 7 days unless told\n"
-    "  token list               what each token has admitted, never the tokens themselves\n"
-    "  token revoke NUMBER|--all\n"
-    "                           it admits nobody any more; devices it admitted stay\n"
-    "  device list [--limit N]  the newest devices\n"
-    "  device show ID           state, order, last trouble, certificates\n"
-    "  device suspend ID        no certificates until it is resumed\n"
-    "  device resume ID\n"
-    "  device forget ID         revoke its certificates; its id stays in quarantine till they end\n"
-    "  device release ID        end the quarantine: it may enrol again\n"
-    "  device revoke ID [--reason keyCompromise] [--serial HEX]\n"
-    "  order list [--all] [--device ID] [--limit N] [--json]\n"
-    "                           the orders that are open, newest first\n"
-    "  order show NUMBER [--json]\n"
-    "  order retry NUMBER       try a waiting one now\n"
-    "  order cancel NUMBER      end it; the device may send another request\n"
-    "  audit [--device ID] [--limit N] [--json]\n"
-    "                           who did what, newest last\n"
-    "  audit --verify           whether a row was changed or taken out\n"
-    "  issuer list              the issuers and the accounts there that are known here\n"
-    "  issuer show NAME         what the CA offers and knows of our accounts; changes nothing\n"
-    "  issuer register|rollover|deactivate NAME [--account N]\n"
-    "                           make or update the account; change its key; close it for good\n"
-    "  issuer revoke NAME --cert FILE [--key FILE] [--reason 0|1|4|5] [--account N]\n"
-    "                           by the account, or by the certificate's own key\n"
-    "  issuer caa ZONE          CAA records for the zone: only our CAs, only our accounts\n"
-    "  migrate                  bring the tables up to date; PostgreSQL: as their owner\n"
-    "  migrate --from sqlite:FILE [--challenges sqlite:FILE]\n"
-    "                           and copy an SQLite store into the empty PostgreSQL of the\n"
-    "                           configuration: everything, or nothing\n"
-    "  doctor [--resolver ADDRESS:PORT] [--json]\n"
-    "                           check database, CAs, delegation, CAA, challenges, certificates;\n"
-    "                           exit status 1 with warnings, 2 with failures\n"
+    "Commands, beside a running service or without one; COMMAND --help shows its part:\n";
+
+static const char END[] =
     "\n"
     "Exit status: 0 done, 1 there is no such thing, 2 wrong call or configuration.\n";
 
@@ -65,26 +34,49 @@ static const struct {
 } COMMANDS[] = {
     { "token", admin_token },   { "device", admin_device },   { "audit", admin_audit },
     { "issuer", admin_issuer }, { "migrate", admin_migrate }, { "doctor", admin_doctor },
-    { "order", admin_order },
+    { "order", admin_order },   { "limits", admin_limits },
 };
 
-static int admin(const struct config *config, int argc, char **argv)
+/* The place of that name in COMMANDS, or their number. */
+static size_t command_find(const char *name)
+{
+    size_t k = 0;
+    while (k < ARRAY_LEN(COMMANDS) && strcmp(COMMANDS[k].name, name) != 0)
+        k++;
+    return k;
+}
+
+static void write_usage(FILE *out, const char *command)
+{
+    (void)fprintf(out, "Usage: lanyard-provisiond -c FILE %s ...\n", command);
+    help_write(out, command);
+}
+
+/* Needs neither configuration nor database. */
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    }
+    return false;
+}
+
+static int admin(const struct config *config, size_t k, int argc, char **argv)
 {
     struct admin a = { .config = config };
     struct err_info info = { "" };
-    size_t k = 0;
-    while (k < ARRAY_LEN(COMMANDS) && strcmp(COMMANDS[k].name, argv[0]) != 0)
-        k++;
-    if (k == ARRAY_LEN(COMMANDS))
-        return admin_usage("there is no command '%s'", argv[0]);
-    if (COMMANDS[k].fn == admin_doctor) /* a database that cannot be opened is a finding */
-        return admin_doctor(&a, argc - 1, argv + 1);
-    enum err e = sql_open(&a.db, config->store, &info);
+    enum err e = ERR_OK;
+    if (COMMANDS[k].fn != admin_doctor) /* to it a database that cannot be opened is a finding */
+        e = sql_open(&a.db, config->store, &info);
     if (e != ERR_OK)
         return admin_end(e, &info);
     int status = COMMANDS[k].fn(&a, argc - 1, argv + 1);
     sql_close(a.db);
-    return status;
+    if (status != ADMIN_WRONG_CALL)
+        return status;
+    write_usage(stderr, COMMANDS[k].name);
+    return 2;
 }
 
 /* A first try at a CA that browsers trust costs limits that last for a week. */
@@ -98,6 +90,12 @@ static int check_config(const struct config *config, const char *path)
                           config->issuers[i].where, config->issuers[i].name);
     (void)printf("%s: ok\n", path);
     return 0;
+}
+
+static int refuse_call(const char *what, const char *name)
+{
+    (void)fprintf(stderr, "lanyard-provisiond: %s%s (see --help)\n", what, name);
+    return 2;
 }
 
 static int serve(const struct config *config)
@@ -124,16 +122,25 @@ int main(int argc, char **argv)
             check = true;
         } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             (void)fputs(HELP, stdout);
+            help_write(stdout, NULL);
+            (void)fputs(END, stdout);
             return 0;
         } else if (strcmp(argv[i], "--version") == 0) {
             (void)puts("lanyard-provisiond " LANYARD_VERSION);
             return 0;
         } else {
-            return admin_usage("unknown option '%s'", argv[i]);
+            return refuse_call("unknown option ", argv[i]);
         }
     }
+    size_t k = i < argc ? command_find(argv[i]) : 0;
+    if (k == ARRAY_LEN(COMMANDS))
+        return refuse_call("there is no command ", argv[i]);
+    if (i < argc && asks_for_help(argc - i, argv + i)) {
+        write_usage(stdout, COMMANDS[k].name);
+        return 0;
+    }
     if (path == NULL)
-        return admin_usage("say which configuration: -c FILE");
+        return refuse_call("say which configuration: -c FILE", "");
 
     struct config *config = NULL;
     struct err_info info = { "" };
@@ -145,7 +152,7 @@ int main(int argc, char **argv)
     if (check)
         status = check_config(config, path);
     else if (i < argc)
-        status = admin(config, argc - i, argv + i);
+        status = admin(config, k, argc - i, argv + i);
     else
         status = serve(config);
     config_free(config);

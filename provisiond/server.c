@@ -218,7 +218,7 @@ static void write_metrics(struct buf *out, void *arg)
 
 static enum err start_watch(struct server *s, struct err_info *info)
 {
-    enum err e = fleetcount_new(&s->fleet, s->loop, s->config->store, info);
+    enum err e = fleetcount_new(&s->fleet, s->loop, s->config, info);
     if (e != ERR_OK)
         return err_prefix(info, e, "%s: store: ", s->config->store_where);
     const struct health_parts parts = {

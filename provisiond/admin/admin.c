@@ -1,9 +1,11 @@
 #include "provisiond/admin/admin.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -14,9 +16,38 @@ int admin_usage(const char *fmt, ...)
     va_start(ap, fmt);
     (void)fputs("lanyard-provisiond: ", stderr);
     (void)vfprintf(stderr, fmt, ap);
-    (void)fputs(" (see --help)\n", stderr);
+    (void)fputc('\n', stderr);
     va_end(ap);
-    return 2;
+    return ADMIN_WRONG_CALL;
+}
+
+bool admin_number(const char *text, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    if (*end != 0 || end == text || v < 1 || errno != 0)
+        return false;
+    *out = v;
+    return true;
+}
+
+bool admin_take_json(int *argc, char **argv)
+{
+    int n = 0;
+    for (int i = 0; i < *argc; i++) {
+        if (strcmp(argv[i], "--json") != 0)
+            argv[n++] = argv[i];
+    }
+    bool found = n < *argc;
+    *argc = n;
+    return found;
+}
+
+void admin_print_plain(const char *text, size_t max)
+{
+    for (; *text != 0 && max > 0; text++, max--)
+        (void)putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
 }
 
 int admin_end(enum err e, const struct err_info *info)

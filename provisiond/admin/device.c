@@ -1,11 +1,12 @@
-/* device.c - lanyard-provisiond device list | show | suspend | resume | forget | release | revoke
- */
+/* device.c - lanyard-provisiond device list | show | suspend | resume | forget | release | revoke |
+ * flag */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "provisiond/admin/admin.h"
+#include "provisiond/admin/jsonline.h"
 #include "provisiond/store/certificate.h"
 #include "provisiond/store/device.h"
 #include "provisiond/store/order.h"
@@ -14,105 +15,195 @@
 
 #define LIST_DEFAULT 100
 #define CERTIFICATES_SHOWN 5
+#define FLAG_SHOWN 16 /* bytes in the table, which is 100 wide */
+
+/* --- list --- */
+
+struct listing {
+    bool json;
+    int64_t n;
+};
+
+static json_t *device_json(const struct device_row *row)
+{
+    json_t *o = json_object();
+    jsonline_text(o, "device", row->id);
+    jsonline_text(o, "zone", row->zone);
+    jsonline_text(o, "state", device_state_name(row->state));
+    jsonline_text(o, "flag", row->flag);
+    jsonline_time(o, "admitted", row->admitted_at);
+    jsonline_time(o, "seen", row->seen_at);
+    jsonline_time(o, "quarantine_until", row->quarantine_until);
+    jsonline_int(o, "token", row->token_id);
+    return o;
+}
 
 static void print_row(void *arg, const struct device_row *row)
 {
-    int64_t *n = arg;
+    struct listing *l = arg;
     char admitted[CLOCK_TEXT_MAX], seen[CLOCK_TEXT_MAX];
+    l->n++;
+    if (l->json) {
+        jsonline_print(device_json(row));
+        return;
+    }
     clock_format(row->admitted_at, admitted, sizeof admitted);
     clock_format(row->seen_at, seen, sizeof seen);
-    if (*n == 0)
-        (void)printf("%-32s  %-9s  %-20s  %-20s  %s\n", "DEVICE", "STATE", "ADMITTED", "SEEN",
-                     "ZONE");
-    ++*n;
-    (void)printf("%-32s  %-9s  %-20s  %-20s  %s%s%s\n", row->id, device_state_name(row->state),
-                 admitted, seen, row->zone, row->flag[0] != 0 ? "  ! " : "", row->flag);
+    if (l->n == 1)
+        (void)printf("%-32s %-9s %-10s %-10s %-18s %s\n", "DEVICE", "STATE", "ADMITTED", "SEEN",
+                     "ZONE", "FLAG");
+    (void)printf("%-32s %-9s %-10.10s %-10.10s %-18.18s ", row->id, device_state_name(row->state),
+                 admitted, seen, row->zone);
+    admin_print_plain(row->flag, FLAG_SHOWN);
+    (void)putchar('\n');
 }
 
-static int list(const struct admin *a, int argc, char **argv)
+static int list(const struct admin *a, int argc, char **argv, bool json)
 {
     struct err_info info = { "" };
-    int64_t n = 0, limit = LIST_DEFAULT;
+    struct listing l = { .json = json };
+    int64_t limit = LIST_DEFAULT;
     if (argc == 3 && strcmp(argv[1], "--limit") == 0) {
-        char *end;
-        limit = strtol(argv[2], &end, 10);
-        if (*end != 0 || limit < 1)
+        if (!admin_number(argv[2], &limit))
             return admin_usage("--limit takes a number");
     } else if (argc != 1) {
-        return admin_usage("device list takes --limit N only");
+        return admin_usage("device list takes --limit N and --json only");
     }
-    enum err e = device_each(a->db, limit, print_row, &n, &info);
-    if (e == ERR_OK && n == 0)
+    enum err e = device_each(a->db, limit, print_row, &l, &info);
+    if (e == ERR_OK && l.n == 0 && !json)
         (void)puts("No device has enrolled yet.");
-    if (e == ERR_OK && n == limit)
+    if (e == ERR_OK && l.n == limit && !json)
         (void)printf("The newest %lld are shown; --limit N shows more.\n", (long long)limit);
     return admin_end(e, &info);
 }
 
-static void print_certificate(void *arg, const struct certificate_row *c)
+/* --- show --- */
+
+struct whole { /* as JSON; NULL: printed as text at once */
+    json_t *device, *certificates, *revocations;
+};
+
+static void add_certificate(void *arg, const struct certificate_row *c)
 {
+    struct whole *w = arg;
     char from[CLOCK_TEXT_MAX], to[CLOCK_TEXT_MAX];
-    (void)arg;
+    if (w->device != NULL) {
+        json_t *o = json_object();
+        jsonline_text(o, "serial", c->serial);
+        jsonline_text(o, "issuer", c->issuer);
+        jsonline_time(o, "not_before", c->not_before);
+        jsonline_time(o, "not_after", c->not_after);
+        (void)json_array_append_new(w->certificates, o);
+        return;
+    }
     clock_format(c->not_before, from, sizeof from);
     clock_format(c->not_after, to, sizeof to);
     (void)printf("certificate  serial %s by %s, valid %s to %s\n", c->serial, c->issuer, from, to);
 }
 
-static void print_revocation(void *arg, const struct revocation_state *r)
+static void add_revocation(void *arg, const struct revocation_state *r)
 {
-    (void)arg;
-    (void)printf("revocation   serial %s, %s: %s%s%s\n", r->serial,
-                 revocation_reason_name(r->reason), r->state, r->problem[0] != 0 ? ": " : "",
-                 r->problem);
+    struct whole *w = arg;
+    if (w->device != NULL) {
+        json_t *o = json_object();
+        jsonline_text(o, "serial", r->serial);
+        jsonline_text(o, "reason", revocation_reason_name(r->reason));
+        jsonline_text(o, "state", r->state);
+        jsonline_text(o, "problem", r->problem);
+        (void)json_array_append_new(w->revocations, o);
+        return;
+    }
+    (void)printf("revocation   serial %s, %s: %s%s", r->serial, revocation_reason_name(r->reason),
+                 r->state, r->problem[0] != 0 ? ": " : "");
+    admin_print_plain(r->problem, SIZE_MAX);
+    (void)putchar('\n');
 }
 
-static void print_order(const struct order_row *o)
+static void add_order(struct whole *w, const struct order_row *o)
 {
     char due[CLOCK_TEXT_MAX];
+    bool waits = !order_is_final(o->state) && o->due_at > clock_now_s();
+    if (w->device != NULL) {
+        json_t *j = json_object();
+        jsonline_int(j, "order", o->id);
+        jsonline_text(j, "issuer", o->issuer);
+        jsonline_text(j, "state", order_state_name(o->state));
+        jsonline_text(j, "problem", o->problem);
+        jsonline_text(j, "detail", o->detail);
+        jsonline_time(j, "due", waits ? o->due_at : 0);
+        (void)json_object_set_new(w->device, "order", j);
+        return;
+    }
     (void)printf("order        %lld at %s: %s\n", (long long)o->id, o->issuer,
                  order_state_name(o->state));
-    if (o->problem[0] != 0)
-        (void)printf("problem      %s: %s\n", o->problem, o->detail);
-    if (!order_is_final(o->state) && o->due_at > clock_now_s()) {
+    if (o->problem[0] != 0) {
+        (void)fputs("problem      ", stdout);
+        admin_print_plain(o->problem, SIZE_MAX);
+        (void)fputs(": ", stdout);
+        admin_print_plain(o->detail, SIZE_MAX);
+        (void)putchar('\n');
+    }
+    if (waits) {
         clock_format(o->due_at, due, sizeof due);
         (void)printf("next try     %s\n", due);
     }
 }
 
-static int show(const struct admin *a, const char *id)
+static void print_whole(const struct device_row *d)
+{
+    char at[CLOCK_TEXT_MAX];
+    (void)printf("device       %s\nzone         %s\nname         *.%s.%s\nstate        %s\n", d->id,
+                 d->zone, d->id, d->zone, device_state_name(d->state));
+    if (d->state == DEVICE_FORGOTTEN && d->quarantine_until > clock_now_s()) {
+        clock_format(d->quarantine_until, at, sizeof at);
+        (void)printf("quarantine   until %s\n", at);
+    }
+    if (d->flag[0] != 0) {
+        (void)fputs("flag         ", stdout);
+        admin_print_plain(d->flag, SIZE_MAX);
+        (void)putchar('\n');
+    }
+    clock_format(d->admitted_at, at, sizeof at);
+    if (d->token_id != 0)
+        (void)printf("admitted     %s by token %lld\n", at, (long long)d->token_id);
+    else
+        (void)printf("admitted     %s\n", at);
+    clock_format(d->seen_at, at, sizeof at);
+    (void)printf("seen         %s\n", at);
+}
+
+static int show(const struct admin *a, const char *id, bool json)
 {
     struct device_row d;
     struct order_row o;
+    struct whole w = { .device = NULL };
     struct err_info info = { "" };
-    char at[CLOCK_TEXT_MAX];
     enum err e = device_get(a->db, id, &d, &info);
     if (e != ERR_OK)
         return admin_end(e, &info);
-    (void)printf("device       %s\nzone         %s\nname         *.%s.%s\nstate        %s\n", d.id,
-                 d.zone, d.id, d.zone, device_state_name(d.state));
-    if (d.state == DEVICE_FORGOTTEN && d.quarantine_until > clock_now_s()) {
-        clock_format(d.quarantine_until, at, sizeof at);
-        (void)printf("quarantine   until %s\n", at);
+    if (json) {
+        w = (struct whole){ device_json(&d), json_array(), json_array() };
+        (void)json_object_set_new(w.device, "order", json_null());
+        (void)json_object_set_new(w.device, "certificates", w.certificates);
+        (void)json_object_set_new(w.device, "revocations", w.revocations);
+    } else {
+        print_whole(&d);
     }
-    if (d.flag[0] != 0)
-        (void)printf("flag         %s\n", d.flag);
-    clock_format(d.admitted_at, at, sizeof at);
-    if (d.token_id != 0)
-        (void)printf("admitted     %s by token %lld\n", at, (long long)d.token_id);
-    else
-        (void)printf("admitted     %s\n", at);
-    clock_format(d.seen_at, at, sizeof at);
-    (void)printf("seen         %s\n", at);
     e = order_latest(a->db, id, d.zone, &o, &info);
     if (e == ERR_OK)
-        print_order(&o);
-    else if (e != ERR_NOTFOUND)
-        return admin_end(e, &info);
-    e = certificate_each(a->db, id, CERTIFICATES_SHOWN, print_certificate, NULL, &info);
+        add_order(&w, &o);
+    if (e == ERR_OK || e == ERR_NOTFOUND)
+        e = certificate_each(a->db, id, CERTIFICATES_SHOWN, add_certificate, &w, &info);
     if (e == ERR_OK)
-        e = revocation_each(a->db, id, CERTIFICATES_SHOWN, print_revocation, NULL, &info);
+        e = revocation_each(a->db, id, CERTIFICATES_SHOWN, add_revocation, &w, &info);
+    if (e == ERR_OK && json)
+        jsonline_print(w.device);
+    else
+        json_decref(w.device);
     return admin_end(e, &info);
 }
+
+/* --- acts --- */
 
 /* The names stop or come back at once where dnsd runs on this machine; elsewhere the service's own
  * round brings it. */
@@ -134,6 +225,7 @@ struct act {
     const char *id;
     const char *serial; /* NULL: all certificates */
     enum revocation_reason reason;
+    const char *flag; /* "" takes it away */
     struct device_row device;
     int64_t n_revoking;
     struct err_info info;
@@ -215,6 +307,32 @@ static enum err do_revoke(struct act *act)
                        : e;
 }
 
+static enum err do_flag(struct act *act)
+{
+    enum err e = device_flag(act->a->db, act->id, act->flag, &act->info);
+    return e == ERR_OK ? admin_note(act->a, act->id, "flag", &act->info, "%s",
+                                    act->flag[0] != 0 ? act->flag : "taken away")
+                       : e;
+}
+
+static int flag(const struct admin *a, int argc, char **argv)
+{
+    struct act act = { .a = a, .id = argv[1], .flag = "by the operator" };
+    if (argc == 3 && strcmp(argv[2], "--clear") == 0)
+        act.flag = "";
+    else if (argc == 4 && strcmp(argv[2], "--why") == 0 && argv[3][0] != 0 &&
+             strlen(argv[3]) < sizeof act.device.flag)
+        act.flag = argv[3];
+    else if (argc != 2)
+        return admin_usage("device flag takes --why TEXT of at most %zu bytes, or --clear",
+                           sizeof act.device.flag - 1);
+    int status = run_act(&act, do_flag);
+    if (status == 0)
+        (void)printf("device %s is %s\n", act.id,
+                     act.flag[0] != 0 ? "flagged" : "not flagged any more");
+    return status;
+}
+
 static int revoke(const struct admin *a, int argc, char **argv)
 {
     struct act act = { .a = a, .id = argv[1] };
@@ -247,28 +365,39 @@ static const struct {
     { "release", do_release, "may enrol again" },
 };
 
-int admin_device(const struct admin *a, int argc, char **argv)
+/* One of ACTS. */
+static int plain_act(const struct admin *a, const char *verb, const char *id)
 {
-    if (argc >= 1 && strcmp(argv[0], "list") == 0)
-        return list(a, argc, argv);
-    if (argc < 2 || (argc != 2 && strcmp(argv[0], "revoke") != 0))
-        return admin_usage("device takes list, or show, suspend, resume, forget, release or revoke "
-                           "and an id");
-    if (!devid_is_valid(span_str(argv[1])))
-        return admin_usage("'%s' is not a device id: 32 characters of a-z and 2-7", argv[1]);
-    if (strcmp(argv[0], "show") == 0)
-        return show(a, argv[1]);
-    if (strcmp(argv[0], "revoke") == 0)
-        return revoke(a, argc, argv);
     for (size_t i = 0; i < ARRAY_LEN(ACTS); i++) {
-        if (strcmp(argv[0], ACTS[i].verb) != 0)
+        if (strcmp(verb, ACTS[i].verb) != 0)
             continue;
-        struct act act = { .a = a, .id = argv[1] };
+        struct act act = { .a = a, .id = id };
         int status = run_act(&act, ACTS[i].fn);
         if (status == 0)
             (void)printf("device %s %s\n", act.id, ACTS[i].done);
         return status;
     }
     return admin_usage(
-        "device takes list, show, suspend, resume, forget, release or revoke, not %s", argv[0]);
+        "device takes list, show, suspend, resume, forget, release, revoke or flag, not %s", verb);
+}
+
+int admin_device(const struct admin *a, int argc, char **argv)
+{
+    const char *verb = argc >= 1 ? argv[0] : "";
+    bool reads = strcmp(verb, "list") == 0 || strcmp(verb, "show") == 0;
+    bool json = reads && admin_take_json(&argc, argv);
+    if (strcmp(verb, "list") == 0)
+        return list(a, argc, argv, json);
+    if (argc < 2)
+        return admin_usage("device takes list, or show, suspend, resume, forget, release, revoke "
+                           "or flag and an id");
+    if (!devid_is_valid(span_str(argv[1])))
+        return admin_usage("'%s' is not a device id: 32 characters of a-z and 2-7", argv[1]);
+    if (strcmp(verb, "revoke") == 0)
+        return revoke(a, argc, argv);
+    if (strcmp(verb, "flag") == 0)
+        return flag(a, argc, argv);
+    if (argc != 2)
+        return admin_usage("device %s takes an id and nothing more", verb);
+    return strcmp(verb, "show") == 0 ? show(a, argv[1], json) : plain_act(a, verb, argv[1]);
 }

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -21,9 +20,11 @@
 #include "provisiond/admin/admin.h"
 #include "provisiond/admin/dnsask.h"
 #include "provisiond/admin/findings.h"
+#include "provisiond/headroom.h"
 #include "provisiond/issuers.h"
 #include "provisiond/store/challenge_table.h"
 #include "provisiond/store/node.h"
+#include "provisiond/store/storefacts.h"
 
 /* An id that no key has but by a chance of one in 2^160. */
 #define RESERVED_ID "lanyarddoctorlanyarddoctorlanyar"
@@ -67,27 +68,46 @@ static enum err try_write(struct sql *db, struct err_info *info)
     return e;
 }
 
+static void add_limit(void *arg, const struct headroom *h)
+{
+    struct doctor *d = arg;
+    const char *issuer = d->config->issuers[h->issuer].name, *kind = bucket_kind_name(h->kind);
+    char until[CLOCK_TEXT_MAX];
+    clock_format(h->closed_until, until, sizeof until);
+    if (h->closed_until > 0)
+        findings_add(&d->found, FINDING_WARN, "limits", issuer, "%s%s%s: nothing left until %s",
+                     kind, h->zone[0] != 0 ? " of " : "", h->zone, until);
+    else if (h->n_closed > 0)
+        findings_add(&d->found, FINDING_WARN, "limits", issuer,
+                     "%s: nothing left for %lld devices at present", kind, (long long)h->n_closed);
+    else if (h->left >= 0)
+        findings_add(&d->found, FINDING_PASS, "limits", issuer, "%s%s%s: %lld of %lld left", kind,
+                     h->zone[0] != 0 ? " of " : "", h->zone, (long long)h->left,
+                     (long long)h->limit.count);
+}
+
 static void check_database(struct doctor *d)
 {
     struct sql *db = NULL;
     struct err_info info = { "" };
     struct nodes nodes = { clock_now_s(), 0 };
+    struct storefacts facts = { "", 0 };
     enum err e = sql_open(&db, d->config->store, &info);
     if (e == ERR_OK)
         e = try_write(db, &info);
     if (e == ERR_OK)
         e = node_each(db, count_node, &nodes, &info);
+    if (e == ERR_OK)
+        e = storefacts_get(db, d->config->store, &facts, &info);
+    if (e == ERR_OK)
+        e = headroom_each(db, d->config, clock_now_s(), add_limit, d, &info);
     sql_close(db);
     if (e != ERR_OK) {
         findings_add(&d->found, FINDING_FAIL, "database", "", "%s", info.text);
         return;
     }
-    struct stat st;
-    char size[64] = "";
-    const char *path = d->config->store + strlen("sqlite:");
-    if (strncmp(d->config->store, "sqlite:", 7) == 0 && stat(path, &st) == 0)
-        (void)snprintf(size, sizeof size, ", %lld KiB", (long long)st.st_size / 1024);
-    findings_add(&d->found, FINDING_PASS, "database", "", "can be written%s", size);
+    findings_add(&d->found, FINDING_PASS, "database", "", "can be written; %s, %lld KiB",
+                 facts.version, (long long)facts.size / 1024);
     if (nodes.n == 0)
         findings_add(&d->found, FINDING_WARN, "service", "",
                      "no lanyard-provisiond has worked on this database within a minute: is it "
@@ -451,7 +471,7 @@ int admin_doctor(const struct admin *a, int argc, char **argv)
     struct err_info info = { "" };
     bool as_json = false;
     if (!parse_args(&d, argc, argv, &as_json))
-        return 2;
+        return ADMIN_WRONG_CALL;
     log_init("provisiond", LOG_LEVEL_ERROR);
     findings_init(&d.found, as_json);
     check_database(&d);

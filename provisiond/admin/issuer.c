@@ -9,6 +9,7 @@
 #include "common/net/loop.h"
 #include "common/pki/cert.h"
 #include "provisiond/admin/admin.h"
+#include "provisiond/admin/jsonline.h"
 #include "provisiond/issuers.h"
 
 #define FILE_MAX (64 * 1024)
@@ -18,6 +19,7 @@ struct call {
     const struct admin *admin;
     struct loop *loop;
     struct issuers *issuers;
+    bool json;
     struct issuer_reply reply; /* of the last request */
     struct issuer_account account;
 };
@@ -60,11 +62,33 @@ static bool act(struct call *c, struct issuer *is, enum issuer_account_act what)
 
 /* --- list, show --- */
 
+static void list_json(struct call *c, size_t i)
+{
+    const struct config_issuer *is = &c->admin->config->issuers[i];
+    json_t *o = json_object(), *accounts = json_array();
+    jsonline_text(o, "issuer", is->name);
+    jsonline_text(o, "type", is->is_local ? "local" : "acme");
+    jsonline_text(o, is->is_local ? "dir" : "directory", is->is_local ? is->dir : is->directory);
+    for (size_t k = 0; !is->is_local && k < issuers_n_accounts(c->issuers, i); k++) {
+        struct issuer_facts f;
+        struct issuer *a = issuers_account(c->issuers, i, k);
+        a->ops->facts(a, &f);
+        (void)json_array_append_new(accounts,
+                                    f.account[0] != 0 ? json_string(f.account) : json_null());
+    }
+    (void)json_object_set_new(o, "accounts", accounts);
+    jsonline_print(o);
+}
+
 static int list(struct call *c)
 {
     const struct config *cfg = c->admin->config;
     for (size_t i = 0; i < cfg->n_issuers; i++) {
         const struct config_issuer *is = &cfg->issuers[i];
+        if (c->json) {
+            list_json(c, i);
+            continue;
+        }
         (void)printf("%s: %s\n", is->name, is->is_local ? is->dir : is->directory);
         for (size_t k = 0; !is->is_local && k < issuers_n_accounts(c->issuers, i); k++) {
             struct issuer_facts f;
@@ -91,6 +115,38 @@ static void print_facts(const struct issuer_facts *f)
     (void)putchar('\n');
 }
 
+static void add_texts(json_t *o, const char *key, const char *const *texts, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        (void)json_array_append_new(list, json_string(texts[i]));
+    (void)json_object_set_new(o, key, list);
+}
+
+static json_t *facts_json(const struct issuer *is, const struct issuer_facts *f)
+{
+    json_t *o = json_object();
+    jsonline_text(o, "issuer", is->name);
+    jsonline_text(o, "terms", f->terms);
+    jsonline_bool(o, "renewal_windows", f->has_renewal_info);
+    jsonline_bool(o, "key_rollover", f->has_rollover);
+    add_texts(o, "profiles", f->profiles, f->n_profiles);
+    add_texts(o, "caa", f->caa, f->n_caa);
+    (void)json_object_set_new(o, "accounts", json_array());
+    return o;
+}
+
+/* The account that was asked for last. */
+static json_t *account_json(const struct call *c, size_t k)
+{
+    json_t *o = json_object();
+    jsonline_int(o, "account", (int64_t)k + 1);
+    jsonline_text(o, "url", c->account.url);
+    jsonline_text(o, "status", c->account.status == ISSUER_VALID ? "open" : "closed");
+    jsonline_text(o, "key", c->account.thumbprint);
+    return o;
+}
+
 /* Sends nothing that changes anything at the CA. */
 static int show(struct call *c, size_t index)
 {
@@ -100,15 +156,21 @@ static int show(struct call *c, size_t index)
     if (!probe(c, first))
         return 1;
     first->ops->facts(first, &f);
-    print_facts(&f);
+    json_t *o = c->json ? facts_json(first, &f) : NULL;
+    if (o == NULL)
+        print_facts(&f);
     for (size_t k = 0; k < issuers_n_accounts(c->issuers, index); k++) {
-        if (act(c, issuers_account(c->issuers, index, k), ISSUER_ACCOUNT_SHOW))
+        if (!act(c, issuers_account(c->issuers, index, k), ISSUER_ACCOUNT_SHOW))
+            status = 1;
+        else if (o != NULL)
+            (void)json_array_append_new(json_object_get(o, "accounts"), account_json(c, k));
+        else
             (void)printf("account %zu         %s, %s, key %s\n", k + 1, c->account.url,
                          c->account.status == ISSUER_VALID ? "open" : "closed",
                          c->account.thumbprint);
-        else
-            status = 1;
     }
+    if (o != NULL)
+        jsonline_print(o);
     return status;
 }
 
@@ -117,8 +179,11 @@ static int change(struct call *c, size_t index, size_t k, enum issuer_account_ac
     struct issuer *is = issuers_account(c->issuers, index, k);
     if (!act(c, is, what))
         return 1;
-    (void)printf("account %zu: %s, %s, key %s\n", k + 1, c->account.url,
-                 c->account.status == ISSUER_VALID ? "open" : "closed", c->account.thumbprint);
+    if (c->json)
+        jsonline_print(account_json(c, k));
+    else
+        (void)printf("account %zu: %s, %s, key %s\n", k + 1, c->account.url,
+                     c->account.status == ISSUER_VALID ? "open" : "closed", c->account.thumbprint);
     return 0;
 }
 
@@ -264,7 +329,7 @@ static int on_issuer(struct call *c, const char *verb, const char *name, const s
 static int dispatch(struct call *c, int argc, char **argv)
 {
     struct options o = { .account = 0 };
-    if (strcmp(argv[0], "list") == 0)
+    if (strcmp(argv[0], "list") == 0 && argc == 1)
         return list(c);
     if (argc < 2)
         return admin_usage("issuer %s: say which", argv[0]);
@@ -279,6 +344,8 @@ int admin_issuer(const struct admin *a, int argc, char **argv)
 {
     struct call c = { .admin = a };
     struct err_info info = { "" };
+    if (argc >= 1 && strcmp(argv[0], "revoke") != 0 && strcmp(argv[0], "caa") != 0)
+        c.json = admin_take_json(&argc, argv);
     if (argc < 1)
         return admin_usage("issuer list|show|register|rollover|deactivate|revoke|caa");
     log_init("provisiond", LOG_LEVEL_WARN);

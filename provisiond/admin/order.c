@@ -3,10 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "common/base/clock.h"
 #include "provisiond/admin/admin.h"
+#include "provisiond/admin/jsonline.h"
 #include "provisiond/store/orderlist.h"
 
 #define LIST_DEFAULT 100
@@ -18,27 +17,28 @@ struct listing {
 
 static void print_json(const struct orderlist_row *row)
 {
-    char due[CLOCK_TEXT_MAX], created[CLOCK_TEXT_MAX];
-    clock_format(row->due_at, due, sizeof due);
-    clock_format(row->created_at, created, sizeof created);
-    json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:s, s:b, s:I, s:s, s:s, s:s, s:s, s:s}", "order",
-                          (json_int_t)row->id, "device", row->device_id, "zone", row->zone,
-                          "issuer", row->issuer, "state", order_state_name(row->state), "held",
-                          row->held, "lost", (json_int_t)row->lost, "due", due, "created", created,
-                          "problem", row->problem, "detail", row->detail, "url", row->url);
-    if (o != NULL && json_dumpf(o, stdout, JSON_COMPACT) == 0)
-        (void)putchar('\n');
-    json_decref(o);
+    json_t *o = json_object();
+    jsonline_int(o, "order", row->id);
+    jsonline_text(o, "device", row->device_id);
+    jsonline_text(o, "zone", row->zone);
+    jsonline_text(o, "issuer", row->issuer);
+    jsonline_text(o, "state", order_state_name(row->state));
+    jsonline_bool(o, "held", row->held);
+    jsonline_int(o, "lost", row->lost);
+    jsonline_time(o, "due", row->due_at);
+    jsonline_time(o, "created", row->created_at);
+    jsonline_text(o, "problem", row->problem);
+    jsonline_text(o, "detail", row->detail);
+    jsonline_text(o, "url", row->url);
+    jsonline_print(o);
 }
 
-/* A CA's words cannot move the cursor of who reads them. */
 static void print_field(const char *name, const char *text)
 {
     if (text[0] == 0)
         return;
     (void)printf("%-9s ", name);
-    for (; *text != 0; text++)
-        (void)putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+    admin_print_plain(text, SIZE_MAX);
     (void)putchar('\n');
 }
 
@@ -82,16 +82,6 @@ static void print_row(void *arg, const struct orderlist_row *row)
     l->n++;
 }
 
-static bool parse_number(const char *text, int64_t *out)
-{
-    char *end;
-    long long v = strtoll(text, &end, 10);
-    if (*end != 0 || end == text || v < 1)
-        return false;
-    *out = v;
-    return true;
-}
-
 static int list(const struct admin *a, int argc, char **argv)
 {
     struct orderlist_filter f = { .open_only = true,
@@ -107,7 +97,7 @@ static int list(const struct admin *a, int argc, char **argv)
         else if (strcmp(argv[i], "--device") == 0 && i + 1 < argc)
             f.device_id = argv[++i];
         else if (strcmp(argv[i], "--limit") != 0 || i + 1 >= argc ||
-                 !parse_number(argv[++i], &f.limit))
+                 !admin_number(argv[++i], &f.limit))
             return admin_usage("order list takes --all, --device ID, --limit N and --json");
     }
     enum err e = orderlist_each(a->db, &f, print_row, &l, &info);
@@ -170,7 +160,7 @@ int admin_order(const struct admin *a, int argc, char **argv)
     int64_t id = 0;
     if (argc >= 1 && strcmp(argv[0], "list") == 0)
         return list(a, argc, argv);
-    if (argc < 2 || !parse_number(argv[1], &id))
+    if (argc < 2 || !admin_number(argv[1], &id))
         return admin_usage("order takes list, or show, retry or cancel and the number of an order");
     bool json = argc == 3 && strcmp(argv[2], "--json") == 0;
     if (strcmp(argv[0], "show") == 0 && (argc == 2 || json))

@@ -62,6 +62,38 @@ static enum err count_certificates(struct sql *db, int64_t now_s, struct census 
     return sql_end(&q, NULL, info);
 }
 
+static enum err count_lanes(struct sql *db, struct census *out, struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db,
+              "SELECT lane, count(*) FROM cert_order"
+              " WHERE state NOT IN ('valid', 'invalid', 'canceled') GROUP BY lane");
+    while (sql_row(&q)) {
+        if (sql_int(&q, 0) >= 0 && sql_int(&q, 0) < LANE_N)
+            out->lanes[sql_int(&q, 0)] = (uint64_t)sql_int(&q, 1);
+    }
+    return sql_end(&q, NULL, info);
+}
+
+static enum err count_windows(struct sql *db, int64_t now_s, struct census *out,
+                              struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db,
+              "SELECT count(*) FROM current_cert c JOIN device d ON d.id=c.device_id"
+              " WHERE d.state='active' AND c.window_end>0 AND c.window_end<=$1 AND c.not_after>$1");
+    sql_bind_int(&q, 1, now_s);
+    while (sql_row(&q))
+        out->windows_missed = (uint64_t)sql_int(&q, 0);
+    enum err e = sql_end(&q, NULL, info);
+    if (e != ERR_OK)
+        return e;
+    sql_begin(&q, db, "SELECT coalesce(min(poll_at), 0) FROM current_cert WHERE poll_at>0");
+    while (sql_row(&q))
+        out->poll_due_at = sql_int(&q, 0);
+    return sql_end(&q, NULL, info);
+}
+
 enum err census_take(struct sql *db, int64_t now_s, struct census *out, struct err_info *info)
 {
     struct census c = { 0 };
@@ -70,6 +102,10 @@ enum err census_take(struct sql *db, int64_t now_s, struct census *out, struct e
         e = count_orders(db, &c, info);
     if (e == ERR_OK)
         e = count_certificates(db, now_s, &c, info);
+    if (e == ERR_OK)
+        e = count_lanes(db, &c, info);
+    if (e == ERR_OK)
+        e = count_windows(db, now_s, &c, info);
     if (e == ERR_OK)
         *out = c;
     return e;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "provisiond/core/order.h"
+#include "provisiond/core/schedule.h"
 #include "provisiond/store/sql.h"
 
 /* Upper ends of the classes of days left; the last class is all longer ones. */
@@ -19,7 +20,10 @@ struct census {
     uint64_t devices[3];            /* by enum device_state */
     uint64_t orders[ORDER_STATE_N]; /* that are not final */
     uint64_t days[CENSUS_DAYS_N];   /* newest certificates of active devices, by days left */
-    uint64_t at_risk; /* of these, less than a sixth of the lifetime left, and not expired */
+    uint64_t at_risk;        /* of these, less than a sixth of the lifetime left, and not expired */
+    uint64_t lanes[LANE_N];  /* orders that are not final */
+    uint64_t windows_missed; /* certificates of active devices whose window at the CA has ended */
+    int64_t poll_due_at;     /* of the question about a window that waits longest; 0: none */
 };
 
 /* Errors: ERR_UNAVAILABLE. */

@@ -96,20 +96,16 @@ enum err ledger_prune(struct sql *db, int64_t now_us, int64_t max, struct err_in
     return sql_end(&q, NULL, info);
 }
 
-enum err ledger_each(struct sql *db,
-                     void (*fn)(void *arg, const struct ledger_key *key, int64_t tat_us), void *arg,
-                     struct err_info *info)
+enum err ledger_count_closed(struct sql *db, const char *issuer, enum bucket_kind kind,
+                             struct bucket_limit limit, int64_t now_us, int64_t *n,
+                             struct err_info *info)
 {
     struct sql_query q;
-    sql_begin(&q, db,
-              "SELECT issuer, kind, name, tat_us FROM bucket WHERE kind IN (0, 1, 2)"
-              " ORDER BY issuer, kind, name LIMIT 1000");
-    while (sql_row(&q)) {
-        char issuer[64], name[256];
-        struct ledger_key key = { issuer, (enum bucket_kind)sql_int(&q, 1), name };
-        sql_copy(&q, 0, issuer, sizeof issuer);
-        sql_copy(&q, 2, name, sizeof name);
-        fn(arg, &key, sql_int(&q, 3));
-    }
+    sql_begin(&q, db, "SELECT count(*) FROM bucket WHERE issuer=$1 AND kind=$2 AND tat_us>$3");
+    sql_bind_text(&q, 1, issuer);
+    sql_bind_int(&q, 2, kind);
+    sql_bind_int(&q, 3, now_us + bucket_reach_us(limit, 0));
+    while (sql_row(&q))
+        *n = sql_int(&q, 0);
     return sql_end(&q, NULL, info);
 }

@@ -39,9 +39,9 @@ NODISCARD enum err ledger_park(struct sql *db, const struct ledger_key *key,
 /* Drops up to `max` buckets that are full again: they are as good as not written down. */
 NODISCARD enum err ledger_prune(struct sql *db, int64_t now_us, int64_t max, struct err_info *info);
 
-/* Calls fn for the buckets of the account and of the domains, for whoever looks. */
-NODISCARD enum err ledger_each(struct sql *db,
-                               void (*fn)(void *arg, const struct ledger_key *key, int64_t tat_us),
-                               void *arg, struct err_info *info);
+/* *n receives how many of the buckets of that kind let nothing through now. Reads all of them. */
+NODISCARD enum err ledger_count_closed(struct sql *db, const char *issuer, enum bucket_kind kind,
+                                       struct bucket_limit limit, int64_t now_us, int64_t *n,
+                                       struct err_info *info);
 
 #endif
