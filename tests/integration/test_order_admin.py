@@ -18,8 +18,8 @@ def service(tmp_path):
 
 
 def parked(service, folder):
-    """A device whose order waits for an hour, and the order's number."""
-    service.ca.faults = [Fault("new-order", problem(429, "rateLimited", Retry_After="3600"), times=99)]
+    """A device whose order waits for a day, for a reason that is its own and no limit's; and its row."""
+    service.ca.faults = [Fault("new-order", problem(403, "rejectedIdentifier"), times=99)]
     device = Device(folder, service.provisiond.server, service.provisiond.ca)
     assert device.enroll().status == 201 and device.submit().status == 202
     row = until(lambda: next((r for r in listed(service, "--device", device.id) if not r["held"] and r["problem"]),
@@ -36,10 +36,10 @@ def test_list_show_retry(service, tmp_path):
     assert service.provisiond.admin("order", "list") == "No order is open.\n"
     device, row = parked(service, tmp_path)
     number = str(row["order"])
-    assert (row["device"], row["problem"]) == (device.id, "rateLimited")
+    assert (row["device"], row["problem"]) == (device.id, "rejectedIdentifier")
     table = service.provisiond.admin("order", "list")
     assert device.id in table and max(map(len, table.splitlines())) <= 100
-    assert "problem   rateLimited" in service.provisiond.admin("order", "show", number)
+    assert "problem   rejectedIdentifier" in service.provisiond.admin("order", "show", number)
     assert json.loads(service.provisiond.admin("order", "show", number, "--json"))["order"] == row["order"]
     service.provisiond.admin("order", "retry", number)
     poll_until(device, lambda r: r.status == 200, 60)
