@@ -62,6 +62,8 @@ def test_a_certificate(service, db):
     assert device.submit().body == chain
     assert db.sql("SELECT count(*) FROM certificate").stdout.strip() == "1"
     assert "valid" in service.admin("device", "show", device.id)
+    assert "can be written; PostgreSQL 15" in service.admin("doctor", expect=2)  # no name server answers
+    assert service.admin("limits").startswith("No issuer")  # a local one has none
     token = service.admin("token", "create", "--uses", "2").split()[-1]
     assert token not in service.log(whole=True)
     assert "pass word" not in service.log(whole=True) and "pass%20word" not in service.log(whole=True)
