@@ -23,6 +23,16 @@ static const struct {
     { "csr-", true, ANSWER_REFUSED },
 };
 
+/* What a person can do about a refusal that the device cannot overcome alone. */
+static const struct {
+    const char *type, *cure;
+} CURES[] = {
+    { "suspended", "ask the operator of the service to let this device in again" },
+    { "token-invalid", "put a token of the operator's into token_file" },
+    { "unknown-zone", "correct `zone` in the configuration" },
+    { "other-zone", "correct `zone` in the configuration, or say `forget --yes` first" },
+};
+
 /* Puts `text` into `out` with everything but printable ASCII replaced. */
 static void set_printable(char *out, size_t cap, const char *text)
 {
@@ -62,6 +72,15 @@ static enum answer_kind problem_kind(const char *type)
     return ANSWER_FAILED;
 }
 
+static const char *problem_cure(const char *type)
+{
+    for (size_t i = 0; i < ARRAY_LEN(CURES); i++) {
+        if (strcmp(type, CURES[i].type) == 0)
+            return CURES[i].cure;
+    }
+    return "";
+}
+
 static void parse_problem(struct answer *out, int status, const json_t *problem)
 {
     const char *type = get_text(problem, "type"), *detail = get_text(problem, "detail");
@@ -69,8 +88,10 @@ static void parse_problem(struct answer *out, int status, const json_t *problem)
     out->kind = problem_kind(type);
     if (strncmp(type, URN, sizeof URN - 1) == 0)
         type += sizeof URN - 1;
-    (void)snprintf(text, sizeof text, "the service says %.60s (HTTP %d)%s%s",
-                   type[0] != 0 ? type : "no", status, detail[0] != 0 ? ": " : "", detail);
+    const char *cure = problem_cure(type);
+    (void)snprintf(text, sizeof text, "the service says %.60s (HTTP %d)%s%.300s%s%s",
+                   type[0] != 0 ? type : "no", status, detail[0] != 0 ? ": " : "", detail,
+                   cure[0] != 0 ? "; " : "", cure);
     set_printable(out->info.text, sizeof out->info.text, text);
 }
 

@@ -33,7 +33,7 @@ static const struct {
     { "a redirect", ANSWER_ENROLL, 302, NULL, "", ANSWER_FAILED, "HTTP 302" },
     { "token refused", ANSWER_ENROLL, 403, PROBLEM,
       "{\"type\":\"urn:lanyard:problem:token-invalid\",\"detail\":\"used up\"}", ANSWER_FAILED,
-      "token-invalid (HTTP 403): used up" },
+      "token-invalid (HTTP 403): used up; put a token of the operator's into token_file" },
     { "accepted", ANSWER_SUBMIT, 202, JSON, "{}", ANSWER_OK, "" },
     { "accepted, without a body", ANSWER_SUBMIT, 202, NULL, "", ANSWER_OK, "" },
     { "done already", ANSWER_SUBMIT, 200, PEM, "-----BEGIN", ANSWER_ISSUED, "" },
