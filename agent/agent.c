@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent/control.h"
@@ -30,6 +31,7 @@
 #define NET_QUIET_MS 1000
 #define DAY_MS INT64_C(86400000)
 #define ENV_N 8
+#define DESCRIPTORS_SPARE 32 /* for files, the service, commands and the page */
 
 struct agent {
     struct loop *loop;
@@ -44,7 +46,7 @@ struct agent {
     struct front *front;
     struct fallback fallback;
     struct netwatch *netwatch; /* NULL: the system has none */
-    struct loop_timer *daily;
+    struct loop_timer *daily, *control_retry;
     struct web *web;
     struct events events;
     struct proxy *proxies[CONFIG_PROXIES_MAX];
@@ -201,6 +203,14 @@ static void on_day(void *arg)
     loop_timer_set(a->daily, DAY_MS);
 }
 
+/* The local certificate may have been made under the clock of before. */
+static void on_clock(void *arg)
+{
+    struct agent *a = arg;
+    events_add(&a->events, clock_now_s(), "the clock was set");
+    refresh_fallback(a);
+}
+
 static void on_certificate(void *arg)
 {
     struct agent *a = arg;
@@ -217,12 +227,16 @@ static void on_certificate(void *arg)
 
 json_t *agent_status(const struct agent *a)
 {
+    struct err_info storage = { "" };
+    if (statedir_check(a->config->state_dir, &storage) == ERR_OK)
+        (void)snprintf(storage.text, sizeof storage.text, "%s", issuance_storage(a->issuance));
     struct status s = {
         .config = a->config,
         .id = &a->identity.id,
         .journal = issuance_journal(a->issuance),
         .certificate = issuance_current(a->issuance),
         .is_running = true,
+        .storage = storage.text,
         .detail = issuance_detail(a->issuance),
         .next_at = issuance_next_at(a->issuance),
         .fallback = &a->fallback,
@@ -279,6 +293,21 @@ static void on_command(void *arg, struct control_req *req, const char *command)
     } else {
         control_reply(req, json_pack("{sb ss}", "ok", 0, "text", "Unknown command."));
     }
+}
+
+/* The socket of the commands. A disk that takes no socket is no reason not to serve. */
+static void open_control(void *arg)
+{
+    struct agent *a = arg;
+    char path[PATH_MAX];
+    struct err_info info = { "out of memory" };
+    enum err e = statedir_path(path, a->config->state_dir, "control.sock", &info);
+    if (e == ERR_OK)
+        e = control_new(&a->control, a->loop, path, on_command, a, &info);
+    if (e == ERR_OK)
+        return;
+    log_error("no commands can be taken: %s", info.text);
+    loop_timer_set(a->control_retry, a->config->retry_s * 1000);
 }
 
 /* ---- signals ----------------------------------------------------------------------------------
@@ -376,17 +405,34 @@ static enum err watch_signals(struct agent *a)
 /* ---- start and end ----------------------------------------------------------------------------
  */
 
+/* How many connections each proxy may have, for all of them to have their two descriptors: clients
+ * above that wait in the kernel's queue, where they would be cut off for want of one. */
+static size_t connections_share(const struct config *c)
+{
+    struct rlimit limit;
+    if (c->n_proxies == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return SIZE_MAX;
+    size_t share = limit.rlim_cur > DESCRIPTORS_SPARE
+                       ? (size_t)(limit.rlim_cur - DESCRIPTORS_SPARE) / 2 / c->n_proxies
+                       : 0;
+    return share > 0 ? share : 1;
+}
+
 /* Takes each listener it uses out of `fds` by setting it to -1. */
 static enum err start_proxies(struct agent *a, int *fds)
 {
+    size_t share = connections_share(a->config);
     for (size_t i = 0; i < a->config->n_proxies; i++) {
         const struct config_proxy *p = &a->config->proxies[i];
+        if (p->connections_max > share)
+            log_warn("proxy %s: %zu connections at most, as the limit of open files allows",
+                     p->label, share);
         struct proxy_options o = {
             .backend = p->backend,
             .backend_len = p->backend_len,
             .label = p->label,
             .proxy_protocol = p->proxy_protocol,
-            .connections_max = p->connections_max,
+            .connections_max = p->connections_max < share ? p->connections_max : share,
             .handshake_ms = HANDSHAKE_MS,
             .connect_ms = CONNECT_MS,
             .idle_ms = p->idle_ms,
@@ -419,13 +465,15 @@ static enum err start_pages(struct agent *a, int *fds)
 
 static enum err build(struct agent *a, int *fds, struct err_info *info)
 {
-    char path[PATH_MAX];
     const char *dir = a->config->state_dir;
-    struct issuance_options o = { .config = a->config,
-                                  .identity = &a->identity,
-                                  .on_certificate = on_certificate,
-                                  .on_state = on_state,
-                                  .arg = a };
+    struct issuance_options o = {
+        .config = a->config,
+        .identity = &a->identity,
+        .on_certificate = on_certificate,
+        .on_state = on_state,
+        .on_clock = on_clock,
+        .arg = a,
+    };
     bool hosted = a->host.on_state != NULL;
     (void)err_set(info, ERR_NOMEM, "out of memory");
     enum err e = identity_load(&a->identity, dir, true, info);
@@ -444,9 +492,7 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
     if (e == ERR_OK)
         e = loop_timer_new(&a->daily, a->loop, on_day, a);
     if (e == ERR_OK)
-        e = statedir_path(path, dir, "control.sock", info);
-    if (e == ERR_OK)
-        e = control_new(&a->control, a->loop, path, on_command, a, info);
+        e = loop_timer_new(&a->control_retry, a->loop, open_control, a);
     if (e == ERR_OK && !hosted)
         e = watch_signals(a);
     return e;
@@ -490,6 +536,7 @@ void agent_start(struct agent *a)
     log_info("starting with %zu %s", a->config->n_proxies,
              a->config->n_proxies == 1 ? "proxy" : "proxies");
     log_debug("device %s", a->identity.id.text);
+    open_control(a);
     use_certificate(a);
     struct err_info info;
     if (netwatch_new(&a->netwatch, a->loop, NET_QUIET_MS, on_network, a, &info) != ERR_OK)
@@ -526,6 +573,7 @@ void agent_free(struct agent *a)
     fallback_clear(&a->fallback);
     netwatch_free(a->netwatch);
     loop_timer_free(a->daily);
+    loop_timer_free(a->control_retry);
     servedcheck_free(a->served);
     hook_free(a->hook);
     issuance_free(a->issuance);

@@ -33,7 +33,6 @@
 #define ASK_MS 5000
 #define SERVICE_MS 15000
 #define SOCKET_S 5
-#define SPACE_MIN (1024 * 1024) /* bytes free for the next generation, generously */
 #define CLOCK_NEAR_S 60
 #define CLOCK_FAR_S 3600
 #define DAY_S 86400
@@ -79,25 +78,13 @@ static void check_daemon(struct doctor *d)
 static void check_disk(struct doctor *d)
 {
     const char *dir = d->config->state_dir;
+    struct err_info info;
     struct statvfs fs;
-    if (access(dir, R_OK | W_OK | X_OK) != 0) {
-        findings_add(&d->found, FINDING_FAIL, "state folder", "%s: %s", dir, strerror(errno));
-        return;
-    }
-    if (statvfs(dir, &fs) != 0)
-        return;
-    uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
-    if ((fs.f_flag & ST_RDONLY) != 0)
-        findings_add(&d->found, FINDING_FAIL, "state folder",
-                     "%s is on a read-only file system: the next certificate cannot be stored",
-                     dir);
-    else if (left < SPACE_MIN || (fs.f_files > 0 && fs.f_favail < 32))
-        findings_add(&d->found, FINDING_FAIL, "state folder",
-                     "%s: the disk is full (%llu kB left): the next certificate cannot be stored",
-                     dir, (unsigned long long)left / 1024);
-    else
+    if (statedir_check(dir, &info) != ERR_OK)
+        findings_add(&d->found, FINDING_FAIL, "state folder", "%s", info.text);
+    else if (statvfs(dir, &fs) == 0)
         findings_add(&d->found, FINDING_PASS, "state folder", "%s, %llu MB free", dir,
-                     (unsigned long long)left / (1024 * 1024));
+                     (unsigned long long)fs.f_bavail * fs.f_frsize / (1024 * 1024));
 }
 
 static void load_state(struct doctor *d)

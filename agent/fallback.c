@@ -59,7 +59,11 @@ static enum err load_key(struct fallback *f, const char *state_dir, struct err_i
         e = statedir_path(path, state_dir, KEY_NAME, info);
     if (e == ERR_OK)
         e = key_load_or_make(&f->key, path, KEY_P256, info);
-    return e;
+    if (e == ERR_OK || e == ERR_NOMEM)
+        return e;
+    /* without a local certificate there would be no TLS at all */
+    log_warn("the local certificate gets a key that is not kept: %s", info->text);
+    return key_new(&f->key, KEY_P256);
 }
 
 /* The stored certificate; NULL when there is none that can be read. */

@@ -23,8 +23,8 @@ struct fallback {
 
 /* Loads key and certificate, or makes what is missing, damaged, or no longer right for the device's
  * names and addresses; *changed tells whether the certificate in *f is another than before the
- * call. What cannot be written is used all the same, from memory. Errors: ERR_NOMEM, ERR_CRYPTO,
- * and those of key_load(); *f is then as before. */
+ * call. What cannot be read or written is made all the same, in memory. Errors: ERR_NOMEM,
+ * ERR_CRYPTO, ERR_LIMIT; *f is then as before. */
 NODISCARD enum err fallback_refresh(struct fallback *f, const struct config *c, bool *changed,
                                     struct err_info *info);
 

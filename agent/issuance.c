@@ -19,6 +19,7 @@
 
 #define WAIT_MAX_S 86400 /* no failure parks us for longer, whatever was said or stored */
 #define CHECK_MS 60000   /* a clock that was set is noticed within this */
+#define CLOCK_STEP_S 60  /* less is adjusting, more is setting */
 #define POLL_PAUSE_S 5   /* between two polls when the service names no time */
 #define POLL_PAUSE_MAX_S 3600
 #define FREE_STARTS 3 /* unfinished starts in a row without a wait */
@@ -37,9 +38,12 @@ struct issuance {
     struct certset current; /* chain NULL: none */
     char name[ISSUANCE_NAME_MAX];
     char detail[sizeof(struct err_info)];
-    int64_t due_ms; /* monotonic: the next step, outside LIFECYCLE_SERVE */
-    int64_t ask_ms; /* monotonic, in LIFECYCLE_SERVE: when to ask how long to wait */
-    bool under_way; /* an exchange is */
+    int64_t due_ms;         /* monotonic: the next step, outside LIFECYCLE_SERVE */
+    int64_t ask_ms;         /* monotonic, in LIFECYCLE_SERVE: when to ask how long to wait */
+    int64_t clock_offset_s; /* of the wall clock against the monotonic one, when last looked at */
+    unsigned refused;       /* certificates in a row that could not be put in place */
+    char storage[sizeof(struct err_info)]; /* why the journal could not be written; "": it was */
+    bool under_way;                        /* an exchange is */
     bool forgetting;
     bool force;
     void (*on_forgotten)(void *arg, enum err e, const struct err_info *info);
@@ -53,9 +57,10 @@ static const char *state_dir(const struct issuance *s)
 
 static void save(struct issuance *s)
 {
-    struct err_info info;
+    struct err_info info = { "" };
     if (journal_save(&s->journal, state_dir(s), &info) != ERR_OK)
         log_error("%s", info.text); /* goes on in memory: serving matters more */
+    (void)snprintf(s->storage, sizeof s->storage, "%s", info.text);
 }
 
 static uint32_t random_u32(void)
@@ -77,20 +82,27 @@ static bool is_waiting(const struct issuance *s)
     return !s->under_way && !s->forgetting;
 }
 
-/* Arms the timer for the next step of the present state. */
+static int64_t clock_offset(void)
+{
+    return clock_now_s() - clock_mono_ms() / 1000;
+}
+
+/* Arms the timer for the next step of the present state, and for a look at the clock. */
 static void schedule(struct issuance *s)
 {
     int64_t wait_ms = s->due_ms - clock_mono_ms();
+    int64_t check_ms = s->o.config->retry_s * 1000;
     if (s->journal.state == LIFECYCLE_SERVE) {
         /* by the calendar: a certificate's dates are. Asked again and again, since it may be set.
          */
         wait_ms = backoff_remaining_s(s->journal.renew_at, clock_now_s(), WAIT_MAX_S) * 1000;
-        wait_ms = wait_ms > CHECK_MS ? CHECK_MS : wait_ms;
         int64_t ask_ms = s->ask_ms - clock_mono_ms();
         if (ask_ms < wait_ms)
             wait_ms = ask_ms > 0 ? ask_ms : 0;
     }
-    loop_timer_set(s->timer, wait_ms);
+    if (check_ms > CHECK_MS)
+        check_ms = CHECK_MS;
+    loop_timer_set(s->timer, wait_ms > check_ms ? check_ms : wait_ms);
 }
 
 static void set_wait(struct issuance *s, int64_t wait_s)
@@ -103,6 +115,21 @@ static void tell_state(const struct issuance *s)
 {
     if (s->o.on_state != NULL)
         s->o.on_state(s->o.arg);
+}
+
+/* What failed under a wrong clock (every certificate looks expired, or not valid yet) may go well
+ * now, and a long wait may just have begun. */
+static void notice_clock(struct issuance *s)
+{
+    int64_t by_s = clock_offset() - s->clock_offset_s;
+    s->clock_offset_s += by_s;
+    if (by_s > -CLOCK_STEP_S && by_s < CLOCK_STEP_S)
+        return;
+    log_info("the clock was set %lld s %s", (long long)(by_s < 0 ? -by_s : by_s),
+             by_s < 0 ? "back" : "ahead");
+    if (s->journal.error[0] != 0)
+        set_wait(s, 0);
+    s->o.on_clock(s->o.arg);
 }
 
 static void note_error(struct issuance *s, const char *text)
@@ -323,13 +350,17 @@ static void install(struct issuance *s, struct span pem)
     struct err_info info;
     s->journal.state = lifecycle_next(s->journal.state, LIFECYCLE_EV_ISSUED);
     enum err e = put_in_place(s, pem, &info);
+    /* the steps between two of these go well, and each of them may cost the CA a certificate */
+    s->refused = e == ERR_OK ? 0 : s->refused + 1;
+    if (s->journal.attempts < s->refused)
+        s->journal.attempts = s->refused;
     if (e == ERR_CRYPTO) {
         (void)err_prefix(&info, e, "the new certificate is refused, the old one stays: ");
         drop_pending(s);
         fail(s, LIFECYCLE_EV_REKEY, info.text, -1);
         return;
     }
-    if (e != ERR_OK) {
+    if (e != ERR_OK) { /* ours to mend, disk or clock: the same request gets the same certificate */
         fail(s, LIFECYCLE_EV_FAILED, info.text, -1);
         return;
     }
@@ -472,6 +503,7 @@ static void on_timer(void *arg)
     struct issuance *s = arg;
     if (!is_waiting(s) || STEPS[s->journal.state] == NULL)
         return;
+    notice_clock(s);
     if (s->journal.state != LIFECYCLE_SERVE && clock_mono_ms() < s->due_ms)
         schedule(s);
     else
@@ -543,6 +575,9 @@ void issuance_start(struct issuance *s)
 {
     struct journal *j = &s->journal;
     int64_t wait_s = backoff_remaining_s(j->retry_at, clock_now_s(), WAIT_MAX_S);
+    if (j->retry_at - clock_now_s() > WAIT_MAX_S)
+        wait_s = 0; /* no wait is that long: it was written under a clock that was ahead */
+    s->clock_offset_s = clock_offset();
     log_info("state: %s", lifecycle_name(j->state));
     if (j->state != LIFECYCLE_SERVE) {
         /* A start in the middle of something may be a crash loop: some are free, then they wait as
@@ -628,6 +663,11 @@ const struct journal *issuance_journal(const struct issuance *s)
 const char *issuance_detail(const struct issuance *s)
 {
     return s->detail;
+}
+
+const char *issuance_storage(const struct issuance *s)
+{
+    return s->storage;
 }
 
 int64_t issuance_next_at(const struct issuance *s)

@@ -23,6 +23,7 @@ struct issuance_options {
     const struct identity *identity;   /* borrowed */
     void (*on_certificate)(void *arg); /* a new set is in place: issuance_current() */
     void (*on_state)(void *arg);       /* what the facts below say has changed; NULL: not told */
+    void (*on_clock)(void *arg);       /* the clock was set */
     void *arg;
 };
 
@@ -42,6 +43,9 @@ const struct journal *issuance_journal(const struct issuance *s);
 
 /* What the service last said about the order; "" when nothing. Borrowed. */
 const char *issuance_detail(const struct issuance *s);
+
+/* Why what is remembered could not be stored; "" when it was. Borrowed. */
+const char *issuance_storage(const struct issuance *s);
 
 /* Unix seconds of the next step; 0: it is under way. */
 int64_t issuance_next_at(const struct issuance *s);

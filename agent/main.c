@@ -133,6 +133,9 @@ static enum err offline_status(json_t **out, const struct config *c, struct err_
     enum err e = journal_load(&journal, c->state_dir, info);
     if (e != ERR_OK)
         return e;
+    struct err_info storage = { "" };
+    if (stat(c->state_dir, &st) == 0 && statedir_check(c->state_dir, &storage) == ERR_OK)
+        storage.text[0] = 0;
     bool has_id = identity_load(&id, c->state_dir, false, &ignored) == ERR_OK;
     bool has_set = certstore_current(c->state_dir, &set, &ignored) == ERR_OK;
     struct status s = {
@@ -141,6 +144,7 @@ static enum err offline_status(json_t **out, const struct config *c, struct err_
         .journal = &journal,
         .certificate = has_set ? &set : NULL,
         .detail = "",
+        .storage = storage.text,
         .next_at = journal.state == LIFECYCLE_SERVE ? journal.renew_at : journal.retry_at,
     };
     *out = status_to_json(&s, clock_now_s());
@@ -200,9 +204,9 @@ static void on_forgotten(void *arg, enum err e, const struct err_info *info)
     loop_stop(f->loop);
 }
 
-static void on_no_certificate(void *arg)
+static void on_nothing(void *arg)
 {
-    (void)arg; /* nothing is issued here */
+    (void)arg; /* nothing is issued here, and no time passes */
 }
 
 /* The same without a daemon. */
@@ -211,9 +215,9 @@ static enum err forget_alone(const struct config *c, bool force, struct err_info
     struct identity id = { 0 };
     struct forgetting f = { 0 };
     struct issuance *issuance = NULL;
-    struct issuance_options o = { .config = c,
-                                  .identity = &id,
-                                  .on_certificate = on_no_certificate };
+    struct issuance_options o = {
+        .config = c, .identity = &id, .on_certificate = on_nothing, .on_clock = on_nothing
+    };
     int lock = -1;
     enum err e = statedir_lock(&lock, c->state_dir, info);
     if (e == ERR_OK)

@@ -9,9 +9,13 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/base/file.h"
+
+#define SPACE_MIN (256 * 1024) /* bytes: two generations and what is written beside them */
+#define FILES_MIN 24
 
 static enum err fail(struct err_info *info, const char *what, const char *path)
 {
@@ -74,6 +78,8 @@ enum err statedir_lock(int *fd, const char *dir, struct err_info *info)
     if (e != ERR_OK)
         return e;
     int f = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (f < 0 && errno == EROFS) /* nothing can be stored, but what is there can be served */
+        f = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (f < 0)
         return fail(info, "open", path);
     if (flock(f, LOCK_EX | LOCK_NB) != 0) {
@@ -86,6 +92,27 @@ enum err statedir_lock(int *fd, const char *dir, struct err_info *info)
     }
     remove_temporary(dir);
     *fd = f;
+    return ERR_OK;
+}
+
+enum err statedir_check(const char *dir, struct err_info *info)
+{
+    struct statvfs fs;
+    if (statvfs(dir, &fs) != 0)
+        return fail(info, "look at", dir);
+    unsigned long long left = (unsigned long long)fs.f_bavail * fs.f_frsize;
+    if ((fs.f_flag & ST_RDONLY) != 0)
+        return err_set(info, ERR_IO,
+                       "%s is on a read-only file system: the next certificate cannot be stored; "
+                       "mount it for writing",
+                       dir);
+    if (left < SPACE_MIN || (fs.f_files > 0 && fs.f_favail < FILES_MIN))
+        return err_set(info, ERR_IO,
+                       "%s: the disk is full (%llu kB and %llu files left): the next certificate "
+                       "cannot be stored; make room",
+                       dir, left / 1024, (unsigned long long)fs.f_favail);
+    if (access(dir, R_OK | W_OK | X_OK) != 0)
+        return fail(info, "write in", dir);
     return ERR_OK;
 }
 

@@ -17,6 +17,10 @@ NODISCARD enum err statedir_make(const char *dir, const char *user, struct err_i
  * half written. Errors: ERR_EXISTS when another agent has it, ERR_DENIED, ERR_NOTFOUND, ERR_IO. */
 NODISCARD enum err statedir_lock(int *fd, const char *dir, struct err_info *info);
 
+/* Whether the next certificate can be stored in `dir`: ERR_OK, or ERR_IO or ERR_DENIED with a
+ * sentence that says what is wrong and what to do. */
+NODISCARD enum err statedir_check(const char *dir, struct err_info *info);
+
 /* "dir/name" into `out`. Errors: ERR_LIMIT. */
 NODISCARD enum err statedir_path(char out[PATH_MAX], const char *dir, const char *name,
                                  struct err_info *info);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "agent/address.h"
+#include "agent/core/issued.h"
 #include "common/base/clock.h"
 #include "common/pki/cert.h"
 
@@ -99,6 +100,36 @@ static json_t *error_to_json(const struct journal *j)
                      (json_int_t)j->attempts);
 }
 
+static void warn(json_t *list, const char *text)
+{
+    (void)json_array_append_new(list, json_string(text));
+}
+
+/* What a person has to do something about, beside the last error. */
+static json_t *warnings_to_json(const struct status *s, int64_t now_s)
+{
+    json_t *list = json_array();
+    const struct certset *c = s->certificate;
+    char now[CLOCK_TEXT_MAX], text[256];
+    clock_format(now_s, now, sizeof now);
+    if (now_s < ISSUED_CLOCK_FLOOR_S || (c != NULL && now_s < c->not_before_s)) {
+        (void)snprintf(text, sizeof text,
+                       "the clock is behind (it says %s): set it, or start NTP; the certificate is "
+                       "served all the same, but none can be had until then",
+                       now);
+        warn(list, text);
+    } else if (c != NULL && now_s >= c->not_after_s) {
+        (void)snprintf(text, sizeof text,
+                       "the certificate has expired, if the clock is right (it says %s): clients "
+                       "get the local certificate until there is a new one",
+                       now);
+        warn(list, text);
+    }
+    if (s->storage[0] != 0)
+        warn(list, s->storage);
+    return list;
+}
+
 static void add_names(json_t *root, const struct status *s)
 {
     json_t *names = json_array(), *urls = json_array();
@@ -127,6 +158,7 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
     (void)json_object_set_new(root, "certificate", certificate_to_json(s, now_s));
     (void)json_object_set_new(root, "local_certificate", fallback_to_json(s->fallback));
     (void)json_object_set_new(root, "last_error", error_to_json(j));
+    (void)json_object_set_new(root, "warnings", warnings_to_json(s, now_s));
     (void)json_object_set_new(root, "hook", hook_to_json(s));
     (void)json_object_set_new(root, "served", served_to_json(s->served));
     (void)json_object_set_new(root, "proxies", proxies_to_json(s));
@@ -223,10 +255,27 @@ static void print_proxies(FILE *out, const json_t *list)
     }
 }
 
+static void print_next(FILE *out, const json_t *root)
+{
+    int64_t at = int_of(root, "next_at"), in_s = at - int_of(root, "now");
+    bool running = json_is_true(json_object_get(root, "running"));
+    char date[CLOCK_TEXT_MAX];
+    (void)fprintf(out, "next         %s", text_of(root, "next"));
+    if (at > 0 && in_s > 0) {
+        clock_format(at, date, sizeof date);
+        (void)fprintf(out, " at %s", date);
+    } else if (strcmp(text_of(root, "state"), "gone") != 0) {
+        (void)fprintf(out, "%s", running ? ": under way" : ", as soon as the agent runs");
+    }
+    (void)fputc('\n', out);
+}
+
 void status_print(const json_t *root, FILE *out)
 {
     if (!json_is_true(json_object_get(root, "running")))
-        (void)fprintf(out, "The agent is not running. This is what is on disk:\n");
+        (void)fprintf(
+            out, "The agent is not running%s. This is what is on disk:\n",
+            json_array_size(json_object_get(root, "warnings")) > 0 ? ", or cannot be asked" : "");
     const char *id = text_of(root, "id");
     (void)fprintf(out, "device       %s\n", id[0] != 0 ? id : "no identity yet");
     (void)fprintf(out, "zone         %s at %s\n", text_of(root, "zone"), text_of(root, "server"));
@@ -234,16 +283,13 @@ void status_print(const json_t *root, FILE *out)
     (void)fprintf(out, "state        %s\n", text_of(root, "text"));
     if (text_of(root, "detail")[0] != 0)
         (void)fprintf(out, "             %s\n", text_of(root, "detail"));
-    if (int_of(root, "next_at") > 0) {
-        char date[CLOCK_TEXT_MAX];
-        clock_format(int_of(root, "next_at"), date, sizeof date);
-        (void)fprintf(out, "next         %s at %s\n", text_of(root, "next"), date);
-    }
+    print_next(out, root);
     const json_t *error = json_object_get(root, "last_error");
     if (json_is_object(error)) {
         print_date(out, "last error", int_of(error, "at"));
         (void)fprintf(out, "             %s\n", text_of(error, "text"));
     }
+    print_list(out, "WARNING", json_object_get(root, "warnings"));
     print_certificate(out, json_object_get(root, "certificate"));
     print_fallback(out, json_object_get(root, "local_certificate"));
     print_hook(out, json_object_get(root, "hook"));

@@ -24,6 +24,7 @@ struct status {
     bool is_running;
     const char *detail;               /* of the service about the order; "" when none */
     int64_t next_at;                  /* Unix seconds; 0: now */
+    const char *storage;              /* why nothing can be stored; "" when it can */
     const struct fallback *fallback;  /* NULL: not known */
     const struct servedcheck *served; /* NULL: not checked */
     struct proxy *const *proxies;     /* one for each of config's, or NULL */

@@ -44,7 +44,7 @@ static enum err check_dates(X509 *leaf, int64_t now_s, struct err_info *info)
         char text[CLOCK_TEXT_MAX], now[CLOCK_TEXT_MAX];
         clock_format(to, text, sizeof text);
         clock_format(now_s, now, sizeof now);
-        return err_set(info, ERR_CRYPTO,
+        return err_set(info, ERR_RANGE,
                        "the certificate expired at %s (our clock says %s: is it right?)", text,
                        now);
     }
@@ -71,9 +71,9 @@ enum err issued_check(STACK_OF(X509) * chain, EVP_PKEY *key, const char *name, i
         return err_set(info, ERR_CRYPTO, "the chain is empty");
     enum err e = check_leaf(leaf, key, name, info);
     if (e == ERR_OK)
-        e = check_dates(leaf, now_s, info);
-    if (e == ERR_OK)
         e = check_links(chain, info);
+    if (e == ERR_OK)
+        e = check_dates(leaf, now_s, info);
     ERR_clear_error();
     return e;
 }

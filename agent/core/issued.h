@@ -21,7 +21,8 @@
  * `name` (any case), it is for TLS servers and no CA, it is not expired at `now_s`, and every
  * certificate is signed by the next. The last one's issuer is not checked: roots are the browser's
  * choice. A start in the future is taken: it is our clock that is slow.
- * Errors: ERR_CRYPTO with a sentence that says what is wrong. */
+ * Errors, with a sentence: ERR_RANGE when nothing but its end is wrong, which may be our clock's
+ * fault; ERR_CRYPTO for everything else. */
 NODISCARD enum err issued_check(STACK_OF(X509) * chain, EVP_PKEY *key, const char *name,
                                 int64_t now_s, struct err_info *info);
 

@@ -1,0 +1,410 @@
+"""The agent on a disk that fails, under a clock that is wrong, and in a crash loop: what is in place is
+served on, status says what is wrong and what to do, and it mends itself. Cases 42, 43, 46 to 49 of the
+list of faults."""
+
+import contextlib
+import hashlib
+import os
+import signal
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+from cryptography import x509
+
+from daemon import SANITIZED
+from disk import Disk, own_mounts
+from fakeclock import FakeClock
+from fakeservice import FakeService, problem
+from inject import Injected
+from ports import free_port
+from stack import Agent
+from wait import until
+
+YEAR_S = 365 * 86400
+
+
+def echo_server(stack):
+    """A backend that returns every byte; its port."""
+    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=512))
+
+    def echo(connection):
+        with connection, contextlib.suppress(OSError):
+            while data := connection.recv(4096):
+                connection.sendall(data)
+
+    def run():
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=echo, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=run, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+class Device:
+    """An agent with a proxy, and a service that says what the test wants."""
+
+    def __init__(self, folder, *, extra="retry_s = 1", env=None, backend=9):
+        self.port = free_port()
+        self.folder = folder
+        self.service = FakeService(folder, folder / "agent" / "state")
+        self.agent = Agent(folder, self.service, extra=extra, env=env,
+                           proxies=[(f"127.0.0.1:{self.port}", f"127.0.0.1:{backend}")])
+        self.state = self.agent.state
+
+    def __enter__(self):
+        self.service.__enter__()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is not None:
+            print(self.agent.tail())
+        self.agent.kill()
+        self.service.__exit__(None, None, None)
+
+    @property
+    def name(self):
+        return f"192-168-1-5.{self.service.device_id}.direct.example"
+
+    def connect(self):
+        """As a browser would: the chain, the name and the dates must be right."""
+        context = ssl.create_default_context(cadata=self.service.issuer.pem().decode())
+        tcp = socket.create_connection(("127.0.0.1", self.port), 30)
+        return context.wrap_socket(tcp, server_hostname=self.name)
+
+    def serial(self):
+        with self.connect() as tls:
+            return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True)).serial_number
+
+    def snapshot(self):
+        """Everything that the application can see."""
+        return {p.name: hashlib.sha256(p.read_bytes()).hexdigest()
+                for p in sorted((self.state / "current").iterdir())}
+
+    def generation(self):
+        return (self.agent.status()["certificate"] or {}).get("generation")
+
+    def at_rest(self, generation=1):
+        until(lambda: self.agent.status()["state"] == "serve" and self.generation() == generation, 60,
+              self.agent.tail)
+
+    def error(self):
+        return (self.agent.status()["last_error"] or {}).get("text", "")
+
+
+# --- case 42: the disk ---------------------------------------------------------------------------------
+
+@pytest.fixture
+def on_disk(tmp_path):
+    own_mounts()
+    folder = tmp_path / "agent"
+    folder.mkdir()
+    disk = Disk(folder / "state")
+    with Device(tmp_path) as device:
+        device.disk = disk
+        yield device
+    disk.remove()
+
+
+def injected(device, call, error):
+    return Injected(device.folder, device.agent.pid, call, error).mend
+
+
+DISK_FAULTS = {
+    "full": (lambda d: d.disk.fill() or d.disk.free, "No space left", "the disk is full"),
+    "room for the request only": (lambda d: d.disk.fill(5) or d.disk.free, "No space left",
+                                  "the disk is full"),
+    "no inodes": (lambda d: d.disk.use_up_inodes() or d.disk.free, "No space left",
+                  "the disk is full"),
+    "fsync fails": (lambda d: injected(d, "fsync", "EIO"), "Input/output error",
+                    "Input/output error"),
+    "rename fails": (lambda d: injected(d, "rename", "EIO"), "Input/output error",
+                     "Input/output error"),
+}
+
+
+@pytest.mark.parametrize("why", DISK_FAULTS)
+def test_case_42_disk(on_disk, why):
+    device, (damage, reason, shown) = on_disk, DISK_FAULTS[why]
+    with device.agent:
+        device.at_rest()
+        before, serial, requests = device.snapshot(), device.serial(), []
+        device.service.on_submit = lambda body: requests.append(body) or device.service.submit(body)
+        mend = damage(device)
+        assert device.agent.tool("renew").returncode == 0
+        until(lambda: reason in device.error(), 60, device.agent.tail)
+        status = device.agent.status()
+        assert status["last_error"]["attempts"] >= 1 and status["next"] != ""
+        assert any(shown in w for w in status["warnings"]), status["warnings"]
+        assert f"WARNING      {status['warnings'][0]}" in device.agent.tool("status").stdout
+        assert device.snapshot() == before and device.serial() == serial
+        mend()
+        until(lambda: device.generation() == 2, 60, device.agent.tail)
+        device.at_rest(2)
+        assert device.serial() != serial
+        assert len(set(requests)) == 1, "what did not fit is fetched again, not ordered again"
+        until(lambda: device.agent.status()["warnings"] == [], 10, lambda: device.agent.status())
+        assert sorted(p.name for p in device.state.iterdir()) == [
+            "control.sock", "current", "fallback", "generations", "identity.pem", "lock", "state.json"]
+
+
+def test_case_42_read_only_at_the_start(on_disk):
+    """Killed, the disk turned read-only, and started: it serves, and goes on when it can be written."""
+    device = on_disk
+    device.agent.start()
+    device.at_rest()
+    before, serial = device.snapshot(), device.serial()
+    device.agent.kill()
+    device.disk.remount("ro")
+    device.agent.spawn()
+    try:
+        until(lambda: "no commands can be taken" in device.agent.log(), 30, device.agent.tail)
+        assert device.serial() == serial
+        offline = device.agent.tool("status")
+        assert offline.returncode == 3 and "or cannot be asked" in offline.stdout
+        assert "read-only file system: the next certificate cannot be stored; mount" in offline.stdout
+        device.disk.remount("rw")
+        until(lambda: device.agent.tool("status", "--json").returncode == 0, 30, device.agent.tail)
+        assert device.snapshot() == before
+        device.agent.tool("renew")
+        until(lambda: device.generation() == 2, 60, device.agent.tail)
+    finally:
+        device.agent.stop()
+
+
+def test_case_42_no_local_certificate_can_be_stored(on_disk):
+    """The public certificate is served although the device's own has nowhere to be."""
+    device = on_disk
+    with device.agent:
+        device.at_rest()
+        serial = device.serial()
+    for path in (device.state / "fallback").iterdir():
+        path.unlink()
+    (device.state / "fallback").rmdir()
+    device.disk.fill()
+    device.disk.use_up_inodes()
+    device.agent.spawn()
+    until(lambda: "a key that is not kept" in device.agent.log(), 30, device.agent.tail)
+    assert device.serial() == serial
+    device.disk.free()
+    until(lambda: device.agent.tool("status", "--json").returncode == 0, 30, device.agent.tail)
+    device.agent.stop()
+
+
+# --- case 43: the clock ----------------------------------------------------------------------------------
+
+@pytest.fixture
+def with_clock(tmp_path):
+    clock = FakeClock(tmp_path)
+    with contextlib.ExitStack() as stack:
+        device = stack.enter_context(Device(tmp_path, extra="retry_s = 2", env=clock.env,
+                                            backend=echo_server(stack)))
+        device.clock = clock
+        yield device
+
+
+def warned_of_clock(device, words):
+    return any(words in w for w in device.agent.status()["warnings"])
+
+
+def test_case_43_first_start_in_1970(with_clock):
+    """Nothing is believed and nothing sent; when the time comes, no back-off stands in the way."""
+    device = with_clock
+    device.clock.set(100)
+    with device.agent:
+        for attempts in range(1, 5):  # to a wait of two minutes
+            until(lambda n=attempts: (device.agent.status()["last_error"] or {}).get("attempts") == n,
+                  30, device.agent.tail)
+            device.agent.tool("renew")
+        until(lambda: device.agent.status()["next_at"] > 100 + 60, 30, device.agent.tail)
+        assert device.service.seen["enroll"] == 0, "a server certificate from the future"
+        assert warned_of_clock(device, "the clock is behind (it says 1970-01-01")
+        device.clock.set_ahead(0)
+        device.at_rest()
+        assert device.agent.status()["warnings"] == []
+
+
+def test_case_43_1970_with_a_certificate(with_clock):
+    device = with_clock
+    with device.agent:
+        device.at_rest()
+        serial = device.serial()
+    device.clock.set(100)
+    with device.agent:
+        assert device.serial() == serial, "the clock is no reason not to serve it"
+        assert warned_of_clock(device, "the clock is behind")
+        device.agent.tool("renew")
+        until(device.error, 30, device.agent.tail)
+        assert device.generation() == 1 and device.serial() == serial
+        device.clock.set_ahead(0)
+        until(lambda: device.generation() == 2, 60, device.agent.tail)
+        assert device.serial() != serial
+
+
+def test_case_43_ten_years_ahead_while_running(with_clock):
+    """Nothing is thrown away, open connections stay, and what follows the right time is right."""
+    device = with_clock
+    with device.agent:
+        device.at_rest()
+        before, serial = device.snapshot(), device.serial()
+        with device.connect() as tls:
+            device.clock.set_ahead(10 * YEAR_S)
+            until(device.error, 60, device.agent.tail)
+            assert warned_of_clock(device, "the certificate has expired, if the clock is right")
+            assert device.snapshot() == before
+            device.clock.set_ahead(0)
+            assert device.serial() == serial
+            until(lambda: device.generation() == 2, 60, device.agent.tail)
+            tls.sendall(b"still here")
+            assert tls.recv(100) == b"still here", "timers do not know what time it is"
+        until(lambda: device.agent.status()["state"] == "serve", 30, device.agent.tail)
+        until(lambda: device.agent.status()["local_certificate"]["not_before"] < time.time(), 30,
+              "a local certificate that is valid now")
+
+
+def test_case_43_new_certificate_that_looks_expired(with_clock):
+    """The service is right and we are ahead: the certificate waits for the clock, and costs one order."""
+    device, requests = with_clock, []
+
+    def submit(body):
+        requests.append(body)
+        return device.service.submit(body)
+
+    with device.agent:
+        device.at_rest()
+        device.service.life_s = 3600
+        device.service.on_submit = submit
+        device.clock.set_ahead(2 * 3600)
+        device.agent.tool("renew")
+        until(lambda: "our clock says" in device.error(), 30, device.agent.tail)
+        device.agent.tool("renew")
+        until(lambda: len(requests) >= 2, 30, device.agent.tail)
+        until(lambda: "our clock says" in device.error(), 30, device.agent.tail)
+        assert device.generation() == 1
+        device.clock.set_ahead(0)
+        until(lambda: device.generation() == 2, 60, device.agent.tail)
+    assert len(set(requests)) == 1
+
+
+def test_case_43_wait_written_under_another_clock(with_clock):
+    """A back-off that ends in ten years was meant for another time."""
+    device = with_clock
+    device.clock.set_ahead(10 * YEAR_S)
+    with device.agent:
+        until(device.error, 30, device.agent.tail)
+    device.clock.set_ahead(0)
+    with device.agent:
+        device.at_rest()
+
+
+# --- cases 46 to 49 ----------------------------------------------------------------------------------------
+
+def tree(folder):
+    return {str(p.relative_to(folder)): (p.lstat().st_ino, p.lstat().st_mtime_ns)
+            for p in folder.rglob("*") if p.name not in ("control.sock", "lock")}
+
+
+def test_case_46_crash_loop_at_rest(tmp_path):
+    """Killed and started thirty times: not one file is written, nothing is asked for."""
+    with Device(tmp_path, extra="") as device:
+        with device.agent:
+            device.at_rest()
+        before, seen = tree(device.state), dict(device.service.seen)
+        for _ in range(30):
+            device.agent.start()
+            device.agent.kill()
+        assert tree(device.state) == before
+        assert {k: v for k, v in device.service.seen.items() if v != seen[k]} == {}
+
+
+def test_case_46_writes_of_an_issuance(tmp_path):
+    """One write of the state for each step, however often it is asked how it is."""
+    with Device(tmp_path, extra="") as device:
+        trace = tmp_path / "trace"
+        waits = []
+
+        def poll(body):
+            waits.append(1)
+            return (problem(503, "busy", Retry_After="1") if len(waits) < 3
+                    else device.service.poll(body))
+
+        device.service.on_poll = poll
+        plain = device.agent.argv
+        device.agent.argv = ["strace", "-f", "-qq", "-o", trace, "-e", "trace=rename", *plain]
+        device.agent.start()
+        device.at_rest()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(device.agent.status()["pid"], signal.SIGTERM)
+        device.agent.wait()
+        writes = [line for line in trace.read_text().splitlines() if "state.json\")" in line]
+        # start, enrolled, key, handed in, two failures, in place
+        assert 5 <= len(writes) <= 7, "\n".join(writes)
+
+
+@pytest.mark.skipif(bool(SANITIZED), reason="a sanitizer's shadow memory does not fit")
+@pytest.mark.parametrize("limit, together", [("--data=67108864", 200), ("--nofile=256:256", 112)])
+def test_case_47_little_memory_and_few_descriptors(tmp_path, limit, together):
+    """Two hundred connections at a time: all are served, if not all at once."""
+    with contextlib.ExitStack() as stack:
+        device = stack.enter_context(Device(tmp_path, backend=echo_server(stack)))
+        device.agent.argv = ["prlimit", limit, *device.agent.argv]
+        with device.agent:
+            device.at_rest()
+            good, go_on = [], threading.Event()
+
+            def one(i):
+                text = b"%04d" % i * 1000
+                with device.connect() as tls:
+                    tls.settimeout(120)
+                    tls.sendall(text)
+                    got = b""
+                    while len(got) < len(text):
+                        got += tls.recv(65536)
+                    go_on.wait(120)
+                good.append(got == text)
+
+            threads = [threading.Thread(target=one, args=(i,), daemon=True) for i in range(200)]
+            for t in threads:
+                t.start()
+            until(lambda: device.agent.status()["proxies"][0]["open"] == together, 60,
+                  lambda: device.agent.status()["proxies"])
+            go_on.set()
+            for t in threads:
+                t.join(120)
+            assert good == [True] * 200
+            assert device.agent.status()["proxies"][0]["backend_failures"] == 0
+
+
+def test_case_48_state_of_a_newer_agent(tmp_path):
+    """Refused, told, and not a byte of it changed."""
+    with Device(tmp_path) as device:
+        with device.agent:
+            device.at_rest()
+        (device.state / "state.json").write_text('{"version": 2, "new": [1]}', encoding="ascii")
+        before = tree(device.state)
+        for command in ("run", "status"):
+            run = device.agent.tool(command)
+            assert run.returncode != 0 and "newer lanyard-agent" in run.stderr
+        assert tree(device.state) == before
+
+
+def test_case_49_forgotten_and_new(tmp_path):
+    """After `forget` there is nothing of the old device: other keys, another id, a new enrolment."""
+    with Device(tmp_path) as device:
+        with device.agent:
+            device.at_rest()
+            first, pin = device.service.device_id, device.agent.status()["local_certificate"]["pin"]
+            key = device.agent.current("privkey.pem").read_bytes()
+            assert device.agent.tool("forget", "--yes").returncode == 0
+            assert device.agent.wait() == 0
+        assert device.service.seen["delete"] == 1
+        assert [p.name for p in device.state.iterdir()] == ["lock"]
+        with device.agent:
+            device.at_rest()
+            assert device.service.device_id != first
+            assert device.agent.status()["local_certificate"]["pin"] != pin
+            assert device.agent.current("privkey.pem").read_bytes() != key
+            assert device.service.seen["enroll"] == 2
