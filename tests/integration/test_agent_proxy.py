@@ -14,6 +14,7 @@ import time
 import pytest
 
 from fakeservice import FakeService
+from inject import Injected
 from ports import free_port
 from stack import Agent
 from wait import until
@@ -441,9 +442,9 @@ def test_out_of_descriptors(tmp_path):
     backend = Backend(echo)
     with FakeService(tmp_path, tmp_path / "agent" / "state") as service:
         agent = Agent(tmp_path, service, proxies=[(f"127.0.0.1:{port}", f"127.0.0.1:{backend.port}")])
-        agent.argv = ["prlimit", "--nofile=40:40", *agent.argv]
         with agent:
             agent.wait_for_certificate()
+            starved = Injected(tmp_path, agent.pid, "accept4", "EMFILE")
             with contextlib.ExitStack() as stack:
                 for _ in range(60):
                     stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
@@ -458,6 +459,7 @@ def test_out_of_descriptors(tmp_path):
                 time.sleep(1)  # the observation itself
                 assert ticks() - before < 20, "under 20 % of a CPU"
                 assert agent.log().count("cannot accept") < 5
+            starved.mend()
             context = ssl.create_default_context(cadata=service.issuer.pem().decode())
             with socket.create_connection(("127.0.0.1", port), 10) as tcp:
                 name = f"127-0-0-1.{service.device_id}.direct.example"
