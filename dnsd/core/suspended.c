@@ -33,7 +33,7 @@ static uint64_t *find_entry(const struct suspended *s, struct span id)
 {
     uint64_t h = hash_id(s->seed, id);
     size_t mask = s->n_index - 1;
-    for (size_t i = (h >> 32) & mask;; i = (i + 1) & mask) {
+    for (size_t i = (size_t)(h >> 32) & mask;; i = (i + 1) & mask) {
         uint64_t entry = s->index[i];
         if (entry == 0)
             return &s->index[i];
