@@ -1,0 +1,156 @@
+"""How the agent is put on machines: its systemd unit, and the OpenWrt scripts under dash, with as much of
+OpenWrt around them as they call."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from daemon import environment, program
+from tree import ROOT
+
+OPENWRT = ROOT / "deploy/openwrt/lanyard-agent/files"
+UNIT = ROOT / "deploy/systemd/lanyard-agent.service"
+
+
+def analyze(*args):
+    return subprocess.run(["systemd-analyze", "--no-pager", *map(str, args)], capture_output=True, text=True,
+                          check=False, timeout=60)
+
+
+def test_the_unit(tmp_path):
+    """Well-formed, and little is left to who takes the program over: 0 is nothing, 10 all."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed: the unit cannot be checked here")
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text(encoding="ascii").replace("/usr/sbin/lanyard-agent", "/bin/true"),
+                    encoding="ascii")
+    assert UNIT.name + ":" not in analyze("verify", "--man=no", unit).stderr
+    exposure = re.search(r"exposure level for \S+: ([0-9.]+)",
+                         analyze("security", "--offline=true", unit).stdout)
+    assert float(exposure.group(1)) <= 2.0
+
+
+# ---- UCI to configuration
+
+@pytest.fixture
+def router(tmp_path):
+    (tmp_path / "lib").mkdir()
+    shutil.copy(ROOT / "tests/lib/openwrt.sh", tmp_path / "lib/functions.sh")
+    (tmp_path / "config").mkdir()
+    return tmp_path
+
+
+def dash(router, *argv):
+    return subprocess.run(["dash", *map(str, argv)], capture_output=True, text=True, check=False, timeout=30,
+                          env=environment({"IPKG_INSTROOT": str(router), "UCI": str(router / "config")}))
+
+
+def convert(router, text):
+    (router / "config/lanyard").write_text(text, encoding="utf-8")
+    return dash(router, OPENWRT / "lanyard-uci")
+
+
+def test_what_is_shipped_becomes_a_good_configuration(router):
+    text = (OPENWRT / "lanyard.config").read_text(encoding="ascii").replace("# option token", "option token")
+    (router / "token").write_text("secret\n", encoding="ascii")
+    (router / "token").chmod(0o600)
+    done = convert(router, text.replace("/etc/lanyard/token", str(router / "token")))
+    assert done.returncode == 0 and done.stderr == ""
+    conf = router / "agent.conf"
+    conf.write_text(done.stdout, encoding="ascii")
+    check = subprocess.run([program("lanyard-agent"), "-c", conf, "--check-config"], capture_output=True,
+                           text=True, check=False, timeout=30, env=environment())
+    assert check.returncode == 0, check.stderr + done.stdout
+    assert "rebind" not in done.stdout and "enabled" not in done.stdout
+
+
+def test_every_kind_of_option(router):
+    done = convert(router, """
+config lanyard 'main'
+	option server 'https://p.example'
+	option retry_s '30'
+	list addresses 'auto'
+	list addresses '192.168.1.1'
+	option reload_command '/etc/init.d/uhttpd restart; echo $HOME'
+config proxy
+	option listen '0.0.0.0:443'
+	option proxy_protocol 'on'
+config proxy
+	option listen '[::]:444'
+	option connections_max '7'
+""")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == """server = "https://p.example"
+reload_command = "/etc/init.d/uhttpd restart; echo $HOME"
+retry_s = 30
+addresses = {"auto", "192.168.1.1"}
+proxy {
+listen = "0.0.0.0:443"
+proxy_protocol = true
+}
+proxy {
+listen = "[::]:444"
+connections_max = 7
+}
+"""
+
+
+@pytest.mark.parametrize("option, why", [
+    ("option zone 'a\"\nuser = \"root'", "a value that ends its quotes"),
+    ("option zone 'a\\'", "a backslash before the quote"),
+    ("option zone 'a\nb'", "a second line"),
+    ("option server '${HOME}'", "a variable of the configuration file's"),
+    ("option retry_s '1; user = 2'", "a number that is none"),
+    ("list addresses 'a\", \"b'", "one that becomes two"),
+])
+def test_nothing_but_values_gets_through(router, option, why):
+    done = convert(router, f"config lanyard 'main'\n\t{option}\n")
+    assert done.returncode == 1 and "lanyard: " in done.stderr, why
+    assert done.stdout == "" or re.fullmatch(r"addresses = \{\}\n", done.stdout), why
+
+
+# ---- rebinding protection, with the owner's consent
+
+UCI = r"""
+uci() {
+    [ "$1" != -q ] || shift
+    echo "$*" >>"$UCI/../calls"
+    case $1:$2 in
+    get:lanyard.*) cat "$UCI/../added" 2>/dev/null ;;
+    get:dhcp.*) echo "$OWN" ;;
+    esac
+}
+/etc/init.d/dnsmasq() { :; }
+"""
+
+
+@pytest.mark.parametrize("why, wanted, added, own, calls", [
+    ("without consent nothing is touched", "", "", "", []),
+    ("with it the domain is added", "direct.example", "", "", [
+        "add_list dhcp.@dnsmasq[0].rebind_domain=direct.example",
+        "set lanyard.main.rebind_added=direct.example"]),
+    ("a second start changes nothing", "direct.example", "direct.example", "direct.example", []),
+    ("what the owner has is not ours to take back", "direct.example", "", "plex.direct direct.example", []),
+    ("consent taken back", "", "direct.example", "direct.example", [
+        "del_list dhcp.@dnsmasq[0].rebind_domain=direct.example"]),
+    ("another domain", "other.example", "direct.example", "plex.direct", [
+        "del_list dhcp.@dnsmasq[0].rebind_domain=direct.example",
+        "add_list dhcp.@dnsmasq[0].rebind_domain=other.example",
+        "set lanyard.main.rebind_added=other.example"]),
+])
+def test_rebinding_exemption(router, why, wanted, added, own, calls):
+    script = router / "script"
+    # a function's name may not have slashes in dash
+    source = (OPENWRT / "lanyard.init").read_text(encoding="ascii").replace("/etc/init.d/dnsmasq", "dnsmasq")
+    script.write_text(UCI.replace("/etc/init.d/dnsmasq", "dnsmasq") + source
+                      + f"\nOWN='{own}'\nexempt_from_rebinding '{wanted}'\n", encoding="ascii")
+    if added:
+        (router / "added").write_text(added, encoding="ascii")
+    done = dash(router, script)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    path = router / "calls"
+    lines = path.read_text(encoding="ascii").splitlines()
+    assert [c for c in lines if c.split()[0] in ("add_list", "del_list", "set")] == calls, why
+    assert ("commit dhcp" in lines) == (wanted != added), why
