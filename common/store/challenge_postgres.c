@@ -121,10 +121,11 @@ static enum err connect_db(struct postgres_store *s, struct err_info *info)
     return ERR_OK;
 }
 
-/* The result of the query that was sent, or NULL: none came in time, or the connection is gone. */
-static PGresult *wait_result(const struct libpq *pq, PGconn *c, bool *timed_out)
+/* The next result of the query that was sent, or NULL: there is no more, none came until
+ * `deadline_ms`, or the connection is gone. */
+static PGresult *wait_result(const struct libpq *pq, PGconn *c, int64_t deadline_ms,
+                             bool *timed_out)
 {
-    int64_t deadline_ms = clock_mono_ms() + QUERY_TIMEOUT_MS;
     while (pq->isBusy(c)) {
         int64_t left_ms = deadline_ms - clock_mono_ms();
         struct pollfd p = { .fd = pq->socket(c), .events = POLLIN };
@@ -169,17 +170,18 @@ static enum err read_values(struct postgres_store *s, const char *zone, const ch
     const char *const params[] = { zone, id };
     const struct libpq *pq = s->pq;
     PGconn *c = s->connection;
-    PGresult *r = NULL;
+    PGresult *r = NULL, *more;
+    int64_t deadline_ms = clock_mono_ms() + QUERY_TIMEOUT_MS;
     bool timed_out = false;
     if (pq->sendQueryParams(c, QUERY, 2, NULL, params, NULL, NULL, 0))
-        r = wait_result(pq, c, &timed_out);
+        r = wait_result(pq, c, deadline_ms, &timed_out);
     enum err e = ERR_OK;
-    if (pq->resultStatus(r) == PGRES_TUPLES_OK) {
+    bool read = pq->resultStatus(r) == PGRES_TUPLES_OK;
+    while (read && (more = wait_result(pq, c, deadline_ms, &timed_out)) != NULL)
+        pq->clear(more);
+    if (read && !timed_out) {
         *n = take_values(pq, r, values);
         s->retry_ms = 0;
-        PGresult *more;
-        while ((more = pq->getResult(c)) != NULL) /* the end of the query: it is there already */
-            pq->clear(more);
     } else {
         *lost = !timed_out && is_lost(pq, c, r);
         e = fail(s, info, "read it", timed_out ? "no reply in time" : pq->errorMessage(c));

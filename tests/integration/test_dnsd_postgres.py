@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -222,6 +223,60 @@ zone "fleet.example" {{
         until(lambda: "/lanyard: reads work again" in server.log(), 30, "the store to be read in the background")
         assert ask(server) == THERE
         store.close()
+
+
+class Unending:
+    """A server that gives every question one value, and says that the query is over only when it is
+    allowed to. [PostgreSQL, chapter 55: message formats]"""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.may_end = threading.Event()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        def message(kind, data):
+            return kind + struct.pack("!i", 4 + len(data)) + data
+
+        ready = message(b"Z", b"I")
+        column = b"value\0" + struct.pack("!ihihih", 0, 0, 25, -1, -1, 0)
+        row = struct.pack("!hi", 1, len(VALUE)) + VALUE.encode()
+        with connection, connection.makefile("rb") as stream:
+            stream.read(struct.unpack("!i", stream.read(4))[0] - 4)
+            connection.sendall(message(b"R", struct.pack("!i", 0)) + ready)
+            while kind := stream.read(1):
+                stream.read(struct.unpack("!i", stream.read(4))[0] - 4)
+                if kind == b"S":
+                    connection.sendall(
+                        message(b"1", b"") + message(b"2", b"")
+                        + message(b"T", struct.pack("!h", 1) + column) + message(b"D", row)
+                        + message(b"C", b"SELECT 1\0") + (ready if self.may_end.is_set() else b""))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+
+def test_a_query_that_never_ends(tmp_path):
+    """The deadline of a read holds until the server has said that it is over, not only until the
+    values are there: else the thread of the store would wait forever."""
+    with Unending() as db, nameserver(tmp_path, f"127.0.0.1:{db.port}",
+                                      options="?sslmode=disable&gssencmode=disable") as server:
+        assert summary(server.ask(NAME, "TXT", tcp=True, timeout_s=30)) == FAILED
+        assert "no reply in time" in server.log()
+        db.may_end.set()
+        until(lambda: ask(server) == THERE, 30, "the values")
 
 
 def test_a_locked_table(server, db):

@@ -66,12 +66,12 @@ class Nameserver(Daemon):
         quoted = ", ".join(f'"{a}"' for a in self.listen)
         self.config.write_text(f"listen = {{{quoted}}}\n{head}\n{zones}", encoding="ascii")
 
-    def ask(self, name, kind="A", *, tcp=False, host="127.0.0.1", edns=False, **options):
+    def ask(self, name, kind="A", *, tcp=False, host="127.0.0.1", edns=False, timeout_s=5, **options):
         """The reply to a question, as dnspython reads it."""
         options.setdefault("use_edns", 0 if edns else False)
         query = dns.message.make_query(name, kind, **options)
         send = dns.query.tcp if tcp else dns.query.udp
-        return send(query, host, port=self.port, timeout=5)
+        return send(query, host, port=self.port, timeout=timeout_s)
 
     def raw(self, packet, timeout_s=5, host="127.0.0.1"):
         """One datagram; the reply's bytes, or None when none came in time."""
