@@ -62,8 +62,6 @@ static enum err prepare_file(struct sqlite_store *s, struct err_info *info)
 
 static enum err setup_writer(struct sqlite_store *s, struct err_info *info)
 {
-    int on = 1;
-    (void)sqlite3_file_control(s->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &on);
     if (sqlite3_exec(s->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;", NULL, NULL,
                      NULL) != SQLITE_OK ||
         sqlite3_exec(s->db, SCHEMA, NULL, NULL, NULL) != SQLITE_OK)
@@ -79,7 +77,9 @@ static enum err connect_db(struct sqlite_store *s, struct err_info *info)
 {
     struct stat st;
     if (!s->writer && stat(s->path, &st) != 0)
-        return fail(s, info, "open it (is provisiond running?)");
+        return err_set(info, ERR_UNAVAILABLE, "challenge store %s: cannot open it: %s", s->path,
+                       errno == ENOENT ? "there is none yet (is provisiond running?)"
+                                       : strerror(errno));
     enum err e = s->writer ? prepare_file(s, info) : ERR_OK;
     if (e != ERR_OK)
         return e;
