@@ -75,7 +75,7 @@ static enum err sign_node(struct presigned *p, const struct zone *z, const struc
     enum err e = name_read(&owner, (struct span){ n->name, n->len });
     if (e != ERR_OK || is_occluded(z, &owner))
         return e;
-    for (size_t i = 0; e == ERR_OK && i<n->n_sets && * n_left> 0; i++) {
+    for (size_t i = 0; i < n->n_sets && e == ERR_OK && *n_left > 0; i++) {
         const struct rrset *set = &n->sets[i];
         if ((n->is_cut && set->type != RR_DS) || !is_due(p->at[set->number], now_s))
             continue;
