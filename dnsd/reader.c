@@ -6,6 +6,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/logbudget.h"
 #include "dnsd/lane.h"
 
 #define LANES_MAX (2 * READER_STORES_MAX) /* of the old view and of the new one */
@@ -21,6 +22,7 @@ struct reader {
     size_t n_ending;
     struct reader_counts gone; /* of lanes that were freed */
     int64_t check_ms;          /* of the last reader_check(); 0 for never */
+    struct logbudget budget;   /* of lines that a store has no thread */
     struct view_change *change;
     void (*released)(struct view_change *change);
     size_t n_passing; /* lanes that may still have questions of the old view */
@@ -40,12 +42,15 @@ static struct lane *lane_of(struct reader *r, const char *url)
 {
     struct lane *l = NULL;
     struct err_info why = { .text = "too many challenge stores" };
+    unsigned left_out;
     for (size_t i = 0; i < r->n_lanes; i++) {
         if (strcmp(lane_url(r->lanes[i]), url) == 0)
             return r->lanes[i];
     }
     if (r->n_lanes == LANES_MAX || lane_new(&l, url, &why) != ERR_OK) {
-        log_error("cannot read a challenge store: %s", why.text);
+        if (logbudget_spend(&r->budget, clock_mono_ms(), &left_out))
+            log_error("cannot read a challenge store: %s; %u such lines were left out before",
+                      why.text, left_out);
         return NULL;
     }
     r->lanes[r->n_lanes++] = l;

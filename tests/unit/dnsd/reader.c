@@ -8,6 +8,8 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "dnsd/reader.h"
 #include "dnsview.h"
@@ -77,10 +79,51 @@ static void one_client_cannot_fill_the_queue(void **state)
     sem_destroy(&go_on);
 }
 
+/* Lines that are written to standard error while `n` questions find no thread for their store. */
+static unsigned lines_of(struct reader *r, const struct query_challenge *c, unsigned n)
+{
+    const struct reader_return ret = { .send = send_reply };
+    FILE *log = tmpfile();
+    int before = dup(STDERR_FILENO);
+    unsigned n_lines = 0;
+    assert_non_null(log);
+    assert_true(before >= 0 && dup2(fileno(log), STDERR_FILENO) >= 0);
+    for (unsigned i = 0; i < n; i++)
+        n_lines += reader_submit(r, c, &ret); /* there would be none */
+    assert_true(dup2(before, STDERR_FILENO) >= 0);
+    rewind(log);
+    for (int ch; (ch = getc(log)) != EOF;)
+        n_lines += ch == '\n';
+    (void)fclose(log);
+    (void)close(before);
+    return n_lines;
+}
+
+/* A system without threads to spare is no way to fill the log. */
+static void a_flood_without_a_thread_is_logged_little(void **state)
+{
+    struct zone zone = { .challenges = NULL };
+    struct query_challenge c = { .zone = &zone };
+    const struct reader_return ret = { .send = send_reply };
+    struct reader *r = NULL;
+    char url[32];
+    (void)state;
+    assert_int_equal(reader_new(&r, NULL), ERR_OK);
+    zone.challenges = url;
+    for (unsigned i = 0; i < 2 * READER_STORES_MAX; i++) {
+        (void)snprintf(url, sizeof url, "sqlite:%u", i);
+        assert_true(reader_submit(r, &c, &ret));
+    }
+    (void)snprintf(url, sizeof url, "sqlite:more");
+    assert_in_range(lines_of(r, &c, 1000), 1, 3);
+    reader_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_client_cannot_fill_the_queue),
+        cmocka_unit_test(a_flood_without_a_thread_is_logged_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
