@@ -262,14 +262,16 @@ enum err keyfile_write(const struct keyfile *k, const char *dir, const char *zon
     return e;
 }
 
-/* The next of the times of `f` after `now_s`, or `other_s` if that is sooner; 0 is none. */
-static int64_t next_change(const struct keyfile *f, int64_t now_s, int64_t other_s)
+/* Notes between which times of `f` the ring is right. */
+static void note_changes(struct keyring *ring, const struct keyfile *f, int64_t now_s)
 {
     for (unsigned i = KEYFILE_PUBLISHED; i <= KEYFILE_RETIRED; i++) {
-        if (f->at_s[i] > now_s && (other_s == 0 || f->at_s[i] < other_s))
-            other_s = f->at_s[i];
+        int64_t at_s = f->at_s[i];
+        if (at_s > now_s && (ring->changes_s == 0 || at_s < ring->changes_s))
+            ring->changes_s = at_s;
+        if (at_s <= now_s && at_s > ring->changed_s)
+            ring->changed_s = at_s;
     }
-    return other_s;
 }
 
 /* Puts the keys that are seen at `now_s` into `ring`. */
@@ -285,7 +287,7 @@ static enum err fill_ring(struct keyring *ring, const struct keyfiles *files, co
             return err_set(info, ERR_CONFIG,
                            "%s: key %u of zone %s was made later than now: set the clock", dir,
                            (unsigned)f->tag, zone);
-        ring->changes_s = next_change(f, now_s, ring->changes_s);
+        note_changes(ring, f, now_s);
         if (state == KEYFILE_MADE || state == KEYFILE_RETIRED)
             continue;
         if (ring->n == KEYRING_MAX)

@@ -13,6 +13,7 @@ struct signwatch {
     int64_t offset_s;     /* of the wall clock from the monotonic one, when last looked at */
     bool failing;         /* the last attempt to sign did */
     int64_t reloaded_for; /* the last time of a key that a reload was asked for */
+    bool set_back;        /* the clock was, since signwatch_wants_reload() looked */
     struct signwatch_counts counts;
 };
 
@@ -55,6 +56,7 @@ static void watch_steps(struct signwatch *w, int64_t now_s, int64_t mono_ms)
     int64_t offset_s = offset_of(now_s, mono_ms), step_s = offset_s - w->offset_s;
     if (step_s > STEP_S || step_s < -STEP_S) {
         w->counts.clock_steps++;
+        w->set_back |= step_s < 0;
         log_warn("the clock of this machine was set %s by %" PRId64
                  " seconds: signatures of DNSSEC follow it",
                  step_s > 0 ? "ahead" : "back", step_s > 0 ? step_s : -step_s);
@@ -143,8 +145,16 @@ void signwatch_poll(struct signwatch *w, const struct view *v, int64_t now_s, in
 
 bool signwatch_wants_reload(struct signwatch *w, const struct view *v, int64_t now_s)
 {
+    bool set_back = w->set_back;
+    w->set_back = false;
     for (size_t i = 0; i < v->n_zones; i++) {
         const struct keyring *ring = v->zones[i]->keyring;
+        if (ring != NULL && set_back && now_s < ring->changed_s) {
+            log_info("zone %s: the time of a key that had come is still to come",
+                     v->zones[i]->text);
+            w->reloaded_for = 0;
+            return true;
+        }
         if (ring == NULL || ring->changes_s == 0 || ring->changes_s > now_s ||
             ring->changes_s <= w->reloaded_for)
             continue;

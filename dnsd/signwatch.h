@@ -33,7 +33,8 @@ void signwatch_free(struct signwatch *w);
 void signwatch_poll(struct signwatch *w, const struct view *v, int64_t now_s, int64_t mono_ms,
                     struct view **out);
 
-/* Whether the time of a key has come that makes another ring of it; once for each such time. */
+/* Whether the time of a key has come that makes another ring of it, once for each such time; or,
+ * since the clock was set back, is still to come. */
 bool signwatch_wants_reload(struct signwatch *w, const struct view *v, int64_t now_s);
 
 const struct signwatch_counts *signwatch_counts(const struct signwatch *w);

@@ -24,6 +24,7 @@ struct keyring {
     size_t active;
     int64_t made_s; /* when the youngest was made: a clock that shows less is wrong; 0: unknown */
     int64_t changes_s; /* when the next key is to be seen, active or gone; 0: not planned */
+    int64_t changed_s; /* the last such time that had come when it was read; 0: none */
     unsigned budget;   /* signatures that a thread may make in a second; 0: any number */
     struct keyring_key keys[KEYRING_MAX];
 };

@@ -206,13 +206,13 @@ static void rings(void **state)
         const char *says; /* or NULL: */
         size_t n, n_wanted;
         size_t active; /* number of the key */
-        int64_t changes_s;
+        int64_t changes_s, changed_s;
     } CASES[] = {
-        { "one that signs", 1, { { P, P } }, NULL, 1, 1, 0, 0 },
-        { "none", 0, { { 0 } }, "no active key", 0, 0, 0, 0 },
-        { "case 12: its time is over", 1, { { P, P, NOW } }, "no active key", 0, 0, 0, 0 },
-        { "its time will be over", 1, { { P, P, NOW + 9 } }, NULL, 1, 1, 0, NOW + 9 },
-        { "a second one is seen", 2, { { P, P }, { P } }, NULL, 2, 2, 0, 0 },
+        { "one that signs", 1, { { P, P } }, NULL, 1, 1, 0, 0, P },
+        { "none", 0, { { 0 } }, "no active key", 0, 0, 0, 0, 0 },
+        { "case 12: its time is over", 1, { { P, P, NOW } }, "no active key", 0, 0, 0, 0, 0 },
+        { "its time will be over", 1, { { P, P, NOW + 9 } }, NULL, 1, 1, 0, NOW + 9, P },
+        { "a second one is seen", 2, { { P, P }, { P } }, NULL, 2, 2, 0, 0, P },
         { "a second one is planned",
           2,
           { { P, P }, { NOW + 5, NOW + 7 } },
@@ -220,11 +220,28 @@ static void rings(void **state)
           1,
           1,
           0,
-          NOW + 5 },
-        { "the later one signs", 2, { { P, P }, { P, P + 1 } }, NULL, 2, 2, 1, 0 },
-        { "the old one is not wanted", 2, { { P, P, P + 1 }, { P, P + 1 } }, NULL, 2, 1, 1, 0 },
-        { "the old one is gone", 2, { { P, P, P, P + 1 }, { P, P } }, NULL, 1, 1, 1, 0 },
-        { "too many", 5, { { P, P }, { P }, { P }, { P }, { P } }, "more than 4 keys", 0, 0, 0, 0 },
+          NOW + 5,
+          P },
+        { "the later one signs", 2, { { P, P }, { P, P + 1 } }, NULL, 2, 2, 1, 0, P + 1 },
+        { "the old one is not wanted",
+          2,
+          { { P, P, P + 1 }, { P, P + 1 } },
+          NULL,
+          2,
+          1,
+          1,
+          0,
+          P + 1 },
+        { "the old one is gone", 2, { { P, P, P, P + 1 }, { P, P } }, NULL, 1, 1, 1, 0, P + 1 },
+        { "too many",
+          5,
+          { { P, P }, { P }, { P }, { P }, { P } },
+          "more than 4 keys",
+          0,
+          0,
+          0,
+          0,
+          0 },
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
@@ -243,7 +260,8 @@ static void rings(void **state)
         if (e == ERR_OK &&
             (ring->n != CASES[i].n || n_wanted != CASES[i].n_wanted ||
              ring->keys[ring->active].key.tag != keys[CASES[i].active].tag ||
-             ring->changes_s != CASES[i].changes_s || ring->made_s != NOW - 30 * DAY))
+             ring->changes_s != CASES[i].changes_s || ring->changed_s != CASES[i].changed_s ||
+             ring->made_s != NOW - 30 * DAY))
             fail_msg("%s: %zu keys", CASES[i].why, ring->n);
         keyring_free(ring);
         for (size_t k = 0; k < CASES[i].n_keys; k++)

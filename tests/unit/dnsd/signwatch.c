@@ -218,6 +218,36 @@ static void test_a_planned_time_asks_for_a_reload_once(void **state)
     assert_true(signwatch_wants_reload(fx->watch, fx->kit.view, NOW + 20));
 }
 
+/* A key that became active while the clock was ahead is not so any more, and is again in time. */
+static void test_case_12_a_clock_that_was_ahead_of_a_planned_time(void **state)
+{
+    struct fixture *fx = *state;
+    struct keyring *ring = fx->kit.view->zones[0]->keyring;
+    (void)poll_once(fx);
+    ring->changes_s = NOW + DAY;
+    pass(fx, 1);
+    fx->now_s += 2 * DAY;
+    (void)poll_once(fx);
+    assert_true(signwatch_wants_reload(fx->watch, fx->kit.view, fx->now_s));
+    ring->changes_s = 0; /* as the reload reads it */
+    ring->changed_s = NOW + DAY;
+    pass(fx, 1);
+    fx->now_s -= 2 * DAY;
+    (void)poll_once(fx);
+    assert_true(signwatch_wants_reload(fx->watch, fx->kit.view, fx->now_s));
+    assert_false(signwatch_wants_reload(fx->watch, fx->kit.view, fx->now_s)); /* once */
+    ring->changes_s = NOW + DAY;
+    ring->changed_s = NOW - DAY;
+    assert_false(signwatch_wants_reload(fx->watch, fx->kit.view, fx->now_s));
+    pass(fx, DAY);
+    (void)poll_once(fx);
+    assert_true(signwatch_wants_reload(fx->watch, fx->kit.view, fx->now_s));
+    fx->now_s -= HOUR; /* set back, but not before the time of a key */
+    ring->changes_s = 0;
+    (void)poll_once(fx);
+    assert_false(signwatch_wants_reload(fx->watch, fx->kit.view, fx->now_s));
+}
+
 /* More than one look may make: the rest follows. */
 static void test_many_are_signed_in_parts(void **state)
 {
@@ -253,6 +283,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_case_12_a_clock_older_than_the_key, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_planned_time_asks_for_a_reload_once, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_case_12_a_clock_that_was_ahead_of_a_planned_time,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_are_signed_in_parts, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
