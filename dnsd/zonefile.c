@@ -9,6 +9,7 @@
 
 #define DEFAULT_TTL_S 3600
 #define RDATA_MAX 65535
+#define SHOWN_MAX 512 /* of a wrong record, what is searched for the field */
 
 /* One file being read. */
 struct zonefile {
@@ -43,11 +44,53 @@ static enum err add_record(struct zonefile *zf, const ldns_rr *rr, struct err_in
                     (struct span){ zf->data, len }, info);
 }
 
+/* The length of the field at `text`; a copy of its first bytes goes to `field`. */
+static size_t take_field(char field[32], const char *text)
+{
+    size_t len = strcspn(text, " \t()\r\n");
+    (void)snprintf(field, 32, "%.*s", (int)len, text);
+    return len;
+}
+
+/* Where in the first line of a record the field is that ldns, which does not tell, could not read:
+ * the name; or, behind TTL and class, the type when there is no such, and the data otherwise. */
+static size_t find_fault(const char *text, ldns_status s)
+{
+    static const char BLANKS[] = " \t()";
+    char field[32];
+    size_t at = take_field(field, text), len;
+    at += strspn(text + at, BLANKS);
+    if (s == LDNS_STATUS_SYNTAX_ERR || field[0] == '$')
+        return field[0] == 0 ? at : 0;
+    for (unsigned i = 0; i < 2; i++) {
+        len = take_field(field, text + at);
+        bool is_ttl = field[0] >= '0' && field[0] <= '9';
+        if (is_ttl || ldns_get_rr_class_by_name(field) != 0)
+            at += len + strspn(text + at + len, BLANKS);
+    }
+    len = take_field(field, text + at);
+    if (ldns_get_rr_type_by_name(field) == 0)
+        return at;
+    return at + len + strspn(text + at + len, BLANKS);
+}
+
+/* What ldns says about the record or directive that begins at `start` in line `line`. */
+static enum err fail_syntax(struct zonefile *zf, ldns_status s, long start, int line,
+                            struct err_info *info)
+{
+    char text[SHOWN_MAX];
+    size_t len = fseek(zf->f, start, SEEK_SET) == 0 ? fread(text, 1, sizeof text - 1, zf->f) : 0;
+    text[len] = 0;
+    return err_set(info, ERR_CONFIG, "%s:%d:%zu: %s", zf->path, line, find_fault(text, s) + 1,
+                   ldns_get_errorstr_by_id(s));
+}
+
 /* Reads up to the end of one record or directive. */
 static enum err read_record(struct zonefile *zf, struct err_info *info)
 {
     ldns_rr *rr = NULL;
     int before = zf->line;
+    long start = ftell(zf->f);
     ldns_status s =
         ldns_rr_new_frm_fp_l(&rr, zf->f, &zf->ttl_s, &zf->origin, &zf->owner, &zf->line);
     enum err e;
@@ -67,7 +110,7 @@ static enum err read_record(struct zonefile *zf, struct err_info *info)
         e = err_set(info, ERR_NOMEM, "out of memory");
         break;
     default:
-        e = err_set(info, ERR_CONFIG, "%s", ldns_get_errorstr_by_id(s));
+        return fail_syntax(zf, s, start, before, info);
     }
     ldns_rr_free(rr);
     /* the line that the record ended in: its line end was counted, if it had one */

@@ -101,8 +101,12 @@ MISTAKES = [
     ("no zone file", LISTEN + 'zone "z.test" {\nfile = "z.zone"\n}', None,
      r"dnsd.conf:3: .*file: cannot read .*z.zone: No such file"),
     ("a folder as zone file", LISTEN + 'zone "z.test" {\nfile = "."\n}', None, r"dnsd.conf:3: .*not a file"),
-    ("zone file: an address", 'file', APEX + "a A 1.2.3\n", r"z.zone:3: .*rdata"),
-    ("zone file: a type", 'file', APEX + "\n\na FOO 1\n", r"z.zone:5: "),
+    ("zone file: an address", 'file', APEX + "a A 1.2.3\n", r"z.zone:3:5: .*rdata"),
+    ("zone file: data behind all fields", 'file', APEX + "a 60 IN  A\t1.2.3 ; x\n", r"z.zone:3:12: .*rdata"),
+    ("zone file: no name", 'file', APEX + "  CH 9 MX ( x\ny )\n", r"z.zone:3:13: "),
+    ("zone file: a name", 'file', APEX + "a..b A 1.2.3.4\n", r"z.zone:3:1: "),
+    ("zone file: no data", 'file', APEX + "a A\n", r"z.zone:3:4: "),
+    ("zone file: a type", 'file', APEX + "\n\na FOO 1\n", r"z.zone:5:3: "),
     ("zone file: outside", 'file', APEX + "a.other. A 1.2.3.4\n", r"z.zone:3: the name is outside zone z.test"),
     ("zone file: a wildcard", 'file', APEX + "* A 1.2.3.4\n", r"z.zone:3: wildcards are not served"),
     ("zone file: an id", 'file', APEX + f"{ID} A 1.2.3.4\n", r"z.zone:3: the name is a device id"),
@@ -111,9 +115,9 @@ MISTAKES = [
     ("zone file: no NS", 'file', "@ SOA ns1 h 1 2 3 4 5\n", r"dnsd.conf:3: .*no NS"),
     ("zone file: CNAME and more", 'file', APEX + "a CNAME b\na A 1.1.1.1\n", r"z.zone:4: the name is a CNAME"),
     ("zone file: another class", 'file', APEX + "a CH A 1.1.1.1\n", r"z.zone:3: only records of class IN"),
-    ("zone file: an unclosed bracket", 'file', "@ SOA ns1 h ( 1 2\n 3 4 5\n@ NS ns1\n", r"z.zone:\d: "),
+    ("zone file: an unclosed bracket", 'file', "@ SOA ns1 h ( 1 2\n 3 4 5\n@ NS ns1\n", r"z.zone:1:7: "),
     ("zone file: $INCLUDE", 'file', APEX + "$INCLUDE other\n", r"z.zone:3: \$INCLUDE is not supported"),
-    ("zone file: $ORIGIN", 'file', "$ORIGIN a..b.\n" + APEX, r"z.zone:1: "),
+    ("zone file: $ORIGIN", 'file', "$ORIGIN a..b.\n" + APEX, r"z.zone:1:1: "),
 ]
 
 
@@ -140,7 +144,7 @@ def test_mistakes(tmp_path, options):
             wrong.append(f"{why}: status {got.returncode}, {got.stdout}{got.stderr}")
         elif "pa55word" in got.stderr:
             wrong.append(f"{why}: shows a password: {lines[0]}")
-        elif not re.match(r"[^ ]+/(dnsd\.conf|z\.zone):\d+: ", lines[0]):
+        elif not re.match(r"[^ ]+/(dnsd\.conf|z\.zone):\d+:(\d+:)? ", lines[0]):
             wrong.append(f"{why}: no file and line: {lines[0]}")
     assert not wrong, "\n".join(wrong)
 
@@ -234,7 +238,7 @@ def test_reload_of_something_broken(tmp_path):
         with open(tmp_path / "direct.example.zone", "a", encoding="ascii") as f:
             f.write("bad A 1.2.3\n")
         reload(server, "the old configuration stays")
-        assert re.search(r"direct.example.zone:\d+: ", server.log())
+        assert re.search(r"direct.example.zone:\d+:\d+: ", server.log())
         assert summary(server.ask("www.direct.example", "AAAA")).startswith("NOERROR AA | 60 CNAME")
 
 
