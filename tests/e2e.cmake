@@ -6,6 +6,9 @@ py_test(e2e/test_hostile_csr.py TIMEOUT 120)
 py_test(e2e/test_quickstart.py TIMEOUT 900)
 py_test(e2e/test_config.py TIMEOUT 120)
 py_test(e2e/test_device_life.py TIMEOUT 240)
+# It waits for certificates of a minute to end: begun early, the others run beside it.
+py_test(e2e/test_year.py TIMEOUT 400)
+set_tests_properties(e2e/test_year PROPERTIES COST 900)
 # It mostly waits for back-offs to pass: begun first, the others run beside it.
 set_tests_properties(e2e/test_faults PROPERTIES COST 1000)
 py_test(e2e/test_store_faults.py TIMEOUT 600)
