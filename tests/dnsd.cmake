@@ -29,11 +29,11 @@ foreach(target replay_query fuzz_query replay_query_signed fuzz_query_signed)
 endforeach()
 
 foreach(name dnsd dnsd_challenge dnsd_config dnsd_guard dnsd_abuse dnsd_tcp dnsd_tls dnsd_dnssec dnsd_signing dnsd_dnsviz dnsd_status dnsd_service)
-    py_test(integration/test_${name}.py TIMEOUT 300)
+    py_test(integration/test_${name}.py TIMEOUT 600)
 endforeach()
 # what is answered for whom, and where challenges come from
 foreach(name dnsd_edge dnsd_policy dnsd_postgres dnsd_resolvers)
-    py_test(integration/test_${name}.py TIMEOUT 300)
+    py_test(integration/test_${name}.py TIMEOUT 600)
 endforeach()
 
 # Races between its threads, in a build of its own with ThreadSanitizer; once, beside the plain build.
@@ -57,7 +57,7 @@ if(NOT LANYARD_SANITIZE AND NOT LANYARD_TSAN)
     add_library(failmalloc MODULE ${CMAKE_SOURCE_DIR}/tests/lib/failmalloc.c)
     set_target_properties(failmalloc PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     target_link_libraries(failmalloc PRIVATE lanyard_flags)
-    py_test(integration/test_dnsd_memory.py TIMEOUT 300)
+    py_test(integration/test_dnsd_memory.py TIMEOUT 600)
     set_tests_properties(integration/test_dnsd_memory PROPERTIES LABELS memory)
     set_property(TEST integration/test_dnsd_memory APPEND PROPERTY
         ENVIRONMENT LANYARD_FAILMALLOC=$<TARGET_FILE:failmalloc>)
