@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,8 @@
 
 /* A prepared statement that is kept: to parse and plan it costs more than most take to run. */
 struct kept {
+    const char *address; /* of the caller's text: mostly a literal, always the same */
     char *text;
-    uint64_t hash;
     sqlite3_stmt *stmt;
     bool in_use;
 };
@@ -108,60 +109,64 @@ static enum err sqlite_savepoint_end(struct sql *db, bool keep, struct err_info 
     return sqlite_script(db, keep ? "RELEASE job" : "ROLLBACK TO job; RELEASE job", info);
 }
 
-/* The text without the clause that SQLite does not know, where it has it. */
-static char *without_skip_locked(const char *text)
+/* The text as SQLite takes it: without the clause that it does not know, and with ?N for $N, which
+ * to SQLite is a name that it numbers by appearance and looks up at each binding. */
+static char *sqlite_form(const char *text)
 {
-    const char *at = strstr(text, SQL_SKIP_LOCKED);
-    char *out = at == NULL ? NULL : strdup(text);
-    if (out != NULL) {
-        const char *rest = at + strlen(SQL_SKIP_LOCKED);
-        memmove(out + (at - text), rest, strlen(rest) + 1);
+    size_t clause_len = strlen(SQL_SKIP_LOCKED);
+    char *out = malloc(strlen(text) + 1), *to = out;
+    if (out == NULL)
+        return NULL;
+    while (*text != 0) {
+        if (*text == SQL_SKIP_LOCKED[0] && strncmp(text, SQL_SKIP_LOCKED, clause_len) == 0) {
+            text += clause_len;
+            continue;
+        }
+        bool is_param = *text == '$' && isdigit((unsigned char)text[1]);
+        *to++ = is_param ? '?' : *text;
+        text++;
     }
+    *to = 0;
     return out;
 }
 
 static sqlite3_stmt *prepare(struct sqlite_db *s, const char *text, unsigned flags)
 {
     sqlite3_stmt *st = NULL;
-    char *own = without_skip_locked(text);
-    int rc = sqlite3_prepare_v3(s->db, own != NULL ? own : text, -1, flags, &st, NULL);
+    char *own = sqlite_form(text);
+    int rc = own != NULL ? sqlite3_prepare_v3(s->db, own, -1, flags, &st, NULL) : SQLITE_NOMEM;
     free(own);
     return rc == SQLITE_OK ? st : NULL;
 }
 
-static uint64_t hash_of(const char *text)
+/* The kept statement of that text, NULL when there is none or it runs already. The address is a
+ * guess that saves reading all texts; the text decides. */
+static struct kept *find_kept(struct sqlite_db *s, const char *text, bool *known)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-    for (; *text != 0; text++)
-        h = (h ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
-    return h;
-}
-
-/* The kept statement of that text, NULL when there is none or it runs already. */
-static struct kept *find_kept(struct sqlite_db *s, const char *text, uint64_t hash, bool *known)
-{
-    *known = false;
-    for (size_t i = 0; i < s->n_kept; i++) {
-        if (s->kept[i].hash != hash || strcmp(s->kept[i].text, text) != 0)
-            continue;
-        *known = true;
-        return s->kept[i].in_use ? NULL : &s->kept[i];
+    size_t at = s->n_kept;
+    for (size_t i = 0; i < s->n_kept && at == s->n_kept; i++) {
+        if (s->kept[i].address == text && strcmp(s->kept[i].text, text) == 0)
+            at = i;
     }
-    return NULL;
+    for (size_t i = 0; i < s->n_kept && at == s->n_kept; i++) {
+        if (strcmp(s->kept[i].text, text) == 0)
+            at = i;
+    }
+    *known = at < s->n_kept;
+    return *known && !s->kept[at].in_use ? &s->kept[at] : NULL;
 }
 
 static void sqlite_begin(struct sql_query *q, const char *text)
 {
     struct sqlite_db *s = sqlite_of(q->db);
-    uint64_t hash = hash_of(text);
     bool known;
-    struct kept *k = find_kept(s, text, hash, &known);
+    struct kept *k = find_kept(s, text, &known);
     bool keep = !known && s->n_kept < CACHE_MAX;
     sqlite3_stmt *st = k != NULL ? k->stmt : prepare(s, text, keep ? SQLITE_PREPARE_PERSISTENT : 0);
     char *copy = keep && st != NULL ? strdup(text) : NULL;
     if (copy != NULL) {
         k = &s->kept[s->n_kept++];
-        *k = (struct kept){ copy, hash, st, false };
+        *k = (struct kept){ text, copy, st, false };
     }
     if (k != NULL)
         k->in_use = true;
@@ -184,33 +189,22 @@ static void release(struct sqlite_db *s, sqlite3_stmt *st)
     sqlite3_finalize(st);
 }
 
-/* SQLite numbers named parameters in the order they appear: $2 may be the first. */
-static int param(struct sql_query *q, int n)
-{
-    char name[16];
-    (void)snprintf(name, sizeof name, "$%d", n);
-    int at = sqlite3_bind_parameter_index(q->stmt, name);
-    if (at == 0)
-        q->e = ERR_ILLEGAL;
-    return at;
-}
-
 static void sqlite_bind_int(struct sql_query *q, int n, int64_t v)
 {
-    if (sqlite3_bind_int64(q->stmt, param(q, n), v) != SQLITE_OK)
+    if (sqlite3_bind_int64(q->stmt, n, v) != SQLITE_OK)
         q->e = ERR_ILLEGAL;
 }
 
 static void sqlite_bind_text(struct sql_query *q, int n, const char *v)
 {
-    if (sqlite3_bind_text(q->stmt, param(q, n), v, -1, SQLITE_STATIC) != SQLITE_OK)
+    if (sqlite3_bind_text(q->stmt, n, v, -1, SQLITE_STATIC) != SQLITE_OK)
         q->e = ERR_ILLEGAL;
 }
 
 static void sqlite_bind_blob(struct sql_query *q, int n, struct span v)
 {
     const void *p = v.len > 0 ? (const void *)v.p : "";
-    if (sqlite3_bind_blob64(q->stmt, param(q, n), p, v.len, SQLITE_STATIC) != SQLITE_OK)
+    if (sqlite3_bind_blob64(q->stmt, n, p, v.len, SQLITE_STATIC) != SQLITE_OK)
         q->e = ERR_ILLEGAL;
 }
 
@@ -314,7 +308,10 @@ static enum err set_up(struct sql *db, struct err_info *info)
     (void)sqlite3_busy_timeout(handle(db), BUSY_TIMEOUT_MS);
     enum err e = sqlite_script(db,
                                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-                               "PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON;",
+                               "PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON;"
+                               /* each RETURNING has a table of its own: as a file it costs more
+                                * than the statement */
+                               "PRAGMA temp_store=MEMORY;",
                                info);
     if (e == ERR_OK)
         e = check_pragma(db, "PRAGMA journal_mode", "wal", info);
