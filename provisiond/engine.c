@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "provisiond/core/backoff.h"
+#include "provisiond/core/csr.h"
 #include "provisiond/store/challenge_table.h"
 #include "provisiond/store/current.h"
 #include "provisiond/store/ledger.h"
@@ -75,6 +76,7 @@ static void task_free(struct task *t)
         gate_end(t->gate);
     readback_cancel(t->readback);
     loop_timer_free(t->timer);
+    buf_clear(&t->csr);
     free(t->chain);
     free(t);
 }
@@ -235,6 +237,37 @@ static void write_row(struct task *t, bool keep, void (*done)(struct job *j, enu
     t->save.run = run_save;
     t->save.done = done;
     submit_save(t);
+}
+
+/* --- the CSR --- */
+
+static enum err run_load(struct job *j, void *ctx)
+{
+    struct task *t = (struct task *)((char *)j - offsetof(struct task, load));
+    buf_clear(&t->csr); /* the job may be run again */
+    buf_init(&t->csr, CSR_MAX);
+    return order_csr(ctx, t->row.id, &t->csr, &j->info);
+}
+
+static void on_loaded(struct job *j, enum err e)
+{
+    struct task *t = (struct task *)((char *)j - offsetof(struct task, load));
+    if (t->engine->stopping)
+        return;
+    if (e == ERR_OK) {
+        t->resume(t);
+        return;
+    }
+    log_error("%s", j->info.text);
+    task_retry(t, STORE_RETRY_S, task_enter, "store", j->info.text);
+}
+
+void task_load_csr(struct task *t, void (*resume)(struct task *t))
+{
+    t->resume = resume;
+    t->load.run = run_load;
+    t->load.done = on_loaded;
+    jobs_submit(t->engine->parts.store, &t->load);
 }
 
 /* --- challenge values --- */

@@ -384,11 +384,18 @@ static void on_finalized(void *arg, const struct issuer_order *o)
         poll_later(t, o->reply.retry_after_s, look_at_order);
 }
 
+static void send_csr(struct task *t)
+{
+    struct buf csr = t->csr; /* the task may be gone with the reply */
+    t->csr = (struct buf){ .p = NULL };
+    t->issuer->ops->finalize(t->issuer, &t->order, buf_span(&csr), on_finalized, t);
+    buf_clear(&csr);
+}
+
 static void finalize(struct task *t)
 {
     (void)past_deadline(t, ISSUE_LIMIT_MS);
-    struct span csr = { t->row.csr, t->row.csr_len };
-    t->issuer->ops->finalize(t->issuer, &t->order, csr, on_finalized, t);
+    task_load_csr(t, send_csr);
 }
 
 static void download(struct task *t);

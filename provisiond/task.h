@@ -61,6 +61,8 @@ struct task {
     struct certificate_row cert; /* with chain: stored together with the row */
     char *chain;
     bool has_windows; /* the CA says when to renew [RFC 9773] */
+    struct job load;
+    struct buf csr; /* only between the two: many orders wait long, and it may be large */
     struct job challenge;
     bool remove_values; /* what the challenge job does */
     int64_t challenge_until;
@@ -95,6 +97,9 @@ void task_nap(struct task *t, void (*resume)(struct task *t));
 
 /* engine.c: writes (or removes) the challenge values of the task, then resume(t). */
 void task_put_values(struct task *t, void (*resume)(struct task *t));
+
+/* engine.c: reads the CSR into t->csr, then resume(t). */
+void task_load_csr(struct task *t, void (*resume)(struct task *t));
 
 /* engine.c: counts a reply of the CA, and what it says about its health. */
 void task_count(struct task *t, const struct issuer_reply *r);

@@ -85,7 +85,8 @@ static enum err run_submit(struct job *j, void *ctx)
     struct schedule_policy policy = { cfg->failover_percent,
                                       cfg->issuers[c->zone->issuers[0]].renewals_exempt };
     if (e == ERR_OK)
-        e = order_submit(ctx, &c->order, cfg->orders_per_day, &policy, now, &c->submit, &j->info);
+        e = order_submit(ctx, &c->order, buf_span(&c->body), cfg->orders_per_day, &policy, now,
+                         &c->submit, &j->info);
     buf_reset(&c->chain);
     if (e == ERR_OK && c->submit == ORDER_SUBMIT_REUSED)
         e = call_audit_rarely(c, ctx, now, "key-reused", "a certificate key of another device");
@@ -186,14 +187,13 @@ static bool check_csr(struct call *c)
     struct order_row *o = &c->order;
     const struct config *cfg = c->api->parts.config;
     o->bare_name = facts.has_optional;
-    memcpy(o->csr, facts.der.p, facts.der.len);
-    o->csr_len = facts.der.len;
     memcpy(o->csr_sha256, facts.der_sha256, sizeof o->csr_sha256);
     memcpy(o->spki_sha256, facts.spki_sha256, sizeof o->spki_sha256);
     (void)snprintf(o->device_id, sizeof o->device_id, "%s", c->id.text);
     (void)snprintf(o->zone, sizeof o->zone, "%s", c->zone->name);
     (void)snprintf(o->issuer, sizeof o->issuer, "%s", cfg->issuers[c->zone->issuers[0]].name);
-    buf_clear(&facts.der);
+    buf_clear(&c->body); /* from here on as DER */
+    c->body = facts.der;
     return true;
 }
 

@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "provisiond/api/admit.h"
+#include "provisiond/core/csr.h"
 
 #define PKCS7 "application/pkcs7-mime; smime-type=certs-only"
 #define TEXT_MAX (128 * 1024)

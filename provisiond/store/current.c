@@ -96,33 +96,30 @@ static enum err take(struct sql *db, const struct current_row *row, int64_t unti
     return e;
 }
 
-static enum err is_active(struct sql *db, const char *device_id, int64_t seen_after, bool *active,
-                          struct err_info *info)
-{
-    struct sql_query q;
-    *active = false;
-    sql_begin(&q, db, "SELECT 1 FROM device WHERE id=$1 AND state='active' AND seen_at>=$2");
-    sql_bind_text(&q, 1, device_id);
-    sql_bind_int(&q, 2, seen_after);
-    while (sql_row(&q))
-        *active = true;
-    return sql_end(&q, NULL, info);
-}
+struct due {
+    struct current_row row;
+    bool active; /* its device */
+};
 
 /* Appends the rows that are due to a list of at most `max`. */
 static enum err list_due(struct sql *db, const char *issuer, bool sentinel, int64_t now_s,
-                         int64_t max, struct current_row *rows, size_t *n, struct err_info *info)
+                         int64_t seen_after, int64_t max, struct due *list, size_t *n,
+                         struct err_info *info)
 {
     struct sql_query q;
     sql_begin(&q, db,
-              "SELECT " COLUMNS " FROM current_cert WHERE issuer=$1 AND sentinel=$4"
-              " AND poll_at>0 AND poll_at<=$2 ORDER BY poll_at LIMIT $3");
+              "SELECT " COLUMNS ", (SELECT count(*) FROM device WHERE id=device_id"
+              " AND state='active' AND seen_at>=$5) FROM current_cert WHERE issuer=$1"
+              " AND sentinel=$4 AND poll_at>0 AND poll_at<=$2 ORDER BY poll_at LIMIT $3");
     sql_bind_text(&q, 1, issuer);
     sql_bind_int(&q, 2, now_s);
     sql_bind_int(&q, 3, max - (int64_t)*n);
     sql_bind_int(&q, 4, sentinel);
-    while (sql_row(&q) && *n < (size_t)max)
-        read_row(&q, &rows[(*n)++]);
+    sql_bind_int(&q, 5, seen_after);
+    while (sql_row(&q) && *n < (size_t)max) {
+        list[*n].active = sql_int(&q, 15) != 0;
+        read_row(&q, &list[(*n)++].row);
+    }
     return sql_end(&q, NULL, info);
 }
 
@@ -134,22 +131,20 @@ enum err current_claim(struct sql *db, const char *issuer, int64_t now_s, int64_
     size_t n = 0;
     if (max > CLAIM_MAX)
         max = CLAIM_MAX;
-    struct current_row *rows = calloc((size_t)max, sizeof *rows);
-    if (rows == NULL)
+    struct due *list = calloc((size_t)max, sizeof *list);
+    if (list == NULL)
         return err_set(info, ERR_NOMEM, "out of memory");
-    enum err e = list_due(db, issuer, true, now_s, max, rows, &n, info);
+    enum err e = list_due(db, issuer, true, now_s, seen_after, max, list, &n, info);
     if (e == ERR_OK)
-        e = list_due(db, issuer, false, now_s, max, rows, &n, info);
+        e = list_due(db, issuer, false, now_s, seen_after, max, list, &n, info);
     for (size_t i = 0; i < n && e == ERR_OK; i++) {
-        bool active, taken = false, ended = rows[i].renewal.not_after <= now_s;
-        e = is_active(db, rows[i].device_id, seen_after, &active, info);
-        bool wanted = active && !ended;
-        if (e == ERR_OK)
-            e = take(db, &rows[i], wanted ? lease_until : POLL_IDLE, &taken, info);
+        bool taken = false;
+        bool wanted = list[i].active && list[i].row.renewal.not_after > now_s;
+        e = take(db, &list[i].row, wanted ? lease_until : POLL_IDLE, &taken, info);
         if (e == ERR_OK && taken && wanted)
-            fn(arg, &rows[i]);
+            fn(arg, &list[i].row);
     }
-    free(rows);
+    free(list);
     return e;
 }
 

@@ -26,7 +26,7 @@ static enum err read_row(struct sql_query *q, struct order_row *row)
                                .fence = sql_int(q, 16),
                                .lane = (enum lane)sql_int(q, 18),
                                .paid = sql_int(q, 21),
-                               .replaces_until = sql_int(q, 22) };
+                               .replaces_until = sql_int(q, 5) };
     sql_copy(q, 1, row->device_id, sizeof row->device_id);
     sql_copy(q, 2, row->zone, sizeof row->zone);
     sql_copy(q, 3, row->issuer, sizeof row->issuer);
@@ -36,11 +36,6 @@ static enum err read_row(struct sql_query *q, struct order_row *row)
     sql_copy(q, 17, row->account, sizeof row->account);
     sql_copy(q, 19, row->replaces, sizeof row->replaces);
     sql_copy(q, 20, row->replaces_account, sizeof row->replaces_account);
-    struct span csr = sql_blob(q, 5);
-    if (csr.len > sizeof row->csr)
-        return ERR_INVALID;
-    memcpy(row->csr, csr.p, csr.len);
-    row->csr_len = csr.len;
     enum err e = order_state_parse(&row->state, sql_text(q, 4));
     if (e == ERR_OK)
         e = copy_blob(q, 6, row->csr_sha256, sizeof row->csr_sha256);
@@ -130,32 +125,47 @@ static enum err cancel_open(struct sql *db, const struct order_row *row, int64_t
     return sql_end(&q, NULL, info);
 }
 
-static enum err insert(struct sql *db, const struct order_row *row, int64_t now_s, int64_t *id,
-                       struct err_info *info)
+/* In its place from the start: to move it there later would write each index twice. */
+static enum err insert(struct sql *db, struct order_row *row, struct span csr,
+                       const struct queue_place *place, int64_t now_s, struct err_info *info)
 {
     struct sql_query q;
     sql_begin(
         &q, db,
         "INSERT INTO cert_order (device_id, zone, issuer, state, csr, csr_sha256, spki_sha256,"
-        " bare_name, due_at, begun_at, created_at, updated_at)"
-        " VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $8, $8, $8) RETURNING id");
+        " bare_name, due_at, begun_at, created_at, updated_at, lane, deadline_at, pays, replaces,"
+        " replaces_account, exempt_from, exempt_until, failover_at, replaces_until)"
+        " VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $8, $8, $8, $9, $10, $11, $12, $13,"
+        " $14, $15, $16, $17) RETURNING " ORDER_COLUMNS);
     sql_bind_text(&q, 1, row->device_id);
     sql_bind_text(&q, 2, row->zone);
     sql_bind_text(&q, 3, row->issuer);
-    sql_bind_blob(&q, 4, (struct span){ row->csr, row->csr_len });
+    sql_bind_blob(&q, 4, csr);
     sql_bind_blob(&q, 5, (struct span){ row->csr_sha256, ORDER_HASH_LEN });
     sql_bind_blob(&q, 6, (struct span){ row->spki_sha256, ORDER_HASH_LEN });
     sql_bind_int(&q, 7, row->bare_name);
     sql_bind_int(&q, 8, now_s);
-    while (sql_row(&q))
-        *id = sql_int(&q, 0);
-    return sql_end(&q, NULL, info);
+    sql_bind_int(&q, 9, place->schedule.lane);
+    sql_bind_int(&q, 10, place->schedule.deadline_at);
+    sql_bind_int(&q, 11, place->schedule.pays);
+    sql_bind_text(&q, 12, place->replaces);
+    sql_bind_text(&q, 13, place->replaces_account);
+    sql_bind_int(&q, 14, place->schedule.exempt_from);
+    sql_bind_int(&q, 15, place->schedule.exempt_until);
+    sql_bind_int(&q, 16, place->schedule.failover_at);
+    sql_bind_int(&q, 17, place->replaces_until);
+    struct order_row made;
+    enum err e = order_fetch(&q, &made, info);
+    if (e == ERR_OK)
+        *row = made;
+    return e;
 }
 
-enum err order_submit(struct sql *db, struct order_row *row, int64_t max_per_day,
-                      const struct schedule_policy *policy, int64_t now_s, enum order_submit *out,
-                      struct err_info *info)
+enum err order_submit(struct sql *db, struct order_row *row, struct span csr_der,
+                      int64_t max_per_day, const struct schedule_policy *policy, int64_t now_s,
+                      enum order_submit *out, struct err_info *info)
 {
+    struct queue_place place;
     bool reused = false, blocked = false;
     int64_t today = 0, id = 0;
     enum err e = key_is_blocked(db, row->spki_sha256, &blocked, info);
@@ -184,11 +194,9 @@ enum err order_submit(struct sql *db, struct order_row *row, int64_t max_per_day
     if (e == ERR_OK)
         e = cancel_open(db, row, now_s, info);
     if (e == ERR_OK)
-        e = insert(db, row, now_s, &id, info);
+        e = queue_place(db, row, policy, now_s, &place, info);
     if (e == ERR_OK)
-        e = queue_place(db, id, row, policy, now_s, info);
-    if (e == ERR_OK)
-        e = order_get(db, id, row, info);
+        e = insert(db, row, csr_der, &place, now_s, info);
     if (e == ERR_OK)
         *out = ORDER_SUBMIT_QUEUED;
     return e;
@@ -212,6 +220,22 @@ enum err order_get(struct sql *db, int64_t id, struct order_row *out, struct err
     sql_begin(&q, db, "SELECT " ORDER_COLUMNS " FROM cert_order WHERE id=$1");
     sql_bind_int(&q, 1, id);
     return order_fetch(&q, out, info);
+}
+
+enum err order_csr(struct sql *db, int64_t id, struct buf *out, struct err_info *info)
+{
+    struct sql_query q;
+    bool found = false;
+    sql_begin(&q, db, "SELECT csr FROM cert_order WHERE id=$1");
+    sql_bind_int(&q, 1, id);
+    while (sql_row(&q)) {
+        buf_add_span(out, sql_blob(&q, 0));
+        found = true;
+    }
+    enum err e = sql_end(&q, NULL, info);
+    if (e == ERR_OK && !found)
+        e = err_set(info, ERR_NOTFOUND, "there is no order %lld", (long long)id);
+    return e == ERR_OK ? buf_error(out) : e;
 }
 
 enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_until, int64_t now_s,

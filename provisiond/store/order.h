@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/buf.h"
 #include "common/pki/devid.h"
-#include "provisiond/core/csr.h"
 #include "provisiond/core/order.h"
 #include "provisiond/core/schedule.h"
 #include "provisiond/issuer.h"
@@ -20,10 +20,9 @@
 /* For the SQL of this folder: what is not final, and what order_fetch() reads. */
 #define ORDER_OPEN "state NOT IN ('valid', 'invalid', 'canceled')"
 #define ORDER_COLUMNS                                                                              \
-    "id, device_id, zone, issuer, state, csr, csr_sha256, spki_sha256, bare_name,"                 \
+    "id, device_id, zone, issuer, state, replaces_until, csr_sha256, spki_sha256, bare_name,"      \
     " coalesce(url, ''), failures, lost, due_at, begun_at, coalesce(problem, ''),"                 \
-    " coalesce(detail, ''), fence, coalesce(account, ''), lane, replaces, replaces_account, paid," \
-    " replaces_until"
+    " coalesce(detail, ''), fence, coalesce(account, ''), lane, replaces, replaces_account, paid"
 
 struct order_row {
     int64_t id;
@@ -31,8 +30,6 @@ struct order_row {
     char zone[256];
     char issuer[64];
     enum order_state state;
-    uint8_t csr[CSR_MAX];
-    size_t csr_len; /* bytes */
     uint8_t csr_sha256[ORDER_HASH_LEN];
     uint8_t spki_sha256[ORDER_HASH_LEN];
     bool bare_name;               /* <id>.<zone> is asked for beside the wildcard */
@@ -62,13 +59,16 @@ enum order_submit {
     ORDER_SUBMIT_REVOKED,     /* the certificate for this CSR was revoked: send another */
 };
 
-/* Records a checked CSR of an active device: `row` gives device, zone, issuer, CSR, hashes,
- * bare_name; unless REUSED, TOO_MANY or COMPROMISED it becomes the whole order. A waiting order for
+/* Records a checked CSR of an active device: `row` gives device, zone, issuer, hashes, bare_name;
+ * unless REUSED, TOO_MANY or COMPROMISED it becomes the whole order. A waiting order for
  * another CSR is canceled. `max_per_day` bounds new orders of a device; `policy` says where it
  * queues. */
-NODISCARD enum err order_submit(struct sql *db, struct order_row *row, int64_t max_per_day,
-                                const struct schedule_policy *policy, int64_t now_s,
-                                enum order_submit *out, struct err_info *info);
+NODISCARD enum err order_submit(struct sql *db, struct order_row *row, struct span csr_der,
+                                int64_t max_per_day, const struct schedule_policy *policy,
+                                int64_t now_s, enum order_submit *out, struct err_info *info);
+
+/* Appends the order's CSR (DER) to `out`. Errors: ERR_NOTFOUND. */
+NODISCARD enum err order_csr(struct sql *db, int64_t id, struct buf *out, struct err_info *info);
 
 /* The newest order of the device in `zone` that was not canceled. Errors: ERR_NOTFOUND. */
 NODISCARD enum err order_latest(struct sql *db, const char *device_id, const char *zone,

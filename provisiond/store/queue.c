@@ -1,5 +1,6 @@
 #include "provisiond/store/queue.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,56 +12,31 @@
 
 /* --- placing --- */
 
-static enum err facts_of(struct sql *db, const struct order_row *row, struct schedule_cert *out,
-                         struct current_row *now_has, struct err_info *info)
+enum err queue_place(struct sql *db, const struct order_row *row,
+                     const struct schedule_policy *policy, int64_t now_s, struct queue_place *out,
+                     struct err_info *info)
 {
-    *out = (struct schedule_cert){ .exists = false };
-    enum err e = current_get(db, row->device_id, row->zone, now_has, NULL);
-    if (e == ERR_NOTFOUND)
-        return ERR_OK;
-    if (e != ERR_OK)
+    struct schedule_cert cert = { .exists = false };
+    struct current_row now_has = { .order_id = 0 };
+    const struct renewal *r = &now_has.renewal;
+    enum err e = current_get(db, row->device_id, row->zone, &now_has, NULL);
+    if (e != ERR_OK && e != ERR_NOTFOUND)
         return err_set(info, e, "the device's present certificate cannot be read");
-    const struct renewal *r = &now_has->renewal;
-    *out = (struct schedule_cert){ .exists = true,
-                                   .same_issuer = strcmp(now_has->issuer, row->issuer) == 0,
-                                   .has_ari_id = now_has->ari_id[0] != 0,
-                                   .not_before = r->not_before,
-                                   .not_after = r->not_after,
-                                   .window_start = r->window_start,
-                                   .window_end = r->window_end };
-    return ERR_OK;
-}
-
-enum err queue_place(struct sql *db, int64_t id, const struct order_row *row,
-                     const struct schedule_policy *policy, int64_t now_s, struct err_info *info)
-{
-    struct schedule_cert cert;
-    struct schedule_place place;
-    struct current_row *now_has = calloc(1, sizeof *now_has);
-    if (now_has == NULL)
-        return err_set(info, ERR_NOMEM, "out of memory");
-    enum err e = facts_of(db, row, &cert, now_has, info);
-    if (e == ERR_OK) {
-        struct sql_query q;
-        schedule_place(&place, &cert, policy, now_s);
-        sql_begin(&q, db,
-                  "UPDATE cert_order SET lane=$1, deadline_at=$2, pays=$3, replaces=$4,"
-                  " replaces_account=$5, exempt_from=$6, exempt_until=$7, failover_at=$8,"
-                  " replaces_until=$9 WHERE id=$10");
-        sql_bind_int(&q, 1, place.lane);
-        sql_bind_int(&q, 2, place.deadline_at);
-        sql_bind_int(&q, 3, place.pays);
-        sql_bind_text(&q, 4, place.replaces ? now_has->ari_id : "");
-        sql_bind_text(&q, 5, place.replaces ? now_has->account : "");
-        sql_bind_int(&q, 6, place.exempt_from);
-        sql_bind_int(&q, 7, place.exempt_until);
-        sql_bind_int(&q, 8, place.failover_at);
-        sql_bind_int(&q, 9, cert.not_after);
-        sql_bind_int(&q, 10, id);
-        e = sql_end(&q, NULL, info);
+    if (e == ERR_OK)
+        cert = (struct schedule_cert){ .exists = true,
+                                       .same_issuer = strcmp(now_has.issuer, row->issuer) == 0,
+                                       .has_ari_id = now_has.ari_id[0] != 0,
+                                       .not_before = r->not_before,
+                                       .not_after = r->not_after,
+                                       .window_start = r->window_start,
+                                       .window_end = r->window_end };
+    *out = (struct queue_place){ .replaces_until = cert.not_after };
+    schedule_place(&out->schedule, &cert, policy, now_s);
+    if (out->schedule.replaces) {
+        (void)snprintf(out->replaces, sizeof out->replaces, "%s", now_has.ari_id);
+        (void)snprintf(out->replaces_account, sizeof out->replaces_account, "%s", now_has.account);
     }
-    free(now_has);
-    return e;
+    return ERR_OK;
 }
 
 /* --- claiming --- */
@@ -242,22 +218,37 @@ static enum err add_heads(struct claim *c, struct queue_issuer *is, const char *
     return e;
 }
 
-/* The limits of this name alone: if one is used up, only this order waits for it. */
-static enum err own_limits(struct claim *c, const struct head *h, bool *open)
+/* The limits of this name alone, whichever is open later: *wait_us, 0 for now. */
+static enum err own_wait(struct claim *c, const struct head *h, int64_t *wait_us,
+                         enum bucket_kind *which)
 {
-    static const enum bucket_kind OWN[] = { BUCKET_SET, BUCKET_FAILURES };
-    int64_t longest_us = 0;
-    enum bucket_kind which = BUCKET_SET;
-    for (size_t i = 0; i < ARRAY_LEN(OWN); i++) {
-        int64_t wait_us;
-        enum err e = bucket_wait(c, h->issuer, OWN[i], h->device_id, 0, &wait_us);
-        if (e != ERR_OK)
-            return e;
-        if (wait_us > longest_us) {
-            longest_us = wait_us;
-            which = OWN[i];
+    struct sql_query q;
+    *wait_us = 0;
+    sql_begin(&q, c->db,
+              "SELECT kind, tat_us FROM bucket WHERE issuer=$1 AND kind IN ($2, $3) AND name=$4");
+    sql_bind_text(&q, 1, h->issuer->name);
+    sql_bind_int(&q, 2, BUCKET_SET);
+    sql_bind_int(&q, 3, BUCKET_FAILURES);
+    sql_bind_text(&q, 4, h->device_id);
+    while (sql_row(&q)) {
+        enum bucket_kind kind = sql_int(&q, 0) == BUCKET_SET ? BUCKET_SET : BUCKET_FAILURES;
+        int64_t us = bucket_wait_us(sql_int(&q, 1), h->issuer->limit[kind], 0, c->now_us);
+        if (us > *wait_us) {
+            *wait_us = us;
+            *which = kind;
         }
     }
+    return sql_end(&q, NULL, c->info);
+}
+
+/* If one of them is used up, only this order waits for it. */
+static enum err own_limits(struct claim *c, const struct head *h, bool *open)
+{
+    int64_t longest_us;
+    enum bucket_kind which = BUCKET_SET;
+    enum err e = own_wait(c, h, &longest_us, &which);
+    if (e != ERR_OK)
+        return e;
     *open = longest_us == 0;
     if (*open)
         return ERR_OK;

@@ -26,11 +26,17 @@ struct queue_issuer {
     int64_t room; /* orders that may begin; counted down */
 };
 
-/* Puts the order `id`, just made for `row`, in its place: by the certificate that the device has.
- */
-NODISCARD enum err queue_place(struct sql *db, int64_t id, const struct order_row *row,
+/* Where a new order stands, and what it may name to the CA. */
+struct queue_place {
+    struct schedule_place schedule;
+    char replaces[ORDER_ARI_ID_MAX], replaces_account[ISSUER_URL_MAX]; /* "" for none */
+    int64_t replaces_until;
+};
+
+/* The place of `row`, which is about to be made: by the certificate that the device has. */
+NODISCARD enum err queue_place(struct sql *db, const struct order_row *row,
                                const struct schedule_policy *policy, int64_t now_s,
-                               struct err_info *info);
+                               struct queue_place *out, struct err_info *info);
 
 /* Claims up to `max` orders for `lease`, the most urgent first: those that were under way when
  * their holder died, then lane by lane. A new one is moved to state ordering and pays for it in the

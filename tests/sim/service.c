@@ -91,7 +91,8 @@ static void ask(struct service *s, uint32_t device)
 {
     struct device *d = &s->fleet->devices[device];
     struct err_info info = { "" };
-    struct order_row row = { .zone = SERVICE_ZONE, .issuer = ISSUER, .csr_len = 32 };
+    struct order_row row = { .zone = SERVICE_ZONE, .issuer = ISSUER };
+    const uint8_t csr[32] = { 0 };
     enum order_submit out;
     uint64_t key[2] = { (uint64_t)device * 0x9e3779b97f4a7c15u, ++d->n_asked };
     if (!d->enrolled)
@@ -101,7 +102,9 @@ static void ask(struct service *s, uint32_t device)
     memcpy(row.csr_sha256, key, sizeof key);
     memcpy(row.spki_sha256, key, sizeof key);
     row.spki_sha256[31] = 1;
-    must(order_submit(s->db, &row, 20, &POLICY, s->now_s, &out, &info), &info);
+    must(order_submit(s->db, &row, (struct span){ csr, sizeof csr }, 20, &POLICY, s->now_s, &out,
+                      &info),
+         &info);
     d->waiting = out == ORDER_SUBMIT_QUEUED;
     if (!d->waiting)
         fleet_plan(s->fleet, device, s->now_s + 3600);
@@ -308,8 +311,6 @@ static void keep_up(struct service *s)
     if (s->now_s < s->upkeep_at)
         return;
     s->upkeep_at = s->now_s + UPKEEP_S;
-    must(sql_commit(s->db, &info), &info);
-    must(sql_begin_tx(s->db, &info), &info);
     must(ledger_prune(s->db, s->now_s * 1000000, 1000, &info), &info);
     must(queue_failover(s->db, ISSUER, NULL, SERVICE_ZONE, s->now_s, 3600, 1000, &moved, &info),
          &info);
