@@ -57,7 +57,10 @@ static void open_db(struct sql **db, const char *path)
     (void)snprintf(url, sizeof url, "sqlite:%s", path);
     enum err e = sql_open(db, url, &info);
     if (e == ERR_OK) /* a power cut of the simulator loses nothing of worth */
-        e = sql_script(*db, "PRAGMA synchronous=OFF; PRAGMA cache_size=-1000000", &info);
+        e = sql_script(*db,
+                       "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
+                       "PRAGMA cache_size=-6000000; PRAGMA cache_spill=OFF",
+                       &info);
     if (e != ERR_OK) {
         (void)fprintf(stderr, "%s\n", info.text);
         exit(1);
