@@ -578,6 +578,7 @@ struct claim {
     bool away[CONFIG_LIST_MAX]; /* issuers that have not answered for long */
     int64_t clock_ahead_s;
     bool clock_went_back;
+    bool first; /* of this process */
     bool look_for_dead;
 };
 
@@ -625,6 +626,36 @@ static enum err keep_up(struct claim *c, struct sql *db, int64_t now_s, struct e
     return e;
 }
 
+/* Orders at issuers that have left the configuration since the last start. */
+static enum err adopt(struct claim *c, struct sql *db, int64_t now_s, struct err_info *info)
+{
+    const struct config *cfg = c->engine->parts.config;
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < cfg->n_zones && e == ERR_OK; i++) {
+        const struct config_zone *z = &cfg->zones[i];
+        const char *names[CONFIG_LIST_MAX];
+        int64_t moved = 0;
+        for (size_t k = 0; k < z->n_issuers; k++)
+            names[k] = cfg->issuers[z->issuers[k]].name;
+        if (z->n_issuers > 0)
+            e = queue_adopt(db, z->name, names, z->n_issuers, now_s, &moved, info);
+        if (e == ERR_OK && moved > 0)
+            log_warn("%lld orders of %s were at issuers that it does not name: they begin anew"
+                     " at %s",
+                     (long long)moved, z->name, names[0]);
+    }
+    return e;
+}
+
+/* Waits that were reckoned by a clock that was ahead. */
+static enum err clock_back(struct claim *c, struct sql *db, int64_t now_s, struct err_info *info)
+{
+    enum err e = order_clock_back(db, now_s, c->lease.until, info);
+    for (size_t i = 0; i < c->n_issuers && e == ERR_OK; i++)
+        e = ledger_clock_back(db, c->issuers[i].name, c->issuers[i].limit, now_s * 1000000, info);
+    return e;
+}
+
 static enum err run_claim(struct job *j, void *ctx)
 {
     struct claim *c = (struct claim *)j;
@@ -633,7 +664,9 @@ static enum err run_claim(struct job *j, void *ctx)
     c->n_rows = 0;
     c->lease.until = now + LEASE_S;
     if (c->clock_went_back)
-        e = order_clock_back(ctx, now, c->lease.until, &j->info);
+        e = clock_back(c, ctx, now, &j->info);
+    if (e == ERR_OK && c->first)
+        e = adopt(c, ctx, now, &j->info);
     if (e == ERR_OK && c->look_for_dead)
         e = node_release_dead(ctx, now - NODE_DEAD_S, &j->info);
     if (e == ERR_OK && (c->unsure || j->again))
@@ -755,6 +788,7 @@ static struct claim *claim_new(struct engine *en)
                        now_ms - en->store_failed_at_ms >= NODE_DEAD_S * 1000;
     c->clock_ahead_s = clock_now_s() - now_ms / 1000;
     c->clock_went_back = c->clock_ahead_s < en->clock_ahead_s - CLOCK_BACK_S;
+    c->first = en->clock_ahead_s == INT64_MAX;
     c->upkeep = now_ms >= en->upkeep_ms;
     if (c->upkeep)
         en->upkeep_ms = now_ms + UPKEEP_S * 1000;

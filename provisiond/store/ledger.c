@@ -1,5 +1,7 @@
 #include "provisiond/store/ledger.h"
 
+#define CLOSED_MAX_S ((int64_t)86400) /* on top of the period */
+
 static void bind_key(struct sql_query *q, const struct ledger_key *key)
 {
     sql_bind_text(q, 1, key->issuer);
@@ -82,6 +84,22 @@ enum err ledger_park(struct sql *db, const struct ledger_key *key, struct bucket
     bind_key(&q, key);
     sql_bind_int(&q, 4, bucket_park(0, limit, until_us));
     return sql_end(&q, NULL, info);
+}
+
+enum err ledger_clock_back(struct sql *db, const char *issuer,
+                           const struct bucket_limit limits[BUCKET_KIND_N], int64_t now_us,
+                           struct err_info *info)
+{
+    enum err e = ERR_OK;
+    for (int kind = 0; kind < BUCKET_KIND_N && e == ERR_OK; kind++) {
+        struct sql_query q;
+        sql_begin(&q, db, "UPDATE bucket SET tat_us=$1 WHERE issuer=$2 AND kind=$3 AND tat_us>$1");
+        sql_bind_int(&q, 1, now_us + (limits[kind].period_s + CLOSED_MAX_S) * 1000000);
+        sql_bind_text(&q, 2, issuer);
+        sql_bind_int(&q, 3, kind);
+        e = sql_end(&q, NULL, info);
+    }
+    return e;
 }
 
 enum err ledger_prune(struct sql *db, int64_t now_us, int64_t max, struct err_info *info)

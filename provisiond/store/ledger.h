@@ -36,6 +36,12 @@ NODISCARD enum err ledger_refund(struct sql *db, const struct ledger_key *key,
 NODISCARD enum err ledger_park(struct sql *db, const struct ledger_key *key,
                                struct bucket_limit limit, int64_t until_us, struct err_info *info);
 
+/* No bucket stays closed for longer than its period and a day: only a clock that was far ahead, and
+ * set back, leaves such a one. A CA that meant it says it again. */
+NODISCARD enum err ledger_clock_back(struct sql *db, const char *issuer,
+                                     const struct bucket_limit limits[BUCKET_KIND_N],
+                                     int64_t now_us, struct err_info *info);
+
 /* Drops up to `max` buckets that are full again: they are as good as not written down. */
 NODISCARD enum err ledger_prune(struct sql *db, int64_t now_us, int64_t max, struct err_info *info);
 

@@ -189,10 +189,7 @@ static enum err add_heads(struct claim *c, struct queue_issuer *is, const char *
     int64_t max = is->room < (int64_t)c->left ? is->room : (int64_t)c->left;
     if (max <= 0)
         return ERR_OK;
-    sql_begin(&q, c->db,
-              "SELECT id, deadline_at, exempt_from, exempt_until, device_id FROM cert_order"
-              " WHERE issuer=$1 AND zone=$2 AND pays=$3 AND lane=$4 AND state='queued'"
-              " AND wake_at=0 ORDER BY deadline_at, id LIMIT $5" SQL_SKIP_LOCKED);
+    sql_begin(&q, c->db, QUEUE_SELECT_HEAD SQL_SKIP_LOCKED);
     sql_bind_text(&q, 1, is->name);
     sql_bind_text(&q, 2, zone);
     sql_bind_int(&q, 3, pays);
@@ -517,4 +514,47 @@ enum err queue_failover_new(struct sql *db, const char *from, const char *to, co
     sql_bind_int(&q, 4, asked_before);
     sql_bind_int(&q, 5, max);
     return sql_end(&q, moved, info);
+}
+
+static enum err list_strangers(struct sql *db, const char *zone, const char *const *issuers,
+                               size_t n_issuers, char (*out)[64], size_t max, size_t *n,
+                               struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db, "SELECT DISTINCT issuer FROM cert_order WHERE zone=$1 AND " ORDER_OPEN);
+    sql_bind_text(&q, 1, zone);
+    *n = 0;
+    while (sql_row(&q)) {
+        bool known = false;
+        for (size_t i = 0; i < n_issuers && !known; i++)
+            known = strcmp(sql_text(&q, 0), issuers[i]) == 0;
+        if (!known && *n < max)
+            sql_copy(&q, 0, out[(*n)++], sizeof out[0]);
+    }
+    return sql_end(&q, NULL, info);
+}
+
+enum err queue_adopt(struct sql *db, const char *zone, const char *const *issuers, size_t n_issuers,
+                     int64_t now_s, int64_t *moved, struct err_info *info)
+{
+    char strangers[QUEUE_ZONES_MAX][64];
+    size_t n = 0;
+    *moved = 0;
+    enum err e = list_strangers(db, zone, issuers, n_issuers, strangers, QUEUE_ZONES_MAX, &n, info);
+    for (size_t i = 0; i < n && e == ERR_OK; i++) {
+        struct sql_query q;
+        int64_t changed = 0;
+        sql_begin(&q, db,
+                  "UPDATE cert_order SET issuer=$1, state='queued', url='', account='', pays=1,"
+                  " paid=0, replaces='', replaces_account='', exempt_from=0, exempt_until=0,"
+                  " failures=0, wake_at=0, lease_until=0, due_at=$2, updated_at=$2, fence=fence+1"
+                  " WHERE zone=$3 AND issuer=$4 AND lease_until<=$2 AND " ORDER_OPEN);
+        sql_bind_text(&q, 1, issuers[0]);
+        sql_bind_int(&q, 2, now_s);
+        sql_bind_text(&q, 3, zone);
+        sql_bind_text(&q, 4, strangers[i]);
+        e = sql_end(&q, &changed, info);
+        *moved += changed;
+    }
+    return e;
 }

@@ -15,6 +15,12 @@
 #define QUEUE_ZONES_MAX 16
 #define QUEUE_CLAIM_MAX 64 /* orders of one claim */
 
+/* The head of one lane: the statement that must not read all who wait. */
+#define QUEUE_SELECT_HEAD                                                                          \
+    "SELECT id, deadline_at, exempt_from, exempt_until, device_id FROM cert_order"                 \
+    " WHERE issuer=$1 AND zone=$2 AND pays=$3 AND lane=$4 AND state='queued'"                      \
+    " AND wake_at=0 ORDER BY deadline_at, id LIMIT $5"
+
 /* What an order has paid, and gets back when the CA refuses it: bits of order_row.paid. */
 #define QUEUE_PAID(kind) (1 << (kind))
 
@@ -81,5 +87,12 @@ NODISCARD enum err queue_failover(struct sql *db, const char *from, const char *
 NODISCARD enum err queue_failover_new(struct sql *db, const char *from, const char *to,
                                       const char *zone, int64_t asked_before, int64_t max,
                                       int64_t *moved, struct err_info *info);
+
+/* Orders of `zone` that nobody holds and that are at an issuer the zone does not name (any more):
+ * they begin anew at the first of `issuers`. For the start of a node: a configuration has changed.
+ */
+NODISCARD enum err queue_adopt(struct sql *db, const char *zone, const char *const *issuers,
+                               size_t n_issuers, int64_t now_s, int64_t *moved,
+                               struct err_info *info);
 
 #endif

@@ -173,6 +173,64 @@ static void short_lives_are_checked_often(void **state)
     assert_in_range(renewal_check_in_s(&r, 1), 3, 9);
 }
 
+/* case 9: certificates of 120 s, two thousand devices, fifty renewals each: every one well before
+ * its certificate ends, and what was spread at first stays spread. */
+static void very_short_lives_neither_drift_nor_herd(void **state)
+{
+    enum { N = 2000, GENERATIONS = 50, SPAN = 120 * GENERATIONS };
+    static unsigned in_second[SPAN + 200];
+    unsigned busiest = 0;
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        int64_t issued_at = NOW + i % 60;
+        char id[40], certificate[40];
+        (void)snprintf(id, sizeof id, "device%d", i);
+        for (int g = 0; g < GENERATIONS; g++) {
+            enum renewal_why why;
+            (void)snprintf(certificate, sizeof certificate, "certificate%d", g);
+            struct renewal r = { .not_before = issued_at, .not_after = issued_at + 120 };
+            renewal_begin(&r, true, renewal_seed(id, certificate), issued_at);
+            int64_t at = renewal_at(&r, 25, issued_at, &why);
+            assert_int_equal(why, RENEWAL_BY_LIFE);
+            assert_in_range(at - issued_at, 57, 60);
+            issued_at = at;
+            in_second[at - NOW]++;
+        }
+    }
+    for (int i = 0; i < SPAN; i++)
+        busiest = in_second[i] > busiest ? in_second[i] : busiest;
+    assert_in_range(busiest, 1, 3 * N / 60);
+}
+
+/* case 24: the service's clock jumps. Of a fleet that is spread over its sixty days only those are
+ * told to renew whose instant lies in the jump, and nobody renews earlier by a clock set back. */
+static void a_jump_of_the_clock_renews_its_own_share_only(void **state)
+{
+    static const struct {
+        const char *why;
+        int64_t jump_s;
+        unsigned min, max; /* of 20,000 that are told to renew now */
+    } CASES[] = {
+        { "none", 0, 0, 0 },          { "an hour", H, 10, 20 }, /* 14 an hour */
+        { "a day", D, 330, 340 },                               /* 333 a day */
+        { "an hour back", -H, 0, 0 }, { "a day back", -D, 0, 0 },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        unsigned n = 0;
+        for (int k = 0; k < 20000; k++) {
+            char id[40];
+            enum renewal_why why;
+            (void)snprintf(id, sizeof id, "device%d", k);
+            struct renewal r = begun(0, 90 * D, renewal_seed(id, "certificate"));
+            r.chosen_at = NOW + 1 + 60 * D / 20000 * k;
+            n += renewal_at(&r, 25, NOW + CASES[i].jump_s, &why) <= NOW + CASES[i].jump_s;
+        }
+        if (n < CASES[i].min || n > CASES[i].max)
+            fail_msg("%s: %u", CASES[i].why, n);
+    }
+}
+
 static void reasons_have_names(void **state)
 {
     (void)state;
@@ -190,6 +248,8 @@ int main(void)
         cmocka_unit_test(an_ended_certificate_is_not_asked_about),
         cmocka_unit_test(a_fleet_is_spread_evenly),
         cmocka_unit_test(short_lives_are_checked_often),
+        cmocka_unit_test(very_short_lives_neither_drift_nor_herd),
+        cmocka_unit_test(a_jump_of_the_clock_renews_its_own_share_only),
         cmocka_unit_test(reasons_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

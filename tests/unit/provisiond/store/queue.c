@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -345,6 +346,97 @@ static void a_claim_that_nobody_heard_of_is_found_again(void **state)
     assert_int_equal(again.n, 2);
 }
 
+/* case 40: one device that asks again and again holds nobody up */
+static void a_noisy_device_waits_alone(void **state)
+{
+    struct fixture *fx = *state;
+    struct queue_issuer is = ca("a");
+    size_t noisy = 0, others = 0;
+    is.limit[BUCKET_SET] = (struct bucket_limit){ 5, 7 * DAY };
+    for (unsigned n = 2; n <= 21; n++)
+        (void)ask(fx, n, "a", NOW);
+    for (int round = 0; round < 20; round++) {
+        (void)ask(fx, 1, "a", NOW + round); /* takes the place of its order before */
+        (void)claim(fx, &is, NOW + round, 2, &got);
+        for (size_t i = 0; i < got.n; i++) {
+            bool is_noisy = strcmp(got.row[i].device_id, dev(1)) == 0;
+            noisy += is_noisy;
+            others += !is_noisy;
+        }
+    }
+    assert_int_equal(others, 20); /* of 40 places */
+    assert_int_equal(noisy, 5);   /* the CA's limit for its names; then it waits by itself */
+}
+
+static void an_order_whose_ca_left_begins_anew(void **state)
+{
+    static const char *const NOW_NAMED[] = { "b", "c" };
+    struct fixture *fx = *state;
+    struct queue_issuer a = ca("a"), b = ca("b");
+    int64_t moved = 0;
+    has(fx, 1, "a", NOW - 60 * DAY, NOW + 30 * DAY, NOW - DAY, NOW + DAY);
+    (void)ask(fx, 1, "a", NOW);
+    (void)ask(fx, 2, "a", NOW);
+    (void)ask(fx, 3, "c", NOW); /* still named */
+    (void)ask(fx, 4, "a", NOW); /* under way at a living node, and then of a dead one */
+    a.room = 1;
+    (void)claim(fx, &a, NOW, 1, &got);
+    assert_int_equal(got.n, 1);
+    assert_int_equal(queue_adopt(fx->db, ZONE, NOW_NAMED, 2, NOW, &moved, NULL), ERR_OK);
+    assert_int_equal(moved, 2);
+    assert_int_equal(queue_adopt(fx->db, ZONE, NOW_NAMED, 2, NOW + 900, &moved, NULL), ERR_OK);
+    assert_int_equal(moved, 1);
+    (void)claim(fx, &b, NOW + 900, 10, &got);
+    assert_int_equal(got.n, 3);
+    for (size_t i = 0; i < got.n; i++) {
+        assert_string_equal(got.row[i].issuer, "b");
+        assert_string_equal(got.row[i].replaces, ""); /* never across CAs */
+        assert_int_equal(got.row[i].state, ORDER_ORDERING);
+    }
+}
+
+/* Many orders of the past and many that wait, by one statement. */
+static void fill_the_queue(struct fixture *fx)
+{
+    struct err_info info = { "" };
+    static const char TEXT[] =
+        "INSERT INTO cert_order (device_id, zone, issuer, state, csr, csr_sha256, spki_sha256,"
+        " bare_name, due_at, begun_at, created_at, updated_at, deadline_at, lane)"
+        " WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
+        " SELECT 'device' || i, 'direct.example', 'a', CASE WHEN i % 4 = 0 THEN 'queued' ELSE"
+        " 'valid' END, '', '', '', 0, i, i, i, i, i, i % 3 FROM n";
+    if (sql_script(fx->db, TEXT, &info) != ERR_OK || sql_script(fx->db, "ANALYZE", &info) != ERR_OK)
+        fail_msg("%s", info.text);
+}
+
+/* However many wait, the next one is found by an index, in order: nothing is read through or
+ * sorted. */
+static void a_claim_reads_an_index(void **state)
+{
+    struct fixture *fx = *state;
+    bool postgres = store_postgres() != NULL, by_index = false;
+    char text[1024], plan[4096] = "";
+    struct sql_query q;
+    fill_the_queue(fx);
+    (void)snprintf(text, sizeof text, "%s%s", postgres ? "EXPLAIN " : "EXPLAIN QUERY PLAN ",
+                   QUEUE_SELECT_HEAD);
+    sql_begin(&q, fx->db, text);
+    sql_bind_text(&q, 1, "a");
+    sql_bind_text(&q, 2, ZONE);
+    sql_bind_int(&q, 3, 1);
+    sql_bind_int(&q, 4, 2);
+    sql_bind_int(&q, 5, 64);
+    while (sql_row(&q)) {
+        const char *line = sql_text(&q, postgres ? 0 : 3);
+        by_index = by_index || strstr(line, "cert_order_lane") != NULL;
+        (void)snprintf(plan + strlen(plan), sizeof plan - strlen(plan), "%s\n", line);
+    }
+    assert_int_equal(sql_end(&q, NULL, NULL), ERR_OK);
+    if (!by_index || strstr(plan, "Sort") != NULL || strstr(plan, "TEMP B-TREE") != NULL ||
+        strstr(plan, "Seq Scan") != NULL || strstr(plan, "SCAN") != NULL)
+        fail_msg("the plan is\n%s", plan);
+}
+
 /* --- the ledger --- */
 
 static void full_buckets_are_forgotten(void **state)
@@ -366,7 +458,6 @@ static void full_buckets_are_forgotten(void **state)
 
 struct node {
     const char *url;
-    pthread_barrier_t *start;
     int64_t now_us;
     int64_t spent, failed;
 };
@@ -381,44 +472,95 @@ static enum err spend_one(void *arg, struct sql *db, struct err_info *info)
     return e != ERR_OK ? e : spent ? ERR_OK : ERR_LIMIT;
 }
 
-static void *hammer(void *arg)
+/* The child: says how many it got, and how often the database refused. */
+static void hammer(struct node *n, int go, int report)
 {
-    struct node *n = arg;
     struct sql *db = NULL;
     struct err_info info;
+    char start;
     bool opened = sql_open(&db, n->url, &info) == ERR_OK;
-    pthread_barrier_wait(n->start);
+    if (read(go, &start, 1) < 0) /* all begin when the parent closes its end */
+        _exit(1);
     for (int i = 0; i < 40; i++) {
         enum err e = opened ? sql_transact(db, spend_one, n, &info) : ERR_IO;
         n->spent += e == ERR_OK;
         n->failed += e != ERR_OK && e != ERR_LIMIT;
     }
     sql_close(db);
-    return NULL;
+    int64_t counts[2] = { n->spent, n->failed };
+    _exit(write(report, counts, sizeof counts) == sizeof counts ? 0 : 1);
 }
 
-/* Eight nodes ask for 320 where 100 are left. */
+/* Eight processes ask for 320 where 100 are left. */
 static void eight_nodes_never_exceed_a_bucket(void **state)
 {
     struct fixture *fx = *state;
     enum { N = 8 };
-    pthread_t threads[N];
-    pthread_barrier_t start;
-    struct node nodes[N];
-    int64_t spent = 0, failed = 0;
-    pthread_barrier_init(&start, NULL, N);
+    int go[2], report[2];
+    pid_t pids[N];
+    int64_t spent = 0, failed = 0, counts[2];
+    assert_int_equal(pipe(go), 0);
+    assert_int_equal(pipe(report), 0);
     for (unsigned i = 0; i < N; i++) {
-        nodes[i] = (struct node){ fx->url, &start, NOW * US, 0, 0 };
-        pthread_create(&threads[i], NULL, hammer, &nodes[i]);
+        struct node node = { fx->url, NOW * US, 0, 0 };
+        pids[i] = fork();
+        assert_int_not_equal(pids[i], -1);
+        if (pids[i] == 0) {
+            close(go[1]);
+            hammer(&node, go[0], report[1]);
+        }
     }
+    close(go[1]);
     for (unsigned i = 0; i < N; i++) {
-        pthread_join(threads[i], NULL);
-        spent += nodes[i].spent;
-        failed += nodes[i].failed;
+        int status;
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        assert_int_equal(status, 0);
+        assert_int_equal(read(report[0], counts, sizeof counts), sizeof counts);
+        spent += counts[0];
+        failed += counts[1];
     }
-    pthread_barrier_destroy(&start);
+    close(go[0]);
+    close(report[0]);
+    close(report[1]);
     assert_in_range(spent, failed == 0 ? 100 : 1, 100);
     assert_in_range(failed, 0, 100); /* a loaded database may refuse; it never gives too much */
+}
+
+/* case 24: whatever the clock does, a bucket gives no more than its count at once, and is open
+ * again a day and a period after. */
+static void buckets_outlive_jumps_of_the_clock(void **state)
+{
+    static const struct {
+        const char *why;
+        int64_t jump_s, closed_s; /* the clock shows so much more; then it is right again */
+    } CASES[] = {
+        { "an hour ahead, then back", 3600, 3600 + 36 },
+        { "a day ahead, then back", DAY, DAY + 36 },
+        { "ten years ahead, then back", 3650 * DAY, DAY + 36 },
+        { "an hour behind, then right", -3600, 36 },
+        { "a day behind, then right", -DAY, 36 },
+    };
+    struct fixture *fx = *state;
+    struct bucket_limit limits[BUCKET_KIND_N] = { [BUCKET_ORDERS] = { 100, 3600 } };
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        char issuer[8];
+        struct ledger_key key = { issuer, BUCKET_ORDERS, "" };
+        int64_t n = 0, tat;
+        bool spent = true;
+        (void)snprintf(issuer, sizeof issuer, "ca%zu", i);
+        while (spent) {
+            assert_int_equal(ledger_spend(fx->db, &key, limits[BUCKET_ORDERS], 0,
+                                          (NOW + CASES[i].jump_s) * US, &spent, NULL),
+                             ERR_OK);
+            n += spent;
+        }
+        assert_int_equal(n, 100);
+        assert_int_equal(ledger_clock_back(fx->db, issuer, limits, NOW * US, NULL), ERR_OK);
+        assert_int_equal(ledger_get(fx->db, &key, &tat, NULL), ERR_OK);
+        int64_t wait_s = bucket_wait_us(tat, limits[BUCKET_ORDERS], 0, NOW * US) / US;
+        if (wait_s > CASES[i].closed_s)
+            fail_msg("%s: closed for %lld s", CASES[i].why, (long long)wait_s);
+    }
 }
 
 /* --- present certificates --- */
@@ -532,8 +674,12 @@ int main(void)
         TEST(overdue_orders_go_to_the_next_ca),
         TEST(without_another_ca_overdue_orders_go_first),
         TEST(a_claim_that_nobody_heard_of_is_found_again),
+        TEST(a_noisy_device_waits_alone),
+        TEST(an_order_whose_ca_left_begins_anew),
+        TEST(a_claim_reads_an_index),
         TEST(full_buckets_are_forgotten),
         TEST(eight_nodes_never_exceed_a_bucket),
+        TEST(buckets_outlive_jumps_of_the_clock),
         TEST(windows_of_active_devices_are_asked_for),
         TEST(what_was_replaced_or_ended_is_not_asked_about),
         TEST(an_alarm_wakes_the_neighbours),
