@@ -103,6 +103,7 @@ CASES = {
 
 @pytest.mark.parametrize("why", CASES)
 def test_nothing_wrong_is_installed(world, why):
+    """Case 44 of the list of faults."""
     service, agent = world
     make, reason = CASES[why]
     service.honest()
@@ -228,6 +229,19 @@ def test_service_without_the_right_certificate(tmp_path, root):
             if root == "another root":
                 assert "certificate" in agent.status()["last_error"]["text"]
             assert service.seen == {"enroll": 0, "submit": 0, "poll": 0, "delete": 0}
+
+
+@pytest.mark.parametrize("options, reason", [
+    ({"address": "192.0.2.1"}, "no alternative"), ({"start_s": -7200, "life_s": 3600}, "expired"),
+    ({"start_s": 3600}, "not yet valid"),
+    ({"eku": ExtendedKeyUsageOID.CLIENT_AUTH}, "purpose")])
+def test_case_44_service_with_a_wrong_certificate(tmp_path, options, reason):
+    """Right CA, but another host, another time, another purpose: nothing is sent, and it says why."""
+    with FakeService(tmp_path, tmp_path / "agent" / "state", **options) as service:
+        with Agent(tmp_path, service, token="secret-secret-secret") as agent:
+            until(lambda: agent.status()["last_error"], 30, "the reason")
+            assert reason in agent.status()["last_error"]["text"]
+            assert set(service.seen.values()) == {0}
 
 
 def test_service_that_never_answers(tmp_path):

@@ -83,7 +83,8 @@ class FakeService:
     `on_enroll`, `on_submit`, `on_poll` or `on_delete`. Each takes the request's body and returns a
     Reply. Requests are counted by name in `seen`."""
 
-    def __init__(self, folder, state_dir):
+    def __init__(self, folder, state_dir, address="127.0.0.1", **leaf_options):
+        """`address` and make_certificate()'s options are for the certificate of the server itself."""
         self.state_dir = state_dir
         self.issuer = PrivateCa()
         self.csr = None
@@ -94,7 +95,7 @@ class FakeService:
         root, key = PrivateCa(), new_key()
         self.ca = folder / "service-root.pem"
         self.ca.write_bytes(root.pem())
-        leaf = root.leaf(key.public_key(), [], ips=[ipaddress.ip_address("127.0.0.1")])
+        leaf = root.leaf(key.public_key(), [], ips=[ipaddress.ip_address(address)], **leaf_options)
         (folder / "service.pem").write_bytes(key_pem(key) + leaf.public_bytes(PEM))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
