@@ -169,8 +169,9 @@ def test_one_session_for_both(world):
 
 def test_before_the_first_certificate(tmp_path):
     """The service is away from the start: the device can be reached all the same, by who pinned it."""
-    with World(tmp_path) as w:
-        w.service.on_enroll = lambda body: w.service.on_delete(body)
+    w = World(tmp_path)
+    w.service.on_enroll = lambda body: w.service.on_delete(body)
+    with w:
         assert w.is_local(w.name)
         assert not w.agent.current("fullchain.pem").exists()
 
