@@ -51,4 +51,9 @@ add_executable(lanyard_sim ${CMAKE_SOURCE_DIR}/tests/sim/main.c ${CMAKE_SOURCE_D
 set_target_properties(lanyard_sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 target_link_libraries(lanyard_sim PRIVATE lanyard_flags provisiond_store)
 add_test(NAME sim/fleet COMMAND lanyard_sim --devices 3000)
-set_tests_properties(sim/fleet PROPERTIES TIMEOUT 300 LABELS sim)
+# the CA is away for longer than certificates live after their renewal is due: with a second CA none is
+# lost, with one some are
+add_test(NAME sim/failover COMMAND lanyard_sim --devices 1000 --days 60 --outage 25 --issuers 2)
+add_test(NAME sim/failover_missing COMMAND lanyard_sim --devices 1000 --days 60 --outage 25 --issuers 1)
+set_tests_properties(sim/failover_missing PROPERTIES WILL_FAIL TRUE)
+set_tests_properties(sim/fleet sim/failover sim/failover_missing PROPERTIES TIMEOUT 300 LABELS sim)

@@ -12,7 +12,8 @@
 #define FLEET_NONE UINT32_MAX
 
 struct device {
-    struct ca_names names;       /* the CA's view */
+    struct ca_names names;       /* the view of the CA that issued its certificate */
+    unsigned at;                 /* which CA that was */
     int64_t act_at;              /* when it wants to do something; 0: nothing planned */
     int64_t off_from, off_until; /* without power */
     int64_t chosen_at;           /* when to renew, as last told by the service */

@@ -2,7 +2,9 @@
  * a modelled CA that counts as Boulder does. Fails when a certificate ended in service, or when the
  * CA had to refuse an order by a limit.
  *
- *     lanyard_sim [--devices N] [--days N] [--db FILE] */
+ *     lanyard_sim [--devices N] [--days N] [--outage DAYS] [--issuers 1|2] [--db FILE]
+ *
+ * --outage says how long the first CA is away. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,25 +21,31 @@
 #define FIRST_RENEWAL_S (30 * DAY) /* of a fleet that has settled */
 
 struct options {
-    int64_t devices, days;
+    int64_t devices, days, outage, issuers;
     const char *db;
 };
 
 static struct options parse(int argc, char **argv)
 {
-    struct options o = { 20000, 90, NULL };
+    struct options o = { 20000, 90, 2, 1, NULL };
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--devices") == 0)
             o.devices = strtoll(argv[i + 1], NULL, 10);
         else if (strcmp(argv[i], "--days") == 0)
             o.days = strtoll(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--outage") == 0)
+            o.outage = strtoll(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--issuers") == 0)
+            o.issuers = strtoll(argv[i + 1], NULL, 10);
         else if (strcmp(argv[i], "--db") == 0)
             o.db = argv[i + 1];
         else
             o.devices = 0;
     }
-    if (argc % 2 == 0 || o.devices < 1000 || o.devices > 20000000 || o.days < 1 || o.days > 3650) {
-        (void)fprintf(stderr, "usage: lanyard_sim [--devices N] [--days N] [--db FILE]\n");
+    if (argc % 2 == 0 || o.devices < 1000 || o.devices > 20000000 || o.days < 1 || o.days > 3650 ||
+        o.outage < 0 || o.outage > 3650 || o.issuers < 1 || o.issuers > SERVICE_CA_MAX) {
+        (void)fprintf(stderr, "usage: lanyard_sim [--devices N] [--days N] [--outage DAYS]"
+                              " [--issuers 1|2] [--db FILE]\n");
         exit(2);
     }
     return o;
@@ -131,7 +139,7 @@ static void run(struct service *s, const struct options *o)
         }
         service_run(s, now, step_s);
         /* a closer look while orders wait for room */
-        step_s = s->n_flights > 0 && gate_room(&s->gate, now * 1000) == 0 ? 10 : idle_s;
+        step_s = s->n_flights > 0 && gate_room(&s->cas[0].gate, now * 1000) == 0 ? 10 : idle_s;
     }
     if (sql_commit(s->db, &info) != ERR_OK)
         exit(1);
@@ -170,7 +178,7 @@ static int64_t db_bytes(const char *path)
 
 static int report(const struct service *s, const struct options *o, const char *path, double cpu)
 {
-    const struct ca *ca = s->ca;
+    const struct ca *ca = s->cas[0].ca;
     int64_t expired = s->expired_in_service + ended_at_end(s->fleet, START + o->days * DAY);
     (void)printf("| | |\n|---|---|\n");
     (void)printf("| devices at the start, new ones | %lld, %lld |\n", (long long)o->devices,
@@ -180,6 +188,9 @@ static int report(const struct service *s, const struct options *o, const char *
     (void)printf("| ended while the device was off | %lld |\n", (long long)s->expired_off);
     (void)printf("| certificates issued: first, renewed | %lld, %lld |\n", (long long)s->first,
                  (long long)s->renewed);
+    if (s->n_cas > 1)
+        (void)printf("| taken to the next CA; certificates of the second | %lld; %lld |\n",
+                     (long long)s->failed_over, (long long)s->by_second);
     (void)printf("| renewals in the CA's window | %lld |\n", (long long)s->in_window);
     (void)printf("| windows missed: CA away, device off, known too late | %lld, %lld, %lld |\n",
                  (long long)s->missed_away, (long long)s->late, (long long)s->missed);
@@ -197,7 +208,8 @@ static int report(const struct service *s, const struct options *o, const char *
     (void)printf("| longest wait of a renewal in the queue, hours | %.1f |\n",
                  (double)s->longest_wait_s / 3600);
     (void)printf("| database, MiB | %lld |\n", (long long)(db_bytes(path) >> 20));
-    return expired == 0 && ca->n_limited == 0 ? 0 : 1;
+    int64_t limited = ca->n_limited + (s->n_cas > 1 ? s->cas[1].ca->n_limited : 0);
+    return expired == 0 && limited == 0 ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -206,7 +218,7 @@ int main(int argc, char **argv)
     char dir[] = "/tmp/lanyard-sim-XXXXXX", path[128];
     static struct service s;
     struct fleet fleet;
-    struct ca ca;
+    struct ca cas[SERVICE_CA_MAX];
     struct sql *db = NULL;
     if (o.db == NULL && mkdtemp(dir) == NULL)
         return 1;
@@ -217,11 +229,12 @@ int main(int argc, char **argv)
         new_devices = 2000 * (size_t)o.days;
     if (!fleet_init(&fleet, (size_t)o.devices + new_devices, START, o.days))
         return 1;
-    ca_init(&ca, LIFE_S, 100000);
-    ca.away_from = START + 26 * DAY + 7 * HOUR;
-    ca.away_until = ca.away_from + 2 * DAY;
+    for (size_t i = 0; i < SERVICE_CA_MAX; i++)
+        ca_init(&cas[i], LIFE_S, 100000);
+    cas[0].away_from = START + 26 * DAY + 7 * HOUR;
+    cas[0].away_until = cas[0].away_from + o.outage * DAY;
     open_db(&db, file);
-    service_init(&s, db, &fleet, &ca);
+    service_init(&s, db, &fleet, cas, (unsigned)o.issuers);
     s.windows_per_s = (double)o.devices * 0.75e-6;
     settle_fleet(&s, &o);
     run(&s, &o);

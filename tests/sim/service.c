@@ -8,7 +8,6 @@
 #include "provisiond/store/current.h"
 #include "provisiond/store/ledger.h"
 
-#define ISSUER "ca"
 #define FAILOVER_PERCENT 25
 #define ACTIVE_S ((int64_t)30 * 86400)
 #define ALARMED_PER_S 50 /* questions in an alarm: the product's limit */
@@ -16,6 +15,7 @@
 #define LATENCY_S 10     /* of an order at the CA, and as much again by chance */
 #define CHECK_S 21600
 
+static const char *const ISSUERS[SERVICE_CA_MAX] = { "ca", "second" };
 static const struct schedule_policy POLICY = { FAILOVER_PERCENT, true };
 
 static void must(enum err e, const struct err_info *info)
@@ -26,14 +26,25 @@ static void must(enum err e, const struct err_info *info)
     exit(1);
 }
 
-void service_init(struct service *s, struct sql *db, struct fleet *f, struct ca *ca)
+void service_init(struct service *s, struct sql *db, struct fleet *f, struct ca *cas,
+                  unsigned n_cas)
 {
-    *s = (struct service){ .db = db, .fleet = f, .ca = ca };
-    s->issuer = (struct queue_issuer){ .name = ISSUER, .zones = { SERVICE_ZONE }, .n_zones = 1 };
-    for (int k = 0; k < BUCKET_KIND_N; k++)
-        s->issuer.limit[k] = bucket_limit_default((enum bucket_kind)k);
-    s->issuer.limit[BUCKET_DOMAIN].count = ca->domain.count;
-    gate_init(&s->gate, SERVICE_FLIGHT_MAX);
+    *s = (struct service){ .db = db, .fleet = f, .n_cas = n_cas };
+    for (unsigned i = 0; i < n_cas; i++) {
+        struct service_ca *c = &s->cas[i];
+        c->ca = &cas[i];
+        c->issuer =
+            (struct queue_issuer){ .name = ISSUERS[i], .zones = { SERVICE_ZONE }, .n_zones = 1 };
+        for (int k = 0; k < BUCKET_KIND_N; k++)
+            c->issuer.limit[k] = bucket_limit_default((enum bucket_kind)k);
+        c->issuer.limit[BUCKET_DOMAIN].count = cas[i].domain.count;
+        gate_init(&c->gate, SERVICE_FLIGHT_MAX);
+    }
+}
+
+static unsigned ca_of(const char *issuer)
+{
+    return strcmp(issuer, ISSUERS[0]) == 0 ? 0 : 1;
 }
 
 /* --- devices --- */
@@ -63,7 +74,7 @@ static void put_current(struct service *s, uint32_t device, int64_t order_id)
     row.renewal.not_before = d->names.not_before;
     row.renewal.not_after = d->names.not_after;
     fleet_id(device, row.device_id);
-    (void)snprintf(row.issuer, sizeof row.issuer, ISSUER);
+    (void)snprintf(row.issuer, sizeof row.issuer, "%s", ISSUERS[d->at]);
     (void)snprintf(row.ari_id, sizeof row.ari_id, "%u.%lld", device,
                    (long long)d->names.not_before);
     uint64_t seed = renewal_seed(row.device_id, row.ari_id);
@@ -81,7 +92,7 @@ void service_seed(struct service *s, uint32_t device, int64_t not_before, int64_
     s->now_s = now_s;
     ca_names_init(&d->names);
     d->names.not_before = d->names.issued_at = not_before;
-    d->names.not_after = not_before + s->ca->life_s;
+    d->names.not_after = not_before + s->cas[0].ca->life_s;
     device_row(s, device, now_s);
     put_current(s, device, 0);
 }
@@ -91,7 +102,7 @@ static void ask(struct service *s, uint32_t device)
 {
     struct device *d = &s->fleet->devices[device];
     struct err_info info = { "" };
-    struct order_row row = { .zone = SERVICE_ZONE, .issuer = ISSUER };
+    struct order_row row = { .zone = SERVICE_ZONE };
     const uint8_t csr[32] = { 0 };
     enum order_submit out;
     uint64_t key[2] = { (uint64_t)device * 0x9e3779b97f4a7c15u, ++d->n_asked };
@@ -99,6 +110,7 @@ static void ask(struct service *s, uint32_t device)
         ca_names_init(&d->names);
     device_row(s, device, s->now_s);
     fleet_id(device, row.device_id);
+    (void)snprintf(row.issuer, sizeof row.issuer, "%s", ISSUERS[0]);
     memcpy(row.csr_sha256, key, sizeof key);
     memcpy(row.spki_sha256, key, sizeof key);
     row.spki_sha256[31] = 1;
@@ -154,7 +166,7 @@ static void count_renewal(struct service *s, const struct device *d, int64_t beg
         s->in_window++;
     else if (d->off_until > d->window_start)
         s->late++; /* it was without power */
-    else if (s->ca->away_until > d->window_start && s->ca->away_from < d->window_end)
+    else if (s->cas[0].ca->away_until > d->window_start && s->cas[0].ca->away_from < d->window_end)
         s->missed_away++;
     else
         s->missed++;
@@ -167,14 +179,18 @@ static void end_flight(struct service *s, struct flight *f)
     struct order_row row = { .id = f->order_id, .fence = f->fence, .zone = SERVICE_ZONE };
     struct certificate_row cert = { .order_id = f->order_id, .issued_at = s->now_s };
     fleet_id(f->device, row.device_id);
-    (void)snprintf(row.issuer, sizeof row.issuer, ISSUER);
+    (void)snprintf(row.issuer, sizeof row.issuer, "%s", ISSUERS[f->at]);
     row.paid = f->paid;
     if (d->names.issued_at != 0)
         count_renewal(s, d, f->done_at - LATENCY_S);
     s->renewed += d->names.issued_at != 0;
     s->first += d->names.issued_at == 0;
     s->issued++;
-    ca_issue(s->ca, &d->names, s->now_s);
+    if (d->at != f->at)
+        ca_names_init(&d->names); /* to this CA the names are new */
+    d->at = f->at;
+    s->by_second += f->at != 0;
+    ca_issue(s->cas[f->at].ca, &d->names, s->now_s);
     cert.not_before = d->names.not_before;
     cert.not_after = d->names.not_after;
     (void)snprintf(cert.serial, sizeof cert.serial, "%u%lld", f->device, (long long)s->now_s);
@@ -183,8 +199,8 @@ static void end_flight(struct service *s, struct flight *f)
     d->waiting = false;
     d->was_revoked = false;
     put_current(s, f->device, f->order_id);
-    gate_note(&s->gate, GATE_OK, s->now_s * 1000, 0, 0);
-    gate_end(&s->gate);
+    gate_note(&s->cas[f->at].gate, GATE_OK, s->now_s * 1000, 0, 0);
+    gate_end(&s->cas[f->at].gate);
 }
 
 static void end_flights(struct service *s)
@@ -199,17 +215,18 @@ static void end_flights(struct service *s)
     }
 }
 
-static void refused(struct service *s, struct order_row *row, enum ca_answer answer)
+static void refused(struct service *s, struct service_ca *c, struct order_row *row,
+                    enum ca_answer answer)
 {
     struct err_info info;
     uint32_t random = (uint32_t)fleet_random(s->fleet, 1 << 30);
-    must(queue_refund(s->db, row, s->issuer.limit, (int)row->paid, &info), &info);
+    must(queue_refund(s->db, row, c->issuer.limit, (int)row->paid, &info), &info);
     row->paid = 0;
     if (answer == CA_LIMITED)
-        must(queue_park(s->db, row, BUCKET_ALL, s->issuer.limit, s->now_s + 3600, &info), &info);
-    gate_note(&s->gate, answer == CA_LIMITED ? GATE_OK : GATE_AWAY, s->now_s * 1000,
+        must(queue_park(s->db, row, BUCKET_ALL, c->issuer.limit, s->now_s + 3600, &info), &info);
+    gate_note(&c->gate, answer == CA_LIMITED ? GATE_OK : GATE_AWAY, s->now_s * 1000,
               answer == CA_BUSY ? 60 : 0, random);
-    gate_end(&s->gate);
+    gate_end(&c->gate);
     save(s, row, ORDER_QUEUED, s->now_s + 60 + random % 60, 0);
 }
 
@@ -219,37 +236,48 @@ static void on_claimed(void *arg, const struct order_row *claimed)
     struct order_row row = *claimed;
     uint32_t device = fleet_device(row.device_id);
     struct device *d = &s->fleet->devices[device];
-    gate_begin(&s->gate, s->now_s * 1000);
+    unsigned at = ca_of(row.issuer);
+    struct service_ca *c = &s->cas[at];
+    struct ca_names unknown;
+    ca_names_init(&unknown);
+    gate_begin(&c->gate, s->now_s * 1000);
     enum ca_answer answer =
-        ca_order(s->ca, &d->names, row.replaces[0] != 0 && s->now_s < row.replaces_until, s->now_s);
+        ca_order(c->ca, at == d->at ? &d->names : &unknown,
+                 row.replaces[0] != 0 && s->now_s < row.replaces_until, s->now_s);
     if (answer != CA_OK) {
-        refused(s, &row, answer);
+        refused(s, c, &row, answer);
         return;
     }
     if (d->names.not_after > s->now_s && s->now_s - row.due_at > s->longest_wait_s)
         s->longest_wait_s = s->now_s - row.due_at;
-    s->flights[s->n_flights++] =
-        (struct flight){ row.id, row.fence,
-                         s->now_s + LATENCY_S + fleet_random(s->fleet, LATENCY_S), row.paid,
-                         device };
+    s->flights[s->n_flights++] = (struct flight){
+        row.id,   row.fence, s->now_s + LATENCY_S + fleet_random(s->fleet, LATENCY_S),
+        row.paid, device,    at
+    };
     if ((int64_t)s->n_flights > s->most_in_flight)
         s->most_in_flight = (int64_t)s->n_flights;
 }
 
-static void claim(struct service *s)
+static bool claim_some(struct service *s, struct service_ca *c)
 {
     struct err_info info;
-    for (;;) {
-        int64_t next_at, room = gate_room(&s->gate, s->now_s * 1000);
-        struct order_lease lease = { "sim", s->now_s, s->now_s + 900 };
-        s->issuer.room = room;
-        if (room == 0)
-            return;
-        must(queue_claim(s->db, &s->issuer, 1, s->now_s, &lease, QUEUE_CLAIM_MAX, on_claimed, s,
+    struct order_lease lease = { "sim", s->now_s, s->now_s + 900 };
+    int64_t next_at, room = gate_room(&c->gate, s->now_s * 1000);
+    int64_t places = (int64_t)(SERVICE_FLIGHT_MAX - s->n_flights);
+    room = room < places ? room : places;
+    c->issuer.room = room;
+    if (room > 0)
+        must(queue_claim(s->db, &c->issuer, 1, s->now_s, &lease, QUEUE_CLAIM_MAX, on_claimed, s,
                          &next_at, &info),
              &info);
-        if (room - s->issuer.room < QUEUE_CLAIM_MAX)
-            return;
+    return room - c->issuer.room == QUEUE_CLAIM_MAX;
+}
+
+static void claim(struct service *s)
+{
+    for (unsigned i = 0; i < s->n_cas; i++) {
+        while (claim_some(s, &s->cas[i]))
+            ; /* there are more */
     }
 }
 
@@ -264,15 +292,17 @@ static void on_due(void *arg, const struct current_row *due)
     struct device *d = &s->fleet->devices[device];
     struct renewal_answer a = { .outcome = RENEWAL_WINDOW, .retry_after_s = CHECK_S };
     uint64_t seed = renewal_seed(row.device_id, row.ari_id);
-    if (ca_window(s->ca, &d->names, s->now_s, &a.start, &a.end) != CA_OK)
+    struct ca *ca = s->cas[ca_of(row.issuer)].ca;
+    if (ca_window(ca, &d->names, s->now_s, &a.start, &a.end) != CA_OK)
         a.outcome = RENEWAL_TEMPORARY;
     bool moved = renewal_take(&row.renewal, &a, seed, s->now_s);
     must(current_save(s->db, &row, &info), &info);
     int64_t hour = row.renewal.not_before / COHORT_S * COHORT_S;
     if (moved && cohort_alarm(&s->alarms, row.renewal.not_before, s->now_s)) {
         s->alarmed_until = s->now_s + 2 * 3600;
-        must(current_alarm(s->db, ISSUER, hour - COHORT_S, hour + 2 * COHORT_S, s->now_s, &info),
-             &info);
+        must(
+            current_alarm(s->db, row.issuer, hour - COHORT_S, hour + 2 * COHORT_S, s->now_s, &info),
+            &info);
     }
     if (row.renewal.window_end == d->window_end || d->waiting)
         return;
@@ -285,19 +315,28 @@ static void on_due(void *arg, const struct current_row *due)
     fleet_plan(s->fleet, device, d->chosen_at > hears_at ? d->chosen_at : hears_at);
 }
 
+static int64_t n_windows(const struct service *s)
+{
+    int64_t n = 0;
+    for (unsigned i = 0; i < s->n_cas; i++)
+        n += s->cas[i].ca->n_windows;
+    return n;
+}
+
 static void ask_windows(struct service *s, int64_t step_s)
 {
     struct err_info info;
     double rate = s->now_s < s->alarmed_until ? ALARMED_PER_S : s->windows_per_s;
     s->window_credit += rate * (double)step_s;
     while (s->window_credit >= 1) {
-        int64_t before = s->ca->n_windows;
+        int64_t before = n_windows(s);
         int64_t n = s->window_credit < 1000 ? (int64_t)s->window_credit : 1000;
-        must(current_claim(s->db, ISSUER, s->now_s, s->now_s + 600, s->now_s - ACTIVE_S, n, on_due,
-                           s, &info),
-             &info);
+        for (unsigned i = 0; i < s->n_cas; i++)
+            must(current_claim(s->db, ISSUERS[i], s->now_s, s->now_s + 600, s->now_s - ACTIVE_S, n,
+                               on_due, s, &info),
+                 &info);
         s->window_credit -= (double)n;
-        if (s->ca->n_windows - before < n)
+        if (n_windows(s) - before < n)
             s->window_credit = 0;
     }
 }
@@ -312,9 +351,13 @@ static void keep_up(struct service *s)
         return;
     s->upkeep_at = s->now_s + UPKEEP_S;
     must(ledger_prune(s->db, s->now_s * 1000000, 1000, &info), &info);
-    must(queue_failover(s->db, ISSUER, NULL, SERVICE_ZONE, s->now_s, 3600, 1000, &moved, &info),
-         &info);
-    s->failed_over += moved;
+    for (unsigned i = 0; i < s->n_cas; i++) {
+        const char *next = s->n_cas > 1 ? ISSUERS[(i + 1) % s->n_cas] : NULL;
+        must(queue_failover(s->db, ISSUERS[i], next, SERVICE_ZONE, s->now_s, 3600, 1000, &moved,
+                            &info),
+             &info);
+        s->failed_over += moved;
+    }
 }
 
 void service_run(struct service *s, int64_t now_s, int64_t step_s)
