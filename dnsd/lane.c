@@ -143,8 +143,8 @@ static void wait(struct lane *l)
         pthread_cond_wait(&l->filled, &l->lock);
         return;
     }
-    const struct timespec until = { .tv_sec = l->probe_at_ms / 1000,
-                                    .tv_nsec = l->probe_at_ms % 1000 * 1000000 };
+    const struct timespec until = { .tv_sec = (time_t)(l->probe_at_ms / 1000),
+                                    .tv_nsec = (long)(l->probe_at_ms % 1000 * 1000000) };
     (void)pthread_cond_timedwait(&l->filled, &l->lock, &until);
 }
 
