@@ -5,6 +5,7 @@
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/params.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 
@@ -18,11 +19,20 @@ static const uint8_t P256_HEAD[] = { 0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0
                                      0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
                                      0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04 };
 
-static bool get_coordinate(EVP_PKEY *key, const char *name, uint8_t out[P256_LEN])
+/* Both at once: each time it is asked OpenSSL inverts a field element to make the point affine. */
+static bool get_point(EVP_PKEY *key, uint8_t out[2 * P256_LEN])
 {
+    unsigned char x[P256_LEN], y[P256_LEN]; /* in the machine's byte order */
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_EC_PUB_X, x, sizeof x),
+        OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_EC_PUB_Y, y, sizeof y),
+        OSSL_PARAM_construct_end(),
+    };
     BIGNUM *n = NULL;
-    bool ok =
-        EVP_PKEY_get_bn_param(key, name, &n) == 1 && BN_bn2binpad(n, out, P256_LEN) == P256_LEN;
+    bool ok = EVP_PKEY_get_params(key, params) == 1;
+    for (size_t i = 0; i < 2 && ok; i++)
+        ok = OSSL_PARAM_get_BN(&params[i], &n) == 1 &&
+             BN_bn2binpad(n, out + i * P256_LEN, P256_LEN) == P256_LEN;
     BN_free(n);
     return ok;
 }
@@ -38,8 +48,7 @@ static bool hash_p256(uint8_t out[SPKI_HASH_LEN], EVP_PKEY *key)
         strcmp(group, "prime256v1") != 0)
         return false;
     memcpy(der, P256_HEAD, sizeof P256_HEAD);
-    if (!get_coordinate(key, OSSL_PKEY_PARAM_EC_PUB_X, der + sizeof P256_HEAD) ||
-        !get_coordinate(key, OSSL_PKEY_PARAM_EC_PUB_Y, der + sizeof P256_HEAD + P256_LEN))
+    if (!get_point(key, der + sizeof P256_HEAD))
         return false;
     SHA256(der, sizeof der, out);
     return true;
