@@ -1,5 +1,6 @@
-/* nonce.h - the few replay nonces kept for the next requests, newest first. CAs forget nonces, so
- * they are neither hoarded nor kept long. Pure; one thread. [RFC 8555 s6.5] */
+/* nonce.h - the replay nonces kept for the next requests, newest first: one for each order that is
+ * under way at a busy hour, as each reply brings one and the next request may be a moment away. CAs
+ * forget nonces, so they are not kept long. Pure; one thread. [RFC 8555 s6.5] */
 #ifndef LANYARD_PROVISIOND_ACME_NONCE_H
 #define LANYARD_PROVISIOND_ACME_NONCE_H
 
@@ -8,7 +9,7 @@
 #include <stdint.h>
 
 #define NONCE_TEXT_MAX 256 /* bytes, NUL included; longer ones are refused */
-#define NONCE_POOL_MAX 8
+#define NONCE_POOL_MAX 256 /* 66 KiB for an account */
 #define NONCE_LIFE_MS 60000
 
 struct nonce {
