@@ -45,6 +45,7 @@ struct engine {
     struct loop_timer *timer;
     struct windows *windows;
     struct gate gates[CONFIG_LIST_MAX]; /* of config->issuers */
+    struct chain_above above[CONFIG_LIST_MAX];
     struct task *tasks;
     size_t n_tasks;
     struct orderstats stats;
@@ -119,6 +120,7 @@ static struct task *task_new(struct engine *en, const struct order_row *row)
                                  row->device_id);
         t->gate = &en->gates[i];
         gate_begin(t->gate, clock_mono_ms());
+        t->above = &en->above[i];
     }
     for (const char *p = row->device_id; *p != 0; p++)
         t->seed = t->seed * 31 + (uint32_t)(unsigned char)*p;
@@ -953,6 +955,7 @@ void engine_free(struct engine *en)
         sweep_free(en->zones[i].sweep);
         if (en->zones[i].owned)
             challenge_store_free(en->zones[i].store);
+        chain_above_clear(&en->above[i]);
     }
     loop_timer_free(en->timer);
     free(en);

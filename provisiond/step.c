@@ -410,7 +410,7 @@ static void on_chain(void *arg, const struct issuer_chain *c)
     const char *names[ISSUER_NAMES_MAX];
     for (size_t i = 0; i < t->n_names; i++)
         names[i] = t->names[i];
-    struct chain_expect expect = { t->row.spki_sha256, names, t->n_names, clock_now_s() };
+    struct chain_expect expect = { t->row.spki_sha256, names, t->n_names, clock_now_s(), t->above };
     enum err e = chain_check(c->pem, &expect, &facts, &info);
     if (e == ERR_NOMEM) {
         task_retry(t, 1, download, "out-of-memory", "out of memory");

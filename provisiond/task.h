@@ -9,6 +9,7 @@
 #include "common/net/loop.h"
 #include "common/store/challenge.h"
 #include "provisiond/config.h"
+#include "provisiond/core/chain.h"
 #include "provisiond/core/gate.h"
 #include "provisiond/core/order.h"
 #include "provisiond/issuer.h"
@@ -29,6 +30,7 @@ struct task {
     size_t issuer_no;                   /* in the configuration */
     const struct config_issuer *ca;     /* how it is configured */
     struct gate *gate;                  /* of the issuer */
+    struct chain_above *above;          /* of the issuer */
     struct challenge_store *challenges; /* NULL when the zone has none */
     struct order_row row;
     uint32_t seed; /* from the device id: spreads the fleet */

@@ -165,13 +165,77 @@ static enum err rewrite(const STACK_OF(X509) * chain, struct chain_facts *out)
     return e;
 }
 
+/* The first PEM block, with what stands before it. */
+static struct span first_block(struct span pem)
+{
+    static const char END[] = "-----END ";
+    const uint8_t *end = memmem(pem.p, pem.len, END, sizeof END - 1);
+    const uint8_t *line = end != NULL ? memchr(end, '\n', (size_t)(pem.p + pem.len - end)) : NULL;
+    return line != NULL ? (struct span){ pem.p, (size_t)(line + 1 - pem.p) } : pem;
+}
+
+void chain_above_clear(struct chain_above *above)
+{
+    if (above->certs == NULL)
+        return;
+    sk_X509_pop_free(above->certs, X509_free);
+    above->certs = NULL;
+    buf_clear(&above->pem);
+}
+
+static enum err above_read(struct chain_above *above, struct span pem, struct err_info *info)
+{
+    STACK_OF(X509) *certs = NULL;
+    if (above->certs != NULL && span_equal(buf_span(&above->pem), pem))
+        return ERR_OK;
+    enum err e = cert_chain_parse(&certs, pem, info);
+    if (e != ERR_OK)
+        return e;
+    chain_above_clear(above);
+    above->certs = certs;
+    buf_init(&above->pem, CERT_PEM_MAX);
+    buf_add_span(&above->pem, pem);
+    e = buf_error(&above->pem);
+    if (e != ERR_OK)
+        chain_above_clear(above);
+    return e;
+}
+
+static enum err append(STACK_OF(X509) * chain, const STACK_OF(X509) * more, struct err_info *info)
+{
+    if (sk_X509_num(chain) + sk_X509_num(more) > CERT_CHAIN_MAX)
+        return err_set(info, ERR_LIMIT, "more than %d certificates in the chain", CERT_CHAIN_MAX);
+    for (int i = 0; i < sk_X509_num(more); i++) {
+        X509 *cert = sk_X509_value(more, i);
+        if (sk_X509_push(chain, cert) <= 0)
+            return ERR_NOMEM;
+        (void)X509_up_ref(cert);
+    }
+    return ERR_OK;
+}
+
+/* The leaf is read each time, what is above it when it is not what it was. */
+static enum err read_chain(struct span pem, struct chain_above *above, STACK_OF(X509) * *out,
+                           struct err_info *info)
+{
+    static const char BEGIN[] = "-----BEGIN ";
+    if (pem.len > CERT_PEM_MAX)
+        return err_set(info, ERR_LIMIT, "the chain is larger than %d bytes", CERT_PEM_MAX);
+    struct span leaf = first_block(pem), rest = { pem.p + leaf.len, pem.len - leaf.len };
+    enum err e = cert_chain_parse(out, leaf, info);
+    if (e != ERR_OK || memmem(rest.p, rest.len, BEGIN, sizeof BEGIN - 1) == NULL)
+        return e;
+    e = above_read(above, rest, info);
+    return e == ERR_OK ? append(*out, above->certs, info) : e;
+}
+
 enum err chain_check(struct span pem, const struct chain_expect *expect, struct chain_facts *out,
                      struct err_info *info)
 {
     STACK_OF(X509) *chain = NULL;
     struct chain_facts facts = { .n_certs = 0 };
     buf_init(&facts.pem, CERT_PEM_MAX);
-    enum err e = cert_chain_parse(&chain, pem, info);
+    enum err e = read_chain(pem, expect->above, &chain, info);
     if (e == ERR_OK)
         e = check_leaf(sk_X509_value(chain, 0), expect, &facts, info);
     if (e == ERR_OK)

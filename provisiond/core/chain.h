@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <openssl/x509.h>
+
 #include "common/base/attr.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -16,11 +18,21 @@
 #define CHAIN_SERIAL_MAX 41 /* lower-case hexadecimal of 20 bytes and a NUL */
 #define CHAIN_ARI_ID_MAX 80 /* longer ids are left out */
 
+/* What came above the leaf the last time: the same for thousands of leaves of a CA, and to read a
+ * certificate costs more than to check all signatures of the chain. Begins as { NULL }. */
+struct chain_above {
+    STACK_OF(X509) * certs; /* NULL: nothing is kept */
+    struct buf pem;         /* the text they were read from; where certs is not NULL */
+};
+
+void chain_above_clear(struct chain_above *above);
+
 struct chain_expect {
     const uint8_t *spki_sha256; /* SPKI_HASH_LEN bytes: of the key in the request */
     const char *const *names;   /* exactly these dNSNames, in any order and case */
     size_t n_names;
     int64_t now_s;
+    struct chain_above *above; /* read and changed; one for each CA */
 };
 
 struct chain_facts {

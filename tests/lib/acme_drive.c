@@ -185,14 +185,17 @@ static void on_chain(void *arg, const struct issuer_chain *chain)
     struct drive *d = arg;
     struct chain_facts facts;
     struct err_info info = { "" };
+    struct chain_above above = { NULL };
     struct chain_expect expect = { .spki_sha256 = d->csr.spki_sha256,
                                    .names = d->names,
                                    .n_names = d->n_names,
-                                   .now_s = clock_now_s() };
+                                   .now_s = clock_now_s(),
+                                   .above = &above };
     say("chain", &chain->reply, 0);
     if (!judge(d, &chain->reply))
         return;
     enum err e = chain_check(chain->pem, &expect, &facts, &info);
+    chain_above_clear(&above);
     printf("check %s %s\n", err_name(e), info.text);
     if (e == ERR_OK) {
         printf("serial %s ari %s certs %zu\n%s", facts.serial, facts.ari_id, facts.n_certs,
