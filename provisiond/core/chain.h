@@ -19,7 +19,7 @@
 #define CHAIN_ARI_ID_MAX 80 /* longer ids are left out */
 
 /* What came above the leaf the last time: the same for thousands of leaves of a CA, and to read a
- * certificate costs more than to check all signatures of the chain. Begins as { NULL }. */
+ * certificate costs more than to check all signatures of the chain. Begins as zeroes. */
 struct chain_above {
     STACK_OF(X509) * certs; /* NULL: nothing is kept */
     struct buf pem;         /* the text they were read from; where certs is not NULL */

@@ -185,7 +185,7 @@ static void on_chain(void *arg, const struct issuer_chain *chain)
     struct drive *d = arg;
     struct chain_facts facts;
     struct err_info info = { "" };
-    struct chain_above above = { NULL };
+    struct chain_above above = { .certs = NULL };
     struct chain_expect expect = { .spki_sha256 = d->csr.spki_sha256,
                                    .names = d->names,
                                    .n_names = d->n_names,

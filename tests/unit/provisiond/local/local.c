@@ -200,7 +200,7 @@ static void test_issuance_survives_restarts(void **state)
     assert_string_equal(chain_pem, first);
 
     assert_int_equal(devid_spki_hash(hash, key), ERR_OK);
-    struct chain_above above = { NULL };
+    struct chain_above above = { .certs = NULL };
     struct chain_expect expect = { hash, NAMES, 2, clock_now_s(), &above };
     assert_int_equal(chain_check(span_str(first), &expect, &facts, NULL), ERR_OK);
     assert_true(facts.ari_id[0] != 0);
