@@ -62,7 +62,9 @@ static enum err prepare_file(struct sqlite_store *s, struct err_info *info)
 
 static enum err setup_writer(struct sqlite_store *s, struct err_info *info)
 {
-    if (sqlite3_exec(s->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;", NULL, NULL,
+    /* not FULL: what a power cut undoes of the last changes is put again by the order that is taken
+     * up, or swept away; the file itself stays whole */
+    if (sqlite3_exec(s->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", NULL, NULL,
                      NULL) != SQLITE_OK ||
         sqlite3_exec(s->db, SCHEMA, NULL, NULL, NULL) != SQLITE_OK)
         return fail(s, info, "prepare it");
