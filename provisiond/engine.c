@@ -416,11 +416,8 @@ static void count_move(struct task *t)
     t->since_ms = now_ms;
 }
 
-static void on_moved(struct job *j, enum err e)
+static void moved(struct task *t)
 {
-    struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
-    if (!was_saved(t, j, e))
-        return;
     count_move(t);
     kill_for_test(t->engine, t->row.state);
     log_debug("order %lld of %s is %s", (long long)t->row.id, t->row.device_id,
@@ -429,6 +426,13 @@ static void on_moved(struct job *j, enum err e)
         log_info("order %lld: %s issued certificate %s", (long long)t->row.id, t->row.issuer,
                  t->cert.serial);
     leave_challenge(t);
+}
+
+static void on_moved(struct job *j, enum err e)
+{
+    struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
+    if (was_saved(t, j, e))
+        moved(t);
 }
 
 /* The coming write changes nothing about the CA's limits. */
@@ -479,7 +483,10 @@ void task_move(struct task *t, enum order_event ev, const char *problem, const c
         t->failed_validation = t->old_state == ORDER_VALIDATING;
         t->row.paid &= ~t->refund;
     }
-    write_row(t, !order_is_final(to) && to != ORDER_QUEUED, on_moved);
+    if (order_is_passed(t->old_state, to))
+        moved(t);
+    else
+        write_row(t, !order_is_final(to) && to != ORDER_QUEUED, on_moved);
 }
 
 void task_hold(struct task *t, enum bucket_kind kind, int64_t until, const char *problem,

@@ -64,6 +64,12 @@ bool order_has_challenge(enum order_state state)
     return state == ORDER_AUTHORIZING || state == ORDER_PUBLISHING || state == ORDER_VALIDATING;
 }
 
+bool order_is_passed(enum order_state from, enum order_state to)
+{
+    return (from == ORDER_AUTHORIZING && to == ORDER_PUBLISHING) ||
+           (from == ORDER_FINALIZING && to == ORDER_DOWNLOADING);
+}
+
 const char *order_state_name(enum order_state state)
 {
     return (unsigned)state < ORDER_STATE_N ? NAMES[state] : NAMES[ORDER_ILLEGAL];

@@ -77,6 +77,29 @@ static void challenges_live_only_before_finalize(void **state)
                          s == ORDER_AUTHORIZING || s == ORDER_PUBLISHING || s == ORDER_VALIDATING);
 }
 
+static void states_of_requests_are_written(void **state)
+{
+    static const struct {
+        const char *why;
+        enum order_state from, to;
+        bool want;
+    } CASES[] = {
+        { "values are put and read back", ORDER_AUTHORIZING, ORDER_PUBLISHING, true },
+        { "a chain is fetched", ORDER_FINALIZING, ORDER_DOWNLOADING, true },
+        { "an order is begun", ORDER_QUEUED, ORDER_ORDERING, false },
+        { "the order's URL", ORDER_ORDERING, ORDER_AUTHORIZING, false },
+        { "the order's URL again", ORDER_ORDERING, ORDER_DOWNLOADING, false },
+        { "validation is asked for", ORDER_PUBLISHING, ORDER_VALIDATING, false },
+        { "a certificate is asked for", ORDER_VALIDATING, ORDER_FINALIZING, false },
+        { "the certificate", ORDER_DOWNLOADING, ORDER_VALID, false },
+        { "lost on the way", ORDER_AUTHORIZING, ORDER_QUEUED, false },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++)
+        if (order_is_passed(CASES[i].from, CASES[i].to) != CASES[i].want)
+            fail_msg("%s", CASES[i].why);
+}
+
 static void names_go_both_ways(void **state)
 {
     enum order_state s = ORDER_VALID;
@@ -97,6 +120,7 @@ int main(void)
         cmocka_unit_test(every_state_is_reached_from_queued),
         cmocka_unit_test(outside_the_table_is_illegal),
         cmocka_unit_test(challenges_live_only_before_finalize),
+        cmocka_unit_test(states_of_requests_are_written),
         cmocka_unit_test(names_go_both_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
