@@ -19,4 +19,8 @@ bool span_equal(struct span a, struct span b);
 /* Whether `s` equals the string `lit`, ASCII letters compared without case. */
 bool span_is_nocase(struct span s, const char *lit);
 
+/* Takes the next line off *text: without its comment, from '#' on, and without blanks at its ends.
+ */
+struct span span_take_line(struct span *text);
+
 #endif

@@ -29,23 +29,6 @@ static bool parse_key(uint8_t out[SIPHASH_KEY_LEN], struct span text)
     return true;
 }
 
-/* The next line of *text without blanks at its ends, which is taken off *text. */
-static struct span next_line(struct span *text)
-{
-    const uint8_t *end = memchr(text->p, '\n', text->len);
-    struct span line = { text->p, end == NULL ? text->len : (size_t)(end - text->p) };
-    size_t taken = line.len + (end != NULL);
-    text->p += taken;
-    text->len -= taken;
-    while (line.len > 0 && memchr(" \t\r", line.p[line.len - 1], 3) != NULL)
-        line.len--;
-    while (line.len > 0 && memchr(" \t\r", line.p[0], 3) != NULL) {
-        line.p++;
-        line.len--;
-    }
-    return line;
-}
-
 enum err tag_keys_parse(struct tag_keys *out, struct span text, unsigned *line,
                         struct err_info *info)
 {
@@ -53,9 +36,9 @@ enum err tag_keys_parse(struct tag_keys *out, struct span text, unsigned *line,
     enum err e = ERR_OK;
     *line = 0;
     while (e == ERR_OK && text.len > 0) {
-        struct span key = next_line(&text);
+        struct span key = span_take_line(&text);
         ++*line;
-        if (key.len == 0 || key.p[0] == '#')
+        if (key.len == 0)
             continue;
         if (keys.n == TAG_KEYS_MAX)
             e = err_set(info, ERR_CONFIG,

@@ -167,26 +167,6 @@ static size_t sort_ranges(struct suspended_range *ranges, size_t n)
     return kept;
 }
 
-/* Takes the next line off *text: without its comment and without blanks at its ends. */
-static struct span next_line(struct span *text)
-{
-    const uint8_t *end = memchr(text->p, '\n', text->len);
-    struct span line = { text->p, end == NULL ? text->len : (size_t)(end - text->p) };
-    size_t taken = line.len + (end != NULL);
-    text->p += taken;
-    text->len -= taken;
-    const uint8_t *comment = memchr(line.p, '#', line.len);
-    if (comment != NULL)
-        line.len = (size_t)(comment - line.p);
-    while (line.len > 0 && memchr(" \t\r", line.p[line.len - 1], 3) != NULL)
-        line.len--;
-    while (line.len > 0 && memchr(" \t\r", line.p[0], 3) != NULL) {
-        line.p++;
-        line.len--;
-    }
-    return line;
-}
-
 static enum err add_line(struct suspended *s, struct span line, struct err_info *info)
 {
     char text[LINE_MAX_LEN + 1];
@@ -229,7 +209,7 @@ enum err suspended_parse(struct suspended **out, struct span text, uint64_t seed
     enum err e = ERR_OK;
     for (unsigned n = 1; e == ERR_OK && text.len > 0; n++) {
         *line = n;
-        e = add_line(s, next_line(&text), info);
+        e = add_line(s, span_take_line(&text), info);
     }
     if (e != ERR_OK) {
         suspended_free(s);

@@ -42,31 +42,6 @@ static bool decode(struct span line, enum digestset_form form, uint8_t out[DIGES
     return true;
 }
 
-static bool is_blank(uint8_t c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-/* Takes the next line off *text, without comment and blanks. */
-static struct span next_line(struct span *text)
-{
-    const uint8_t *end = memchr(text->p, '\n', text->len);
-    size_t taken = end == NULL ? text->len : (size_t)(end - text->p) + 1;
-    struct span line = { text->p, end == NULL ? taken : taken - 1 };
-    text->p += taken;
-    text->len -= taken;
-    const uint8_t *comment = line.len > 0 ? memchr(line.p, '#', line.len) : NULL;
-    if (comment != NULL)
-        line.len = (size_t)(comment - line.p);
-    while (line.len > 0 && is_blank(line.p[line.len - 1]))
-        line.len--;
-    while (line.len > 0 && is_blank(line.p[0])) {
-        line.p++;
-        line.len--;
-    }
-    return line;
-}
-
 enum err digestset_parse(struct digestset **out, struct span text, enum digestset_form form,
                          struct err_info *info)
 {
@@ -75,7 +50,7 @@ enum err digestset_parse(struct digestset **out, struct span text, enum digestse
     if (s == NULL)
         return err_set(info, ERR_NOMEM, "out of memory");
     while (text.len > 0) {
-        struct span line = next_line(&text);
+        struct span line = span_take_line(&text);
         line_number++;
         if (line.len == 0)
             continue;

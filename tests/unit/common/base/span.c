@@ -27,8 +27,33 @@ static void test_span(void **state)
     assert_true(span_equal((struct span){ NULL, 0 }, span_str("")));
 }
 
+static void test_lines(void **state)
+{
+    static const struct {
+        const char *why, *text, *line, *rest;
+    } CASES[] = {
+        { "one of two", "a\nb\n", "a", "b\n" },
+        { "without an end", "a", "a", "" },
+        { "blanks around it", " \ta b\t \r\nc", "a b", "c" },
+        { "a comment behind it", "a # b\nc", "a", "c" },
+        { "a comment alone", "# a\nb", "", "b" },
+        { "an empty one", "\na", "", "a" },
+        { "blanks alone", " \t", "", "" },
+        { "nothing", "", "", "" },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct span text = span_str(CASES[i].text), line = span_take_line(&text);
+        if (!span_equal(line, span_str(CASES[i].line)) ||
+            !span_equal(text, span_str(CASES[i].rest)))
+            fail_msg("%s", CASES[i].why);
+    }
+    struct span none = { NULL, 0 };
+    assert_int_equal(span_take_line(&none).len, 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_span) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_span), cmocka_unit_test(test_lines) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
