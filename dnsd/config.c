@@ -32,6 +32,7 @@ static cfg_opt_t zone_options[] = { CFG_STR("file", NULL, CFGF_NONE),
                                     CFG_STR("tag_keys", NULL, CFGF_NONE),
                                     CFG_BOOL("loopback", cfg_false, CFGF_NONE),
                                     CFG_STR("suspended", NULL, CFGF_NONE),
+                                    CFG_STR("persist", NULL, CFGF_NONE),
                                     CFG_STR("challenges", "none", CFGF_NONE),
                                     CFG_STR("challenges_of", NULL, CFGF_NONE),
                                     CFG_BOOL("dnssec", cfg_false, CFGF_NONE),
@@ -527,6 +528,8 @@ static enum err complete_view(struct config *out, struct conf *c, struct err_inf
         e = read_guard(out, c, sec, "tag_keys", GUARDFILE_TAG_KEYS, zone, info);
         if (e == ERR_OK)
             e = read_guard(out, c, sec, "suspended", GUARDFILE_SUSPENDED, zone, info);
+        if (e == ERR_OK)
+            e = read_guard(out, c, sec, "persist", GUARDFILE_PERSIST, zone, info);
         if (e == ERR_OK)
             e = sign_zone(out, c, sec, zone, info);
     }

@@ -10,6 +10,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
+#include "dnsd/core/persist.h"
 
 #define KEYS_TEXT_MAX 4096
 #define UNSETTLED_MAX 5 /* polls that a file may be waited for */
@@ -126,12 +127,34 @@ static enum err read_suspended(const char *path, struct guard *out, struct err_i
     return e;
 }
 
-/* Reads `f` into its member of *out; the other one stays. */
+static enum err read_persist(const char *path, struct guard *out, struct err_info *info)
+{
+    struct buf text;
+    unsigned line;
+    buf_init(&text, PERSIST_TEXT_MAX);
+    enum err e = file_read(path, &text, info);
+    if (e == ERR_OK) {
+        e = persist_parse(&out->persist, buf_span(&text), &line, info);
+        if (e == ERR_CONFIG)
+            e = err_prefix(info, e, "%s:%u: ", path, line);
+    }
+    buf_clear(&text);
+    return e;
+}
+
+/* Reads `f` into its member of *out; the others stay. */
 static enum err read_file(const struct guardfiles *g, const struct guardfile *f, struct guard *out,
                           struct err_info *info)
 {
-    return f->kind == GUARDFILE_TAG_KEYS ? read_keys(g, f->path, out, info)
-                                         : read_suspended(f->path, out, info);
+    switch (f->kind) {
+    case GUARDFILE_TAG_KEYS:
+        return read_keys(g, f->path, out, info);
+    case GUARDFILE_SUSPENDED:
+        return read_suspended(f->path, out, info);
+    case GUARDFILE_PERSIST:
+        return read_persist(f->path, out, info);
+    }
+    return ERR_ILLEGAL;
 }
 
 /* What belongs to root is not readable any more once root was given up. */
@@ -198,24 +221,32 @@ static bool is_due(struct guardfile *f)
 static enum err refresh(const struct guardfiles *g, const struct guardfile *f, const struct view *v,
                         struct view **out, struct err_info *info)
 {
-    struct guard fresh = { NULL, NULL };
+    struct guard fresh = { NULL, NULL, NULL };
     enum err e = read_file(g, f, &fresh, info);
     if (e != ERR_OK)
         return e;
     if (*out == NULL && view_renew(out, v) != ERR_OK) {
         free(fresh.tag_keys);
         suspended_free(fresh.suspended);
+        persist_free(fresh.persist);
         return err_set(info, ERR_NOMEM, "out of memory");
     }
     struct guard *to = &(*out)->guards[f->zone];
-    if (f->kind == GUARDFILE_TAG_KEYS) {
+    const char *zone = v->zones[f->zone]->text;
+    switch (f->kind) {
+    case GUARDFILE_TAG_KEYS:
         to->tag_keys = fresh.tag_keys;
-        log_info("zone %s: tag keys read again", v->zones[f->zone]->text);
-    } else {
+        log_info("zone %s: tag keys read again", zone);
+        break;
+    case GUARDFILE_SUSPENDED:
         to->suspended = fresh.suspended;
-        log_info("zone %s: suspended list read again: %zu ids, %zu ranges of addresses",
-                 v->zones[f->zone]->text, fresh.suspended->n_ids,
-                 fresh.suspended->n_ranges4 + fresh.suspended->n_ranges6);
+        log_info("zone %s: suspended list read again: %zu ids, %zu ranges of addresses", zone,
+                 fresh.suspended->n_ids, fresh.suspended->n_ranges4 + fresh.suspended->n_ranges6);
+        break;
+    case GUARDFILE_PERSIST:
+        to->persist = fresh.persist;
+        log_info("zone %s: accounts read again: %u", zone, fresh.persist->set.n);
+        break;
     }
     return ERR_OK;
 }

@@ -1,6 +1,6 @@
-/* guardfiles.h - the files of tag keys and suspended ids behind the guards of a view: read at start
- * and reload, then watched. One that changed is read again, alone, into a renewed view; one that is
- * wrong or gone leaves what was read before in force. The main thread's. */
+/* guardfiles.h - the files of tag keys, suspended ids and accounts behind the guards of a view:
+ * read at start and reload, then watched. One that changed is read again, alone, into a renewed
+ * view; one that is wrong or gone leaves what was read before in force. The main thread's. */
 #ifndef LANYARD_DNSD_GUARDFILES_H
 #define LANYARD_DNSD_GUARDFILES_H
 
@@ -10,7 +10,7 @@
 
 #define GUARDFILES_POLL_MS 1000 /* between two calls of guardfiles_poll() */
 
-enum guardfile_kind { GUARDFILE_TAG_KEYS, GUARDFILE_SUSPENDED };
+enum guardfile_kind { GUARDFILE_TAG_KEYS, GUARDFILE_SUSPENDED, GUARDFILE_PERSIST };
 
 struct guardfiles; /* opaque */
 

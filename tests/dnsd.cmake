@@ -2,7 +2,7 @@
 foreach(name name iplabel tag wire)
     unit_test(common/dns/${name} DEPS dns)
 endforeach()
-foreach(name suspended synth zone view cookie rrl shield query rrsig sigcache canon denial)
+foreach(name suspended persist synth zone view cookie rrl shield query rrsig sigcache canon denial)
     unit_test(dnsd/core/${name} DEPS dnsd_core PkgConfig::LDNS)
     target_include_directories(unit_dnsd_core_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
 endforeach()
@@ -32,7 +32,7 @@ foreach(name dnsd dnsd_challenge dnsd_config dnsd_guard dnsd_abuse dnsd_tcp dnsd
     py_test(integration/test_${name}.py TIMEOUT 600)
 endforeach()
 # what is answered for whom, and where challenges come from
-foreach(name dnsd_edge dnsd_policy dnsd_postgres dnsd_resolvers)
+foreach(name dnsd_edge dnsd_persist dnsd_policy dnsd_postgres dnsd_resolvers)
     py_test(integration/test_${name}.py TIMEOUT 600)
 endforeach()
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/dns/wire.h"
+#include "dnsd/core/persist.h"
 #include "dnsd/core/rrsig.h"
 
 #define CNAMES_MAX 8        /* followed in one reply */
@@ -283,11 +284,33 @@ static APART bool answer_challenge_cname(struct query_ctx *ctx, struct reply *r,
     return type != RR_CNAME && type != RR_ANY && follow(ctx, r, end, len, at);
 }
 
+/* The accounts that may issue for every id. */
+static APART void answer_persist(struct reply *r, const struct zone *z, const struct guard *guard,
+                                 const struct place *at, unsigned type)
+{
+    if (type == RR_TXT) {
+        const struct rrset *set = &guard->persist->set;
+        size_t from = r->w.len;
+        put_rrset(r, pointer_to(at, at->name->n_labels), set);
+        r->n_answer = (uint16_t)(r->n_answer + set->n);
+        sign_answer(r, at, RR_TXT, set->ttl_s, from);
+    } else if (type == RR_ANY) {
+        put_any(r, at);
+    } else {
+        struct denial have = { .n_types = 1, .types = { RR_TXT } };
+        put_negative(r, z, at, &have, PERSIST_TTL_S);
+    }
+}
+
 /* True when *at is now the target of a CNAME. */
 static APART bool answer_challenge(struct query_ctx *ctx, struct reply *r, const struct zone *z,
-                                   struct place *at, unsigned type)
+                                   struct place *at, bool persist, unsigned type)
 {
     r->kind = RRL_CHALLENGE;
+    if (persist) {
+        answer_persist(r, z, view_guard(ctx->view, z), at, type);
+        return false;
+    }
     if (z->challenges_cname != NULL)
         return answer_challenge_cname(ctx, r, z, at, type);
     if (type == RR_TXT && z->challenges != NULL) {
@@ -386,7 +409,7 @@ static bool answer_name(struct query_ctx *ctx, struct reply *r, const struct zon
         answer_address(r, z, at, &s, type);
         break;
     case SYNTH_CHALLENGE:
-        return answer_challenge(ctx, r, z, at, type);
+        return answer_challenge(ctx, r, z, at, s.persist, type);
     case SYNTH_DEVICE:
         put_negative(r, z, at, &NOTHING, NEGATIVE_TTL_S);
         break;

@@ -57,10 +57,22 @@ static APART enum synth_kind match_tagged(struct synth *out, const struct synth_
     return SYNTH_ADDRESS;
 }
 
+/* A label that begins as those of challenges do. */
+static APART enum synth_kind match_challenge(struct synth *out, const struct guard *guard,
+                                             struct span label)
+{
+    static const char CHALLENGE[] = "_acme-challenge", PERSIST[] = "_validation-persist";
+    out->persist = guard->persist != NULL && label.len == sizeof PERSIST - 1 &&
+                   memcmp(label.p, PERSIST, label.len) == 0;
+    if (out->persist ||
+        (label.len == sizeof CHALLENGE - 1 && memcmp(label.p, CHALLENGE, label.len) == 0))
+        return SYNTH_CHALLENGE;
+    return SYNTH_MISSING;
+}
+
 void synth_match(struct synth *out, const struct synth_policy *policy, const struct guard *guard,
                  const struct name *name, unsigned n_apex)
 {
-    static const char CHALLENGE[] = "_acme-challenge";
     unsigned depth = name->n_labels - n_apex;
     out->suspended = false;
     if (depth == 0 || !synth_is_id(name_label(name, depth - 1))) {
@@ -71,12 +83,13 @@ void synth_match(struct synth *out, const struct synth_policy *policy, const str
         out->suspended = true;
     } else if (depth == 1) {
         out->kind = policy->challenges_only ? SYNTH_CHALLENGE : SYNTH_DEVICE;
+        out->persist = false;
     } else if (depth > 2 || policy->challenges_only) {
         out->kind = SYNTH_MISSING;
     } else {
         struct span label = name_label(name, 0);
-        if (label.len == sizeof CHALLENGE - 1 && memcmp(label.p, CHALLENGE, label.len) == 0)
-            out->kind = SYNTH_CHALLENGE;
+        if (label.p[0] == '_')
+            out->kind = match_challenge(out, guard, label);
         else if (label.p[0] == 'p') /* no address begins so */
             out->kind = match_tagged(out, policy, guard, label, name_label(name, 1));
         else

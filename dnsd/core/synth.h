@@ -1,5 +1,6 @@
 /* synth.h - the names that exist without being written down: a device id directly below the apex of
- * a zone, and below it the challenge name and one label for each address. Pure; no allocation. */
+ * a zone, and below it the names of challenges and one label for each address. Pure; no allocation.
+ */
 #ifndef LANYARD_DNSD_CORE_SYNTH_H
 #define LANYARD_DNSD_CORE_SYNTH_H
 
@@ -31,7 +32,7 @@ enum synth_kind {
     SYNTH_OTHER,     /* not below a device id: for the zone's static names to decide */
     SYNTH_MISSING,   /* a suspended id, or below an id, where there is no such name */
     SYNTH_DEVICE,    /* <id>: an empty non-terminal */
-    SYNTH_CHALLENGE, /* _acme-challenge.<id>, or <id> with challenges_only */
+    SYNTH_CHALLENGE, /* _acme-challenge.<id>, or <id> with challenges_only; or of the other kind */
     SYNTH_ADDRESS    /* <ip>.<id> or p<tag>-<ip>.<id>, and policy and guard answer it */
 };
 
@@ -40,6 +41,7 @@ struct synth {
     struct ip ip;   /* of SYNTH_ADDRESS */
     uint32_t ttl_s; /* of SYNTH_ADDRESS */
     bool suspended; /* SYNTH_MISSING because the operator says so */
+    bool persist; /* SYNTH_CHALLENGE that is _validation-persist.<id>: the guard has its records */
 };
 
 /* Whether `label` has the form of a device id, in lower case. */

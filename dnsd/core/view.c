@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dnsd/core/persist.h"
+
 static int by_labels(const void *a, const void *b)
 {
     const struct zone *const *x = a, *const *y = b;
@@ -90,6 +92,8 @@ void view_retire(struct view *old, const struct view *next)
             free_keys(g->tag_keys);
         if (!shared || next->guards[i].suspended != g->suspended)
             suspended_free(g->suspended);
+        if (!shared || next->guards[i].persist != g->persist)
+            persist_free(g->persist);
         presigned_retire(old->presigned[i], shared ? next->presigned[i] : NULL);
         if (!shared)
             zone_free(old->zones[i]);

@@ -1,6 +1,6 @@
 /* view.h - the zones of one generation of the configuration. Immutable once made: workers read it
- * without a lock; a reload makes another. A file of tag keys or suspended ids that changed makes
- * one with the same zones, and so do signatures that were made anew. */
+ * without a lock; a reload makes another. A file of tag keys, suspended ids or accounts that
+ * changed makes one with the same zones, and so do signatures that were made anew. */
 #ifndef LANYARD_DNSD_CORE_VIEW_H
 #define LANYARD_DNSD_CORE_VIEW_H
 

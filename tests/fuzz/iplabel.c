@@ -43,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct synth_policy EVERYTHING = { .public_answers = SYNTH_PUBLIC_ALL,
                                                     .loopback = true };
-    static const struct guard NOTHING = { NULL, NULL };
+    static const struct guard NOTHING = { NULL, NULL, NULL };
     struct ip ip, again;
     struct span label = { data, size };
     if (iplabel_decode(&ip, label) != ERR_OK)

@@ -40,7 +40,7 @@ static inline ldns_rr *dnssigned_key(const struct sign_key *k)
     return rr;
 }
 
-/* Signed at `now_s` by the first of `n_keys` keys; with a challenge store. */
+/* Signed at `now_s` by the first of `n_keys` keys; with a challenge store and accounts. */
 static inline void dnssigned_init(struct dnssigned *d, unsigned n_keys, int64_t now_s)
 {
     static const char *const MORE[] = { "mx.direct.example. 60 IN MX 9 Mail.Direct.Example.",
@@ -65,6 +65,7 @@ static inline void dnssigned_init(struct dnssigned *d, unsigned n_keys, int64_t 
         presigned_new(&d->view->presigned[0], z, ahead, now_s) != ERR_OK)
         dnsview_die("signing");
     signer_free(ahead);
+    dnsview_persist(d->view, z);
     d->keys = ldns_rr_list_new();
     for (size_t i = 0; i < z->keyring->n; i++)
         ldns_rr_list_push_rr(d->keys, dnssigned_key(&z->keyring->keys[i].key));

@@ -1,6 +1,7 @@
 /* dnsview.h - a view for tests of the answer path: three zones, their records read by ldns.
  * direct.example has everything and a challenge store, open.example answers all addresses and has
- * no store, but tag keys and a suspended list, sub.direct.example is a zone below another one. */
+ * no store, but tag keys, a suspended list and accounts that may issue, sub.direct.example is a
+ * zone below another one. */
 #ifndef LANYARD_TESTS_DNSVIEW_H
 #define LANYARD_TESTS_DNSVIEW_H
 
@@ -11,6 +12,7 @@
 #include <ldns/ldns.h>
 
 #include "common/base/attr.h"
+#include "dnsd/core/persist.h"
 #include "dnsd/core/query.h"
 
 #define DNSVIEW_ID "abcdefghijklmnopqrstuvwxyz234567"
@@ -126,6 +128,17 @@ static inline void dnsview_guard(struct view *v, const struct zone *zone)
         g->tag_keys->keys[1][i] = (uint8_t)i;
 }
 
+/* Accounts that may issue for all ids of `zone`, not in the order in which they are signed. */
+static inline void dnsview_persist(struct view *v, const struct zone *zone)
+{
+    static const char LIST[] = "ca.test https://ca.test/acct/2\n"
+                               "ca.test https://ca.test/acct/1\n"
+                               "other.test https://other.test/9\n";
+    unsigned line;
+    if (persist_parse(&v->guards[zone->number].persist, span_str(LIST), &line, NULL) != ERR_OK)
+        dnsview_die("persist");
+}
+
 /* The view; view_free() it. */
 static inline struct view *dnsview_new(void)
 {
@@ -148,6 +161,7 @@ static inline struct view *dnsview_new(void)
     if (view_new(&v, zones, 3) != ERR_OK)
         dnsview_die("view_new");
     dnsview_guard(v, open);
+    dnsview_persist(v, open);
     return v;
 }
 

@@ -9,6 +9,7 @@
 
 #define ID DNSVIEW_ID
 #define D ".direct.example"
+#define PERSIST "_validation-persist." ID ".open.example"
 #define SOA " | direct.example. SOA"
 #define QTYPE_ANY 255
 
@@ -151,6 +152,21 @@ static const struct row DEVICES[] = {
     { "a suspended range", "fd66--1." ID ".open.example", RR_AAAA,
       "NXDOMAIN aa | | open.example. SOA 60" },
     { "a suspended id", "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz.open.example", RR_A,
+      "NXDOMAIN aa | | open.example. SOA 60" },
+    { "its accounts", "_validation-persist.zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz.open.example", RR_TXT,
+      "NXDOMAIN aa | | open.example. SOA 60" },
+    { "accounts where there are none", "_validation-persist." ID D, RR_TXT,
+      "NXDOMAIN aa |" SOA " 60" },
+    { "accounts", PERSIST, RR_TXT,
+      "NOERROR aa"
+      " | " PERSIST ". 60 TXT \"ca.test; accounturi=https://ca.test/acct/1; policy=wildcard\""
+      " | " PERSIST ". 60 TXT \"ca.test; accounturi=https://ca.test/acct/2; policy=wildcard\""
+      " | " PERSIST ". 60 TXT \"other.test; accounturi=https://other.test/9; policy=wildcard\"" },
+    { "accounts' other types", PERSIST, RR_A, "NOERROR aa | | open.example. SOA 60" },
+    { "ANY of accounts", PERSIST, QTYPE_ANY,
+      "NOERROR aa | " PERSIST ". 3600 HINFO \"RFC8482\" \"\"" },
+    { "below accounts", "a." PERSIST, RR_TXT, "NXDOMAIN aa | | open.example. SOA 60" },
+    { "accounts of the apex", "_validation-persist.open.example", RR_TXT,
       "NXDOMAIN aa | | open.example. SOA 60" },
     { "its challenge", "_acme-challenge.zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz.open.example", RR_TXT,
       "NXDOMAIN aa | | open.example. SOA 60" },

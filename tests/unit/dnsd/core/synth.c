@@ -17,7 +17,7 @@ static const struct synth_policy TAGGED = { .public_answers = SYNTH_PUBLIC_TAGGE
                                  NONE = { .public_answers = SYNTH_PUBLIC_NONE },
                                  LOOP = { .public_answers = SYNTH_PUBLIC_NONE, .loopback = true },
                                  CHALLENGES = { .challenges_only = true };
-static const struct guard NOTHING = { NULL, NULL };
+static const struct guard NOTHING = { NULL, NULL, NULL };
 
 static void names_and_policies(void **state)
 {
@@ -113,7 +113,7 @@ static void tags(void **state)
     (void)state;
     for (unsigned i = 0; i < SIPHASH_KEY_LEN; i++)
         keys.keys[1][i] = (uint8_t)i;
-    const struct guard guard = { &keys, NULL };
+    const struct guard guard = { &keys, NULL, NULL };
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
         struct name n;
         struct synth s = { .ttl_s = 0 };
@@ -171,7 +171,7 @@ static void suspended_ids_and_addresses(void **state)
         { "ULA", "fd00--1", OTHER, SYNTH_MISSING },
         { "ULA beside it", "fd01--1", OTHER, SYNTH_ADDRESS },
     };
-    struct guard guard = { NULL, NULL };
+    struct guard guard = { NULL, NULL, NULL };
     unsigned line;
     (void)state;
     assert_int_equal(suspended_parse(&guard.suspended, span_str(LIST), 7, &line, NULL), ERR_OK);
