@@ -346,9 +346,12 @@ static enum err read_zone_issuers(struct reader *r, cfg_t *sec, struct config_zo
 
 static enum err read_zone_dns(struct reader *r, cfg_t *sec, struct config_zone *z)
 {
-    bool needs = false;
-    for (size_t i = 0; i < z->n_issuers; i++)
-        needs = needs || !r->out->issuers[z->issuers[i]].is_local;
+    bool is_acme = false, has_values = false;
+    for (size_t i = 0; i < z->n_issuers; i++) {
+        const struct config_issuer *is = &r->out->issuers[z->issuers[i]];
+        is_acme = is_acme || !is->is_local;
+        has_values = has_values || (!is->is_local && challenge_kind_find(is->challenge)->has_token);
+    }
     enum err e = copy_store(r, sec, "challenges", &z->challenges);
     if (e == ERR_OK)
         e = note_where(r, sec, "challenges", &z->challenges_where);
@@ -361,9 +364,9 @@ static enum err read_zone_dns(struct reader *r, cfg_t *sec, struct config_zone *
                        &why) != ERR_OK)
             e = FAIL(r, sec, "nameservers", "%s", why.text);
     }
-    if (e == ERR_OK && needs && z->challenges == NULL)
+    if (e == ERR_OK && has_values && z->challenges == NULL)
         e = FAIL(r, sec, NULL, "an acme issuer needs challenges = \"sqlite:PATH\", read by dnsd");
-    if (e == ERR_OK && needs && n == 0)
+    if (e == ERR_OK && is_acme && n == 0)
         e = FAIL(r, sec, NULL,
                  "an acme issuer needs nameservers = {\"ADDRESS:PORT\"}: where challenges are read "
                  "back before the CA is asked");

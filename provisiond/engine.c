@@ -282,7 +282,7 @@ static enum err run_challenge(struct job *j, void *ctx)
     if (t->remove_values)
         return challenge_remove(t->challenges, t->row.id, INT64_MAX, now, &j->info);
     for (size_t i = 0; i < t->n_authz; i++) {
-        if (t->authz[i].status == ISSUER_VALID || t->authz[i].no_txt)
+        if (t->authz[i].status == ISSUER_VALID || t->authz[i].standing)
             continue;
         enum err e = challenge_put(t->challenges, t->zone->name, t->row.device_id, t->row.id,
                                    t->authz[i].txt_value, t->challenge_until, now, &j->info);
@@ -314,8 +314,22 @@ static void on_values_put(struct job *j, enum err e)
     }
 }
 
+/* Whether something is to be published for the CA. */
+static bool has_values(const struct task *t)
+{
+    for (size_t i = 0; i < t->n_authz; i++)
+        if (t->authz[i].status != ISSUER_VALID && !t->authz[i].standing)
+            return true;
+    return false;
+}
+
 void task_put_values(struct task *t, void (*resume)(struct task *t))
 {
+    if (!has_values(t)) {
+        t->values_put = true;
+        resume(t);
+        return;
+    }
     if (t->challenges == NULL) {
         task_move(t, ORDER_EV_LOST, "configuration", "the zone has no challenge store");
         return;

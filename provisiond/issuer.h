@@ -18,9 +18,11 @@
 #define ISSUER_URL_MAX 512 /* bytes of a URL that we keep, NUL included; longer is refused */
 #define ISSUER_NAMES_MAX 2
 #define ISSUER_TOKEN_MAX 256
+#define ISSUER_TXT_MAX 512     /* bytes of a record for a challenge, NUL included */
 #define ISSUER_CERT_ID_MAX 80  /* of RFC 9773 s4.1, NUL included */
 #define ISSUER_PROFILE_MAX 64  /* name of a profile, NUL included */
 #define ISSUER_PROFILES_MAX 16 /* of one CA; more are ignored */
+#define ISSUER_DOMAINS_MAX 10  /* of one CA, for dns-persist-01 */
 
 /* What the engine must do about a reply: one row of the classification each. */
 enum issuer_verdict {
@@ -94,13 +96,13 @@ struct issuer_authz {
     struct issuer_reply reply; /* also carries the error object of a failed challenge */
     enum issuer_status status; /* of the authorisation */
     bool has_challenge;        /* of the kind that this issuer answers */
-    bool no_txt; /* nothing is to be published: the record stands in the zone already */
+    bool standing;             /* nothing is to be published: txt_value is what stands at
+                                  _validation-persist.<id> already */
     enum issuer_status challenge_status;
     bool challenge_failed; /* the CA has given it up: "invalid", or "pending" with an error, as
                               Caddy leaves it; not "processing", where it may be tried again */
     char challenge_url[ISSUER_URL_MAX];
-    char
-        txt_value[44]; /* base64url of SHA-256 of the key authorisation: the TXT value, NUL-ended */
+    char txt_value[ISSUER_TXT_MAX]; /* for _acme-challenge.<id>, unless `standing` */
 };
 
 struct issuer_chain {
@@ -144,7 +146,8 @@ struct issuer_account {
     struct issuer_reply reply;
     enum issuer_status status; /* ISSUER_VALID, or ISSUER_INVALID when it is closed */
     char url[ISSUER_URL_MAX];
-    char thumbprint[44]; /* of its key, for challenges answered by a third party */
+    char thumbprint[44];              /* of its key, for challenges answered by a third party */
+    char persist_uri[ISSUER_URL_MAX]; /* the account in records of dns-persist-01; "": unknown */
 };
 
 /* What is known without asking anybody. Borrowed until the next call into the issuer. */
@@ -158,6 +161,8 @@ struct issuer_facts {
     const char *profiles[ISSUER_PROFILES_MAX];
     size_t n_caa; /* the domains by which CAA records name this CA */
     const char *caa[ISSUER_PROFILES_MAX];
+    size_t n_persist; /* the same for records of dns-persist-01 */
+    const char *persist[ISSUER_DOMAINS_MAX];
 };
 
 struct issuer;

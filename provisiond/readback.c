@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/net/resolve.h"
-#include "common/store/challenge.h"
+#include "provisiond/issuer.h"
 
 #define TIMEOUT_MS 5000
 
@@ -20,7 +20,7 @@ struct readback {
     void (*fn)(void *arg, enum err e, const char *sentence);
     void *arg;
     size_t n_values;
-    char values[CHALLENGE_VALUES_MAX][CHALLENGE_VALUE_LEN + 1];
+    const char *values[ISSUER_NAMES_MAX];
     size_t waiting; /* name servers that have not answered */
     bool failed;
     struct err_info info;
@@ -68,7 +68,7 @@ enum err readback_start(struct readback **out, struct loop *l, const struct conf
                         void (*fn)(void *arg, enum err e, const char *sentence), void *arg)
 {
     struct readback *rb = calloc(1, sizeof *rb);
-    if (rb == NULL || n > CHALLENGE_VALUES_MAX) {
+    if (rb == NULL || n > ISSUER_NAMES_MAX) {
         free(rb);
         return ERR_NOMEM;
     }
@@ -76,7 +76,7 @@ enum err readback_start(struct readback **out, struct loop *l, const struct conf
     rb->arg = arg;
     rb->n_values = n;
     for (size_t i = 0; i < n; i++)
-        (void)snprintf(rb->values[i], sizeof rb->values[i], "%s", values[i]);
+        rb->values[i] = values[i];
     for (size_t i = 0; i < zone->n_nameservers; i++) {
         struct question *q = &rb->questions[rb->n_questions];
         *q = (struct question){ .rb = rb, .server = zone->nameservers[i] };

@@ -12,8 +12,8 @@ struct readback; /* one pass over the name servers; opaque */
 
 /* One question to each name server of `zone` for the TXT values of `name`. fn is called once,
  * later: ERR_OK when each answered all `n` values (compared to the byte), ERR_AGAIN when one does
- * not yet, with a sentence that names it. `values` are copied. *out can be given to
- * readback_cancel() until then. Errors: ERR_NOMEM. */
+ * not yet, with a sentence that names it. The at most ISSUER_NAMES_MAX texts of `values` are
+ * borrowed until then, and *out can be given to readback_cancel(). Errors: ERR_NOMEM. */
 NODISCARD enum err readback_start(struct readback **out, struct loop *l,
                                   const struct config_zone *zone, const char *name,
                                   const char *const *values, size_t n,

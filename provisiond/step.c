@@ -276,10 +276,27 @@ static void publish_done(struct task *t)
     task_move(t, ORDER_EV_DONE, NULL, NULL);
 }
 
+/* Whether the CA looks for what stands in DNS all the time. */
+static bool waits_for_record(const struct task *t)
+{
+    for (size_t i = 0; i < t->n_authz; i++)
+        if (t->authz[i].status != ISSUER_VALID && t->authz[i].standing)
+            return true;
+    return false;
+}
+
 static void on_read_back(void *arg, enum err e, const char *sentence)
 {
     struct task *t = arg;
+    struct err_info help = { "" };
     t->readback = NULL;
+    if (e != ERR_OK && waits_for_record(t)) {
+        (void)err_set(&help, e,
+                      "%s: lanyard-dnsd makes the record from what 'lanyard-provisiond issuer "
+                      "persist %s' prints (option persist)",
+                      sentence, t->zone->name);
+        sentence = help.text;
+    }
     if (e == ERR_OK) {
         task_move(t, ORDER_EV_DONE, NULL, NULL);
     } else if (past_deadline(t, READBACK_LIMIT_MS)) {
@@ -297,7 +314,7 @@ static void read_back(struct task *t)
     const char *values[ISSUER_NAMES_MAX];
     size_t n = 0;
     for (size_t i = 0; i < t->n_authz; i++) {
-        if (t->authz[i].status != ISSUER_VALID && !t->authz[i].no_txt)
+        if (t->authz[i].status != ISSUER_VALID)
             values[n++] = t->authz[i].txt_value;
     }
     if (n == 0) { /* every authorisation was reused, though the order is not ready yet */
@@ -305,7 +322,9 @@ static void read_back(struct task *t)
         return;
     }
     (void)past_deadline(t, READBACK_LIMIT_MS);
-    (void)snprintf(name, sizeof name, "_acme-challenge.%s.%s", t->row.device_id, t->zone->name);
+    (void)snprintf(name, sizeof name, "%s.%s.%s",
+                   waits_for_record(t) ? "_validation-persist" : "_acme-challenge",
+                   t->row.device_id, t->zone->name);
     if (readback_start(&t->readback, task_loop(t), t->zone, name, values, n, on_read_back, t) !=
         ERR_OK)
         task_retry(t, 1, read_back, "out-of-memory", "out of memory");

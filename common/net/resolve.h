@@ -12,7 +12,7 @@
 #include "common/net/addr.h"
 #include "common/net/loop.h"
 
-#define RESOLVE_TXT_MAX 16 /* values handed over; more are left out */
+#define RESOLVE_TXT_MAX 64 /* values handed over; more are left out */
 
 struct resolve_op; /* one question under way; opaque */
 

@@ -9,6 +9,7 @@
 #include "provisiond/acme/acmeop.h"
 #include "provisiond/acme/chainpick.h"
 #include "provisiond/acme/jws.h"
+#include "provisiond/acme/persist.h"
 
 #define CHAINS_MAX 5 /* of one certificate, looked at */
 
@@ -177,11 +178,32 @@ static void on_new_order(void *arg, const struct conn_reply *reply)
 
 /* --- authorisations -------------------------------------------------------------------------- */
 
+/* The record that `m` wants: it names the CA as the directory does, and so the file of dnsd. */
+static void fill_record(const struct op *op, struct issuer_authz *out,
+                        const struct message_challenge *m)
+{
+    const struct conn *c = op->acme->conn;
+    const struct message_domains *known = &conn_directory(c)->persist;
+    const char *domain = m->persist.at[0];
+    char uri[ISSUER_URL_MAX];
+    for (size_t i = known->n; i > 0; i--)
+        for (size_t k = 0; k < m->persist.n; k++)
+            if (strcmp(known->at[i - 1], m->persist.at[k]) == 0)
+                domain = known->at[i - 1];
+    if (persist_uri(uri, conn_directory(c)->hash_prefix, signer_thumbprint(conn_signer(c)),
+                    conn_account(c)) == ERR_OK &&
+        persist_record(out->txt_value, domain, uri) == ERR_OK)
+        return;
+    out->reply.verdict = ISSUER_HUMAN;
+    (void)err_set(&out->reply.info, ERR_LIMIT, "the record of %s would be too long",
+                  op->acme->challenge->type);
+}
+
 static void fill_challenge(const struct op *op, struct issuer_authz *out,
                            const struct message_challenge *m)
 {
     out->has_challenge = true;
-    out->no_txt = !op->acme->challenge->has_token;
+    out->standing = !op->acme->challenge->has_token;
     out->challenge_status = m->status;
     /* while it is "processing" an error is only one failed try of several [RFC 8555 s8.2]; when
      * "pending" the CA has given up, whatever the word [seen with Caddy] */
@@ -190,6 +212,8 @@ static void fill_challenge(const struct op *op, struct issuer_authz *out,
     memcpy(out->challenge_url, m->url, sizeof out->challenge_url);
     if (m->token[0] != 0)
         jws_txt_value(out->txt_value, m->token, signer_thumbprint(conn_signer(op->acme->conn)));
+    if (out->standing && m->persist.n > 0)
+        fill_record(op, out, m);
     if (out->challenge_failed)
         describe_lost(&out->reply, m->has_error, &m->error, "the CA's challenge has failed");
 }

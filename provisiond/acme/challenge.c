@@ -7,7 +7,7 @@
 
 static const struct challenge_kind KINDS[] = {
     { "dns-01", true },          /* [RFC 8555 s8.4] */
-    { "dns-persist-01", false }, /* draft-ietf-acme-dns-persist-02: an experiment */
+    { "dns-persist-01", false }, /* draft-ietf-acme-dns-persist-00 to -02: an experiment */
 };
 
 const struct challenge_kind *challenge_kind_find(const char *type)

@@ -154,6 +154,51 @@ void message_parse_problem(struct span body, int status, struct errors_problem *
     json_decref(root);
 }
 
+/* One domain name as records have it: false when it is none. */
+static bool read_domain(const json_t *value, char out[MESSAGE_DOMAIN_MAX])
+{
+    const char *domain = json_string_value(value);
+    size_t len = domain == NULL ? 0 : strlen(domain);
+    if (len == 0 || len >= MESSAGE_DOMAIN_MAX ||
+        strspn(domain, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.") != len)
+        return false;
+    memcpy(out, domain, len + 1);
+    return true;
+}
+
+/* None of a list that is not as the draft says: empty, too long, or with what is no domain name. */
+static void read_domains(const json_t *list, struct message_domains *out)
+{
+    size_t n = json_array_size(list);
+    out->n = 0;
+    if (n > ISSUER_DOMAINS_MAX)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        char *at = out->at[i];
+        if (!read_domain(json_array_get(list, i), at))
+            return;
+        for (char *p = at; *p != 0; p++)
+            *p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 'a' - 'A' : *p);
+        size_t len = strlen(at);
+        if (at[len - 1] == '.')
+            at[len - 1] = 0;
+        if (at[0] == 0)
+            return;
+    }
+    out->n = n;
+}
+
+/* What dns-persist-01 has in the directory, from draft 02 on. */
+static void read_persist(const json_t *meta, struct message_directory *out)
+{
+    const char *prefix = json_string_value(json_object_get(meta, "accountHashPrefix"));
+    read_domains(json_object_get(meta, "issuerDomainNames"), &out->persist);
+    if (out->persist.n == 0)
+        read_domains(json_object_get(meta, "caaIdentities"), &out->persist);
+    if (prefix != NULL && message_url_ok(prefix) && strchr(prefix, ';') == NULL)
+        copy_text(out->hash_prefix, sizeof out->hash_prefix, prefix);
+}
+
 static void read_meta(const json_t *meta, struct message_directory *out)
 {
     const char *key;
@@ -167,14 +212,9 @@ static void read_meta(const json_t *meta, struct message_directory *out)
         if (out->n_profiles < ISSUER_PROFILES_MAX && strlen(key) < ISSUER_PROFILE_MAX)
             copy_text(out->profiles[out->n_profiles++], ISSUER_PROFILE_MAX, key);
     }
-    for (size_t i = 0; i < json_array_size(caa) && out->n_caa < ISSUER_PROFILES_MAX; i++) {
-        const char *domain = json_string_value(json_array_get(caa, i));
-        size_t len = domain == NULL ? 0 : strlen(domain);
-        if (len > 0 && len < MESSAGE_DOMAIN_MAX &&
-            strspn(domain, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.") ==
-                len)
-            memcpy(out->caa[out->n_caa++], domain, len + 1);
-    }
+    for (size_t i = 0; i < json_array_size(caa) && out->n_caa < ISSUER_PROFILES_MAX; i++)
+        out->n_caa += read_domain(json_array_get(caa, i), out->caa[out->n_caa]);
+    read_persist(meta, out);
 }
 
 enum err message_parse_directory(struct span body, struct message_directory *out,
@@ -248,8 +288,19 @@ static bool token_ok(const char *token)
            strspn(token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == len;
 }
 
-/* A challenge that can be answered: with a URL and, where `need_token`, a token. */
-static enum err read_challenge(const json_t *obj, struct message_challenge *out, bool need_token,
+/* What a challenge needs to be answered. */
+enum needs { NEED_NOTHING, NEED_TOKEN, NEED_DOMAINS };
+
+/* By which the CA may be named in a record; drafts differ in the spelling. */
+static void read_issuers(const json_t *obj, struct message_domains *out)
+{
+    read_domains(json_object_get(obj, "issuerDomainNames"), out);
+    if (out->n == 0)
+        read_domains(json_object_get(obj, "issuer-domain-names"), out);
+}
+
+/* A challenge with a URL and what it needs beside. */
+static enum err read_challenge(const json_t *obj, struct message_challenge *out, enum needs needs,
                                struct err_info *info)
 {
     memset(out, 0, sizeof *out);
@@ -261,8 +312,11 @@ static enum err read_challenge(const json_t *obj, struct message_challenge *out,
     const char *token = json_string_value(json_object_get(obj, "token"));
     if (token != NULL && token_ok(token))
         memcpy(out->token, token, strlen(token) + 1);
-    else if (need_token)
+    else if (needs == NEED_TOKEN)
         return err_set(info, ERR_INVALID, "the CA's challenge has no usable token");
+    read_issuers(obj, &out->persist);
+    if (needs == NEED_DOMAINS && out->persist.n == 0)
+        return err_set(info, ERR_INVALID, "the CA's challenge does not name the CA");
     out->has_error = read_error(obj, &out->error);
     return ERR_OK;
 }
@@ -283,7 +337,9 @@ enum err message_parse_authz(struct span body, const char *wanted, bool has_toke
         if (type == NULL || strcmp(type, wanted) != 0)
             continue;
         /* in a finished authorisation nobody will answer it any more */
-        e = read_challenge(item, &out->challenge, has_token && out->status == ISSUER_PENDING, info);
+        enum needs needs = has_token ? NEED_TOKEN : NEED_DOMAINS;
+        e = read_challenge(item, &out->challenge,
+                           out->status == ISSUER_PENDING ? needs : NEED_NOTHING, info);
         out->has_challenge = e == ERR_OK;
     }
     json_decref(root);
@@ -296,7 +352,7 @@ enum err message_parse_challenge(struct span body, struct message_challenge *out
     json_t *root = NULL;
     enum err e = parse_object(body, &root, info);
     if (e == ERR_OK)
-        e = read_challenge(root, out, false, info);
+        e = read_challenge(root, out, NEED_NOTHING, info);
     json_decref(root);
     return e;
 }

@@ -18,6 +18,12 @@
 
 #define MESSAGE_DOMAIN_MAX 254
 
+/* Lower case, without a final dot. */
+struct message_domains {
+    size_t n;
+    char at[ISSUER_DOMAINS_MAX][MESSAGE_DOMAIN_MAX];
+};
+
 struct message_directory {
     char new_nonce[ISSUER_URL_MAX];
     char new_account[ISSUER_URL_MAX];
@@ -31,6 +37,9 @@ struct message_directory {
     char profiles[ISSUER_PROFILES_MAX][ISSUER_PROFILE_MAX];
     size_t n_caa;
     char caa[ISSUER_PROFILES_MAX][MESSAGE_DOMAIN_MAX]; /* for CAA records */
+    /* for records of dns-persist-01: the first of the CAA domains where the CA does not say */
+    struct message_domains persist;
+    char hash_prefix[ISSUER_URL_MAX]; /* of an account in them; "": its URL stands there */
 };
 
 /* An order without its own URL, which is in a header. */
@@ -47,7 +56,8 @@ struct message_order {
 struct message_challenge {
     enum issuer_status status;
     char url[ISSUER_URL_MAX];
-    char token[ISSUER_TOKEN_MAX]; /* base64url text */
+    char token[ISSUER_TOKEN_MAX];   /* base64url text */
+    struct message_domains persist; /* of dns-persist-01: by which the CA may be named */
     bool has_error;
     struct errors_problem error;
 };
@@ -76,7 +86,8 @@ NODISCARD enum err message_parse_directory(struct span body, struct message_dire
                                            struct err_info *info);
 NODISCARD enum err message_parse_order(struct span body, struct message_order *out,
                                        struct err_info *info);
-/* `type` is the challenge wanted, such as "dns-01"; with a token where `has_token`. */
+/* `type` is the challenge wanted, such as "dns-01"; with a token where `has_token`, else with
+ * domains. */
 NODISCARD enum err message_parse_authz(struct span body, const char *type, bool has_token,
                                        struct message_authz *out, struct err_info *info);
 NODISCARD enum err message_parse_challenge(struct span body, struct message_challenge *out,

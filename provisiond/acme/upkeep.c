@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "provisiond/acme/acmeop.h"
+#include "provisiond/acme/persist.h"
 
 /* [RFC 9773 s4.3.2, s4.3.3] */
 #define WINDOW_POLL_MIN_S 60
@@ -144,8 +145,11 @@ static void on_account(void *arg, const struct conn_reply *reply)
         (void)err_set(&account.reply.info, ERR_NOTFOUND,
                       "the CA has no account for this key yet: the first order makes one");
     }
-    (void)snprintf(account.thumbprint, sizeof account.thumbprint, "%s",
-                   signer_thumbprint(conn_signer(c)));
+    const char *thumbprint = signer_thumbprint(conn_signer(c));
+    (void)snprintf(account.thumbprint, sizeof account.thumbprint, "%s", thumbprint);
+    if (account.url[0] != 0 && persist_uri(account.persist_uri, conn_directory(c)->hash_prefix,
+                                           thumbprint, account.url) != ERR_OK)
+        account.persist_uri[0] = 0;
     op->op.fn.account(op->op.arg, &account);
 }
 
@@ -244,4 +248,7 @@ void upkeep_facts(const struct issuer *is, struct issuer_facts *out)
     out->n_caa = dir->n_caa;
     for (size_t i = 0; i < dir->n_caa; i++)
         out->caa[i] = dir->caa[i];
+    out->n_persist = dir->persist.n;
+    for (size_t i = 0; i < dir->persist.n; i++)
+        out->persist[i] = dir->persist.at[i];
 }

@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/net/loop.h"
 #include "common/pki/cert.h"
+#include "provisiond/acme/challenge.h"
 #include "provisiond/admin/admin.h"
 #include "provisiond/admin/jsonline.h"
 #include "provisiond/issuers.h"
@@ -231,6 +232,49 @@ static int caa(struct call *c, const char *zone)
     return status;
 }
 
+/* --- persist --- */
+
+/* One line for each domain of the CA and each account, as dnsd reads them. */
+static int print_persist(struct call *c, size_t index)
+{
+    for (size_t k = 0; k < issuers_n_accounts(c->issuers, index); k++) {
+        struct issuer *is = issuers_account(c->issuers, index, k);
+        struct issuer_facts f;
+        if (!probe(c, is) || !act(c, is, ISSUER_ACCOUNT_SHOW))
+            return 1;
+        is->ops->facts(is, &f);
+        if (f.n_persist == 0 || c->account.persist_uri[0] == 0) {
+            (void)fprintf(stderr,
+                          "lanyard-provisiond: issuer %s names no domain for such records\n",
+                          is->name);
+            return 1;
+        }
+        for (size_t i = 0; i < f.n_persist; i++)
+            (void)printf("%s %s\n", f.persist[i], c->account.persist_uri);
+    }
+    return 0;
+}
+
+static int persist(struct call *c, const char *zone)
+{
+    const struct config *cfg = c->admin->config;
+    const struct config_zone *z = config_zone_find(cfg, zone);
+    size_t n = 0;
+    int status = 0;
+    if (z == NULL)
+        return admin_usage("there is no zone \"%s\" in the configuration", zone);
+    for (size_t i = 0; i < z->n_issuers && status == 0; i++) {
+        const struct config_issuer *is = &cfg->issuers[z->issuers[i]];
+        if (is->is_local || challenge_kind_find(is->challenge)->has_token)
+            continue;
+        status = print_persist(c, z->issuers[i]);
+        n++;
+    }
+    if (n == 0)
+        return admin_usage("no issuer of zone %s has challenge = \"dns-persist-01\"", zone);
+    return status;
+}
+
 /* --- revoke --- */
 
 struct revoke_args {
@@ -335,6 +379,8 @@ static int dispatch(struct call *c, int argc, char **argv)
         return admin_usage("issuer %s: say which", argv[0]);
     if (strcmp(argv[0], "caa") == 0)
         return caa(c, argv[1]);
+    if (strcmp(argv[0], "persist") == 0)
+        return persist(c, argv[1]);
     if (!read_options(argc - 2, argv + 2, &o))
         return admin_usage("issuer %s: wrong options", argv[0]);
     return on_issuer(c, argv[0], argv[1], &o);
@@ -347,7 +393,7 @@ int admin_issuer(const struct admin *a, int argc, char **argv)
     if (argc >= 1 && strcmp(argv[0], "revoke") != 0 && strcmp(argv[0], "caa") != 0)
         c.json = admin_take_json(&argc, argv);
     if (argc < 1)
-        return admin_usage("issuer list|show|register|rollover|deactivate|revoke|caa");
+        return admin_usage("issuer list|show|register|rollover|deactivate|revoke|caa|persist");
     log_init("provisiond", LOG_LEVEL_WARN);
     enum err e = loop_new(&c.loop);
     if (e == ERR_OK)

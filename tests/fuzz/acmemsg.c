@@ -49,8 +49,16 @@ static void need_order(struct span body)
         need_problem(ERRORS_VALIDATION, &o.error);
 }
 
+static void need_domains(const struct message_domains *d)
+{
+    need(d->n <= ISSUER_DOMAINS_MAX);
+    for (size_t i = 0; i < d->n; i++)
+        need(d->at[i][0] != 0 && strpbrk(d->at[i], "; \"\\ABCXYZ") == NULL);
+}
+
 static void need_challenge(const struct message_challenge *c)
 {
+    need_domains(&c->persist);
     need(message_url_ok(c->url) && is_printable(c->token, sizeof c->token));
     need(strpbrk(c->token, "./+= ") == NULL);
     if (c->has_error)
@@ -60,6 +68,10 @@ static void need_challenge(const struct message_challenge *c)
 static void need_authz(struct span body)
 {
     struct message_authz a;
+    if (message_parse_authz(body, "dns-persist-01", false, &a, NULL) == ERR_OK && a.has_challenge) {
+        need_challenge(&a.challenge);
+        need(a.status != ISSUER_PENDING || a.challenge.persist.n > 0);
+    }
     if (message_parse_authz(body, "dns-01", true, &a, NULL) != ERR_OK || !a.has_challenge)
         return;
     need_challenge(&a.challenge);
@@ -73,6 +85,8 @@ static void need_directory(struct span body)
         return;
     need(message_url_ok(d.new_nonce) && message_url_ok(d.new_account) &&
          message_url_ok(d.new_order) && is_printable(d.terms, sizeof d.terms));
+    need_domains(&d.persist);
+    need(d.hash_prefix[0] == 0 || message_url_ok(d.hash_prefix));
     need(d.n_profiles <= ISSUER_PROFILES_MAX && d.n_caa <= ISSUER_PROFILES_MAX);
     for (size_t i = 0; i < d.n_profiles; i++)
         need(is_printable(d.profiles[i], ISSUER_PROFILE_MAX));

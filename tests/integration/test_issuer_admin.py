@@ -103,6 +103,23 @@ def test_caa_records_as_the_zone_file_takes_them(tmp_path, ca):
     assert len(re.findall(r"CAA 0 issue \"mock", tool("issuer", "caa", "direct.example"))) == 1
 
 
+@pytest.mark.parametrize("draft", [1, 2])
+def test_persist_records_as_dnsd_takes_them(tmp_path, ca, draft):
+    """One line for each account, by its URL or, from draft 02 on, by its hash; the CAA records then
+    allow this challenge only."""
+    ca.persist_draft = draft
+    tool = Tool(tmp_path, ca, accounts=2)
+    assert "has challenge" in tool("issuer", "persist", "direct.example", expect=2)
+    tool = Tool(tmp_path, ca, accounts=2, extra='challenge = "dns-persist-01"')
+    assert "has no account" in tool("issuer", "persist", "direct.example", expect=1)
+    for n in (1, 2):
+        tool("issuer", "register", "mock", "--account", n)
+    uris = [ca.persist_uris(a, "*")[-1] for a in ca.accounts.values()]
+    assert tool("issuer", "persist", "direct.example") == "".join(f"mock.example {u}\n" for u in uris)
+    assert tool("issuer", "caa", "direct.example").count("validationmethods=dns-persist-01;") == 2
+    assert "there is no zone" in tool("issuer", "persist", "elsewhere.example", expect=2)
+
+
 def test_a_key_that_somebody_found_revokes_its_certificate(tmp_path, ca):
     key = ec.generate_private_key(ec.SECP256R1())
     cert = ca.authority.leaf(key.public_key(), ["*.x.direct.example"])

@@ -17,9 +17,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 class Dnsd(Daemon):
     """`listen` is a list of "host:port"."""
 
-    def __init__(self, folder, listen, challenges, *, netns=None, zone=ZONE, loopback=False):
-        """`challenges` is a path, or a URL."""
-        challenges = challenges if "://" in str(challenges) else f"sqlite:{challenges}"
+    def __init__(self, folder, listen, challenges, *, netns=None, zone=ZONE, loopback=False,
+                 zone_extra=""):
+        """`challenges` is a path, or a URL; None for no store."""
+        if challenges is None:
+            challenges = "none"
+        elif "://" not in str(challenges):
+            challenges = f"sqlite:{challenges}"
         self.listen = listen
         config = Path(folder) / "dnsd.conf"
         quoted = ", ".join(f'"{a}"' for a in listen)
@@ -28,6 +32,7 @@ zone "{zone}" {{
     nameservers = {{"ns1.{zone}"}}
     challenges = "{challenges}"
     loopback = {"true" if loopback else "false"}
+    {zone_extra}
 }}
 """, encoding="ascii")
         config.chmod(0o600)
@@ -54,8 +59,8 @@ class Provisiond(Daemon):
 
     def __init__(self, folder, device_address, dns, *, issuer=None, netns=None, zone=ZONE,
                  enroll="token", env=None, extra="", postgres=None, standby=None, name="provisiond",
-                 zone_extra="", nameservers=()):
-        """`nameservers` are read back as well as `dns`. `postgres` is a Postgres whose tables are made here, as their owner, and used as the
+                 zone_extra="", nameservers=(), values=True):
+        """`nameservers` are read back as well as `dns`. `values` False: without a challenge store. `postgres` is a Postgres whose tables are made here, as their owner, and used as the
         service's role, with `standby` as a further host; without one the store is SQLite."""
         folder = Path(folder) / name
         folder.mkdir(exist_ok=True)
@@ -80,7 +85,7 @@ issuer "local" {{
 zone "{zone}" {{
     issuers = {{"{"real" if issuer else "local"}"}}
     enroll = "{enroll}"
-    challenges = "{challenges}"
+    {f'challenges = "{challenges}"' if values else ""}
     nameservers = {{{", ".join(f'"{a}"' for a in (dns, *nameservers))}}}
     {zone_extra}
 }}

@@ -32,6 +32,19 @@ def _time(t):
     return datetime.datetime.utcfromtimestamp(t).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def persist_allows(text, issuers, uris, names):
+    """Whether a record of dns-persist-01 allows the account to have these names."""
+    issuer, *rest = [part.strip(" \t") for part in text.split(";")]
+    pairs = [part.partition("=")[::2] for part in rest]
+    tags = [tag.lower() for tag, _ in pairs]
+    if len(set(tags)) < len(tags) or not all(tags):
+        return False  # malformed: a tag twice, or a semicolon that nothing follows
+    found = dict(zip(tags, (value for _, value in pairs)))
+    wildcard = found.get("policy", "").lower() == "wildcard"
+    return (issuer in issuers and found.get("accounturi") in uris
+            and (wildcard or not any(n.startswith("*.") for n in names)))
+
+
 class Refused(Exception):
     """Ends a request with a problem."""
 
@@ -64,6 +77,7 @@ class MockCa:
         self.caa = ["mock.example"]
         self.has_renewal_info = True
         self.challenge_types = ["http-01", "dns-account-01", "dns-01"]
+        self.persist_draft = 2  # 1 or 2: what the challenge and its record look like
         self.processing_polls = 0  # looks at an order before it is valid; -1: never
         self.authz_processing_polls = 0
         self.window = lambda cert: {  # None: 404
@@ -211,6 +225,8 @@ class MockCa:
                 "externalAccountRequired": self.eab is not None}
         if self.profiles:
             meta["profiles"] = self.profiles
+        if self.persist_draft == 2:
+            meta.update(issuerDomainNames=self.caa, accountHashPrefix=self.base + "/account-hash/")
         return {**{k: self.url(v) for k, v in urls.items()}, "meta": meta}
 
     def _directory(self, _rest):
@@ -334,8 +350,10 @@ class MockCa:
     def challenge_object(self, order, kind="dns-01"):
         out = {"type": kind, "status": "valid" if order["authz"] == "valid" else "pending",
                "url": self.url("challenge", f"{order['number']}/{kind}")}
-        if kind == "dns-persist-01":
+        if kind == "dns-persist-01" and self.persist_draft == 2:
             out["issuerDomainNames"] = self.caa
+        elif kind == "dns-persist-01":
+            out.update({"issuer-domain-names": self.caa, "accounturi": order["account"]})
         else:
             out["token"] = f"token-{order['number']}"
         if order["error"]:
@@ -379,7 +397,8 @@ class MockCa:
         for i, where in enumerate(self.resolvers):
             texts = self.look_up(where, owner)
             if kind == "dns-persist-01":
-                ok = any(t.split(";")[0].strip() in self.caa and "policy=wildcard" in t for t in texts)
+                uris = self.persist_uris(account, name)
+                ok = any(persist_allows(t, self.caa, uris, order["names"]) for t in texts)
             else:
                 ok = want in texts
             if not ok:
@@ -390,10 +409,18 @@ class MockCa:
         return {"type": "urn:ietf:params:acme:error:unauthorized",
                 "detail": f"{remote}Incorrect TXT record at {owner}", "status": 403}
 
+    def persist_uris(self, account, name):
+        """What may stand for the account in a record at `name`."""
+        if self.persist_draft != 2:
+            return [account["url"]]
+        key = thumbprint(account["jwk"]).encode()
+        return [f"{self.base}/account-hash/sha-256/" + b64(hashlib.sha256(
+            bytes([len(n)]) + n.encode() + key + account["url"].encode()).digest()) for n in (name, "*")]
+
     def look_up(self, where, owner):
         try:
             query = dns.message.make_query(owner, "TXT")
-            reply = dns.query.udp(query, where[0], port=where[1], timeout=self.look_up_s)
+            reply, _ = dns.query.udp_with_fallback(query, where[0], port=where[1], timeout=self.look_up_s)
         except (dns.exception.DNSException, OSError):
             return []
         return [b"".join(rd.strings).decode() for rrset in reply.answer

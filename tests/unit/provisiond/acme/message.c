@@ -210,6 +210,73 @@ static void test_authz(void **state)
     }
 }
 
+#define PERSIST(members)                                                                           \
+    "{\"status\":\"pending\",\"challenges\":[{\"type\":\"dns-persist-01\",\"url\":\"" U            \
+    "/ch\",\"status\":\"pending\"" members "}]}"
+#define ELEVEN "\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\""
+
+/* By which the CA may be named in a record. [draft-ietf-acme-dns-persist-02 s3.1] */
+static void test_persist(void **state)
+{
+    static const struct {
+        const char *why, *json;
+        enum err want;
+        size_t n;
+        const char *last;
+    } CASES[] = {
+        { "draft 02", PERSIST(",\"issuerDomainNames\":[\"ca.test\",\"x.test\"]"), ERR_OK, 2,
+          "x.test" },
+        { "drafts 00 and 01", PERSIST(",\"issuer-domain-names\":[\"ca.test\"]"), ERR_OK, 1,
+          "ca.test" },
+        { "not as it should be written", PERSIST(",\"issuerDomainNames\":[\"CA.test.\"]"), ERR_OK,
+          1, "ca.test" },
+        { "none", PERSIST(",\"issuerDomainNames\":[]"), ERR_INVALID, 0, NULL },
+        { "missing", PERSIST(""), ERR_INVALID, 0, NULL },
+        { "too many", PERSIST(",\"issuerDomainNames\":[" ELEVEN "]"), ERR_INVALID, 0, NULL },
+        { "a number", PERSIST(",\"issuerDomainNames\":[7]"), ERR_INVALID, 0, NULL },
+        { "a text that would end the name", PERSIST(",\"issuerDomainNames\":[\"a;b\"]"),
+          ERR_INVALID, 0, NULL },
+        { "a dot alone", PERSIST(",\"issuerDomainNames\":[\".\"]"), ERR_INVALID, 0, NULL },
+    };
+    struct message_authz a;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        enum err e =
+            message_parse_authz(span_str(CASES[i].json), "dns-persist-01", false, &a, NULL);
+        if (e != CASES[i].want || (e == ERR_OK && a.challenge.persist.n != CASES[i].n))
+            fail_msg("%s: %s", CASES[i].why, err_name(e));
+        if (e == ERR_OK)
+            assert_string_equal(a.challenge.persist.at[CASES[i].n - 1], CASES[i].last);
+    }
+}
+
+static void test_persist_in_the_directory(void **state)
+{
+    static const struct {
+        const char *why, *json, *domain, *prefix;
+    } CASES[] = {
+        { "draft 02",
+          "{" DIR_URLS ",\"meta\":{\"caaIdentities\":[\"x.test\"],\"issuerDomainNames\":"
+          "[\"ca.test\"],\"accountHashPrefix\":\"" U "/h/\"}}",
+          "ca.test", U "/h/" },
+        { "before it", "{" DIR_URLS ",\"meta\":{\"caaIdentities\":[\"X.test\"]}}", "x.test", "" },
+        { "nothing", "{" DIR_URLS "}", NULL, "" },
+        { "a prefix that would end the URI",
+          "{" DIR_URLS ",\"meta\":{\"accountHashPrefix\":\"" U "/;\"}}", NULL, "" },
+        { "a prefix of another kind", "{" DIR_URLS ",\"meta\":{\"accountHashPrefix\":[1]}}", NULL,
+          "" },
+    };
+    struct message_directory d;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        assert_int_equal(message_parse_directory(span_str(CASES[i].json), &d, NULL), ERR_OK);
+        if (d.persist.n != (CASES[i].domain != NULL) ||
+            (d.persist.n > 0 && strcmp(d.persist.at[0], CASES[i].domain) != 0) ||
+            strcmp(d.hash_prefix, CASES[i].prefix) != 0)
+            fail_msg("%s", CASES[i].why);
+    }
+}
+
 static void test_challenge(void **state)
 {
     struct message_challenge c;
@@ -342,11 +409,17 @@ static void test_window(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_window),    cmocka_unit_test(test_urls),
-        cmocka_unit_test(test_directory), cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_order),     cmocka_unit_test(test_authz),
-        cmocka_unit_test(test_challenge), cmocka_unit_test(test_problem),
+        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_urls),
+        cmocka_unit_test(test_directory),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_authz),
+        cmocka_unit_test(test_challenge),
+        cmocka_unit_test(test_problem),
         cmocka_unit_test(test_payloads),
+        cmocka_unit_test(test_persist),
+        cmocka_unit_test(test_persist_in_the_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
