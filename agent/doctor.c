@@ -307,7 +307,7 @@ static void make_reachable(struct sockaddr_storage *ss)
 
 static void check_served(struct doctor *d, const char *what, const struct addr *at)
 {
-    char check[96], text[ADDR_TEXT_MAX], name[512];
+    char check[96], text[ADDR_TEXT_MAX], name[256]; /* a DNS name has at most 253 */
     struct sockaddr_storage ss = at->ss;
     addr_format(at, text);
     (void)snprintf(check, sizeof check, "%s %s", what, text);
