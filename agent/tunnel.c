@@ -15,8 +15,9 @@
 #include "agent/proxyheader.h"
 #include "common/base/clock.h"
 
-#define PIECE (16 * 1024)  /* bytes moved at once: a full TLS record */
-#define ROUNDS_PER_CALL 16 /* pieces each way before other connections get their turn */
+#define PIECE TUNNEL_HELD_MAX      /* bytes moved at once: four full TLS records */
+#define ROUNDS_PER_CALL 4          /* pieces each way before other connections get their turn */
+#define READ_AHEAD_LEN (64 * 1024) /* asked of the client's socket at once, while it sends much */
 
 enum phase { PHASE_HANDSHAKE, PHASE_CONNECT, PHASE_COPY };
 
@@ -44,6 +45,7 @@ struct tunnel {
     enum phase phase;
     SSL *ssl;
     bool read_wants_write; /* TLS has something of its own to send before it can read on */
+    bool read_failed;      /* after records that are still to be passed on */
     struct side client, backend;
     struct flow up, down; /* client to backend, backend to client */
     struct loop_timer *timer;
@@ -98,8 +100,10 @@ static void on_timer(void *arg)
                                            : TUNNEL_IDLE);
 }
 
-static enum step read_client(struct tunnel *t, uint8_t *p, size_t cap, size_t *n)
+static enum step read_record(struct tunnel *t, uint8_t *p, size_t cap, size_t *n)
 {
+    if (t->read_failed)
+        return STEP_BROKEN;
     if (!t->client.readable && SSL_pending(t->ssl) == 0 &&
         !(t->read_wants_write && t->client.writable))
         return STEP_BLOCKED;
@@ -119,8 +123,22 @@ static enum step read_client(struct tunnel *t, uint8_t *p, size_t cap, size_t *n
         *n = 0;
         return STEP_MOVED;
     default:
+        t->read_failed = true;
         return STEP_BROKEN;
     }
+}
+
+/* TLS gives a record at a time; one send to the backend takes several. The end, or what
+ * is bad, after a good record is met again by the next call. */
+static enum step read_client(struct tunnel *t, uint8_t *p, size_t cap, size_t *n)
+{
+    size_t len = 0, got = 0;
+    enum step s = read_record(t, p, cap, &len);
+    while (s == STEP_MOVED && len > 0 && len < cap &&
+           read_record(t, p + len, cap - len, &got) == STEP_MOVED && got > 0)
+        len += got;
+    *n = len;
+    return s;
 }
 
 static enum step write_client(struct tunnel *t, const uint8_t *p, size_t len, size_t *n)
@@ -416,6 +434,8 @@ static void set_up_tls(struct tunnel *t)
     /* partial writes, and a buffer that may move between two attempts: see hold() */
     (void)SSL_set_mode(t->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                    SSL_MODE_RELEASE_BUFFERS);
+    SSL_set_read_ahead(t->ssl, 1);
+    SSL_set_default_read_buffer_len(t->ssl, READ_AHEAD_LEN);
     SSL_set_accept_state(t->ssl);
 }
 
