@@ -1,5 +1,7 @@
 """What is measured of the agent, a function for each row."""
 
+import contextlib
+import json
 import os
 import shutil
 import socket
@@ -245,6 +247,69 @@ def rest(bench):
     bench.row("idle: files written", writes, "0", f"in {seconds} s")
 
 
+class Relay:
+    """Passes connections on to `server`, and counts their bytes."""
+
+    def __init__(self, server):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.server = self.socket.getsockname()
+        self.target, self.bytes, self.open = server, 0, []
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            near = self.socket.accept()[0]
+            far = socket.create_connection(self.target, 60)
+            self.open += [near, far]
+            for ends in ((near, far), (far, near)):
+                threading.Thread(target=self._pass, args=ends, daemon=True).start()
+
+    def _pass(self, source, sink):
+        try:
+            while data := source.recv(1 << 16):
+                self.bytes += len(data)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def cut(self):
+        for s in self.open:
+            with contextlib.suppress(OSError):  # it ended by itself
+                s.shutdown(socket.SHUT_RDWR)
+        self.open = []
+
+
+def service(bench):
+    """Bytes to and from a real provisiond while the certificate has long to go."""
+    from device import Device
+    from stack import Agent, Service
+    from types import SimpleNamespace
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    make(["ninja", "-C", bench.build, "lanyard-dnsd", "lanyard-provisiond"])
+    folder = bench.work / "service"
+    folder.mkdir()
+    with Service(folder, enroll="open") as real:
+        relay = Relay(real.provisiond.server)
+        front = SimpleNamespace(server=relay.server, ca=real.provisiond.ca)
+        with Agent(folder, front) as agent:
+            agent.wait_for_certificate()
+            bench.until(lambda: agent.status()["state"] == "serve", 20, "rest")
+            relay.cut()  # the next question comes hours later, on a connection of its own
+            relay.bytes, last = 0, -1
+            while not relay.open or relay.bytes != last:
+                last = relay.bytes
+                time.sleep(5)
+            one = relay.bytes
+            identity = load_pem_private_key((agent.state / "identity.pem").read_bytes(), None)
+            device = Device(folder, real.provisiond.server, real.provisiond.ca, key=identity)
+            wait_s = json.loads(device.call("GET", "/v1/renewal").body)["next_check_in"]
+    a_day = one * 86400 / wait_s
+    bench.row("idle: bytes a day to and from the service", f"{a_day / 1000:.1f} kB", "20 kB",
+              f"{one} bytes of TCP each {wait_s / 3600:.1f} h, TLS handshake included")
+
+
 def transfer(proxy, kind, megabytes):
     """CPU seconds per gigabyte through the proxy."""
     tls = client(proxy.port)
@@ -301,4 +366,4 @@ def connections(bench):
             lambda p: handshakes(p, 500 if bench.quick else 2000), "0.9")
 
 
-ROWS = {"size": size, "memory": memory, "rest": rest, "bulk": bulk, "connections": connections}
+ROWS = {"size": size, "memory": memory, "rest": rest, "service": service, "bulk": bulk, "connections": connections}
