@@ -156,8 +156,11 @@ struct issuer_facts {
                             "local" for the local CA */
     bool known;          /* the directory has been read, so that what follows is true: probe() */
     bool has_renewal_info, has_revocation, has_rollover;
-    const char *terms; /* URL, "" when none */
-    size_t n_profiles; /* 0: the CA has none to choose from */
+    const char *terms;        /* URL, "" when none */
+    const char *agreed_terms; /* those agreed to last; "" when that is not known */
+    bool has_clock;           /* it said its time with the directory */
+    int64_t clock_ahead_s;    /* of our clock over the CA's */
+    size_t n_profiles;        /* 0: the CA has none to choose from */
     const char *profiles[ISSUER_PROFILES_MAX];
     size_t n_caa; /* the domains by which CAA records name this CA */
     const char *caa[ISSUER_PROFILES_MAX];

@@ -500,6 +500,13 @@ const char *fetch_header_at(const struct fetch_result *res, const char *name, si
                : NULL;
 }
 
+int64_t fetch_date(const struct fetch_result *res)
+{
+    const char *text = fetch_header(res, "Date");
+    time_t at = text != NULL ? curl_getdate(text, NULL) : -1;
+    return at > 0 ? (int64_t)at : 0;
+}
+
 int64_t fetch_retry_after(const struct fetch_result *res, int64_t now_s, int64_t max_s,
                           int64_t absent_s)
 {

@@ -74,6 +74,9 @@ const char *fetch_header(const struct fetch_result *res, const char *name);
  * last. */
 const char *fetch_header_at(const struct fetch_result *res, const char *name, size_t index);
 
+/* The Date header, Unix seconds; 0 when absent or nonsense. [RFC 9110 s6.6.1] */
+int64_t fetch_date(const struct fetch_result *res);
+
 /* Seconds to wait from a Retry-After header, in seconds or as an HTTP date seen at `now_s`; clamped
  * to 0..max_s; `absent_s` when there is none or it makes no sense. [RFC 9110 s10.2.3] */
 int64_t fetch_retry_after(const struct fetch_result *res, int64_t now_s, int64_t max_s,

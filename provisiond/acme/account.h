@@ -22,4 +22,10 @@ NODISCARD enum err account_load(const struct account_id *id, char url[ISSUER_URL
 NODISCARD enum err account_save(const struct account_id *id, const char *url,
                                 struct err_info *info);
 
+/* The same for the URL of the terms of service that were agreed to at that directory, in
+ * "<key>.terms". */
+NODISCARD enum err account_load_terms(const struct account_id *id, char url[ISSUER_URL_MAX]);
+NODISCARD enum err account_save_terms(const struct account_id *id, const char *url,
+                                      struct err_info *info);
+
 #endif

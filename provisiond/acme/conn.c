@@ -201,6 +201,8 @@ static void directory_on_response(void *arg, const struct fetch_result *res)
     } else if (message_parse_directory(res->body, &dir, &reply.info) == ERR_OK) {
         c->dir = dir;
         c->dir_known = true;
+        c->date_s = fetch_date(res);
+        c->date_seen_s = clock_now_s();
         c->dir_until_ms = clock_mono_ms() + DIRECTORY_LIFE_MS;
         conn_wake(c, REQ_WAIT_DIRECTORY, NULL);
         return;
@@ -542,6 +544,19 @@ const struct message_directory *conn_directory(const struct conn *c)
 const char *conn_contact(const struct conn *c)
 {
     return c->contact;
+}
+
+bool conn_clock(const struct conn *c, int64_t *ahead_s)
+{
+    if (c->date_s == 0)
+        return false;
+    *ahead_s = c->date_seen_s - c->date_s;
+    return true;
+}
+
+const char *conn_agreed_terms(const struct conn *c)
+{
+    return c->agreed_terms;
 }
 
 const char *conn_account(const struct conn *c)

@@ -85,6 +85,15 @@ const char *conn_contact(const struct conn *c);                       /* NULL: n
 /* The account's URL; "" before it is known. */
 const char *conn_account(const struct conn *c);
 
+/* How far our clock is ahead of the CA's; false when it has not said its time. */
+bool conn_clock(const struct conn *c, int64_t *ahead_s);
+
+/* The URL of the terms of service that were agreed to last; "" when that is not known. */
+const char *conn_agreed_terms(const struct conn *c);
+
+/* Notes that the CA was just told that we agree to its present terms, here and beside the key. */
+void conn_note_agreement(struct conn *c);
+
 /* Notes a change of the account's URL or key, here and beside the key; `url` "" has it looked up
  * again before the next request. */
 void conn_set_account(struct conn *c, const char *url);

@@ -56,8 +56,10 @@ struct conn {
     struct message_directory dir;
     int64_t dir_until_ms; /* monotonic; 0: fetch it again */
     bool dir_known, dir_busy;
+    int64_t date_s, date_seen_s; /* the CA's clock with the directory, and ours; 0: it said none */
 
-    char account_url[ISSUER_URL_MAX]; /* "" until known */
+    char account_url[ISSUER_URL_MAX];  /* "" until known */
+    char agreed_terms[ISSUER_URL_MAX]; /* "" when that is not known */
     bool account_busy;
     struct issuer_reply refusal; /* of the last registration */
     int64_t refused_until_ms;

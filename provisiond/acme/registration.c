@@ -33,6 +33,19 @@ void registration_load(struct conn *c)
     /* after a key change that was cut off only the CA knows which key counts */
     if (signer_has_next(c->signer) || account_load(&id, c->account_url) != ERR_OK)
         c->account_url[0] = 0;
+    if (account_load_terms(&id, c->agreed_terms) != ERR_OK)
+        c->agreed_terms[0] = 0;
+}
+
+void conn_note_agreement(struct conn *c)
+{
+    struct account_id id = account_id(c);
+    struct err_info info = { "" };
+    if (c->dir.terms[0] == 0)
+        return;
+    (void)snprintf(c->agreed_terms, sizeof c->agreed_terms, "%s", c->dir.terms);
+    if (account_save_terms(&id, c->agreed_terms, &info) != ERR_OK)
+        log_warn("issuer %s: %s", c->name, info.text);
 }
 
 void registration_forget(struct conn *c, const char *kid)
@@ -93,6 +106,7 @@ static void on_registered(struct conn *c, const struct conn_reply *reply)
     } else if (accept(c, reply)) {
         log_info("issuer %s: account %s%s%s", c->name, c->account_url,
                  c->dir.terms[0] != 0 ? ", agreed to " : "", c->dir.terms);
+        conn_note_agreement(c);
         conn_wake(c, REQ_WAIT_ACCOUNT, NULL);
     }
 }

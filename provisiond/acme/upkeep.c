@@ -133,6 +133,8 @@ static void on_account(void *arg, const struct conn_reply *reply)
         end_rollover(c, &account.reply);
     if (account.reply.verdict == ISSUER_OK) {
         account.status = ISSUER_VALID;
+        if (op->act == ISSUER_ACCOUNT_UPDATE)
+            conn_note_agreement(c);
         if (message_parse_account(reply->body, &m, NULL) == ERR_OK)
             account.status = m.status;
         if (op->act == ISSUER_ACCOUNT_SHOW && reply->location[0] != 0)
@@ -236,6 +238,8 @@ void upkeep_facts(const struct issuer *is, struct issuer_facts *out)
     const struct conn *c = ((const struct acme *)is)->conn;
     const struct message_directory *dir = conn_directory(c);
     *out = (struct issuer_facts){ .account = conn_account(c), .known = dir != NULL, .terms = "" };
+    out->agreed_terms = conn_agreed_terms(c);
+    out->has_clock = conn_clock(c, &out->clock_ahead_s);
     if (dir == NULL)
         return;
     out->has_renewal_info = dir->renewal_info[0] != 0;

@@ -32,7 +32,8 @@
 #define VALUE_LIFE_S 60
 #define CONNECT_S 5
 #define CERT_SOON_S ((int64_t)7 * 86400)
-#define DNS_PORT 53
+#define CLOCK_WARN_S 10
+#define CLOCK_FAIL_S 300
 
 struct doctor {
     const struct config *config;
@@ -125,6 +126,35 @@ static void on_probed(void *arg, const struct issuer_reply *reply)
     loop_stop(d->loop);
 }
 
+/* Certificates and nonces are judged by time, and limits last for so and so long. */
+static void check_clock(struct doctor *d, const char *name, const struct issuer_facts *f)
+{
+    int64_t off_s = f->clock_ahead_s < 0 ? -f->clock_ahead_s : f->clock_ahead_s;
+    if (!f->has_clock)
+        return;
+    findings_add(&d->found,
+                 off_s > CLOCK_FAIL_S   ? FINDING_FAIL
+                 : off_s > CLOCK_WARN_S ? FINDING_WARN
+                                        : FINDING_PASS,
+                 "clock", name,
+                 off_s > CLOCK_WARN_S ? "ours is %lld s %s the CA's: is NTP running here?"
+                                      : "ours is %lld s %s the CA's",
+                 (long long)off_s, f->clock_ahead_s < 0 ? "behind" : "ahead of");
+}
+
+static void check_terms(struct doctor *d, const char *name, const struct issuer_facts *f)
+{
+    if (f->terms[0] == 0 || f->agreed_terms[0] == 0)
+        return;
+    if (strcmp(f->terms, f->agreed_terms) == 0)
+        findings_add(&d->found, FINDING_PASS, "terms", name, "agreed to %s", f->terms);
+    else
+        findings_add(&d->found, FINDING_WARN, "terms", name,
+                     "the CA's terms are %s now; agreed to were %s: read them, then issuer "
+                     "register %s",
+                     f->terms, f->agreed_terms, name);
+}
+
 static void check_issuer(struct doctor *d, struct issuers *all, size_t i)
 {
     const char *name = d->config->issuers[i].name;
@@ -141,6 +171,8 @@ static void check_issuer(struct doctor *d, struct issuers *all, size_t i)
         return;
     }
     is->ops->facts(is, &f);
+    check_clock(d, name, &f);
+    check_terms(d, name, &f);
     if (f.account[0] == 0)
         findings_add(&d->found, FINDING_WARN, "issuer", name,
                      "answers; no account yet: it is made with the first order, or by issuer "

@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "provisiond/admin/admin.h"
+#include "provisiond/admin/jsonline.h"
+
 static const char *const NAMES[] = { "pass", "warn", "fail" };
 
 void findings_init(struct findings *f, bool as_json)
@@ -21,13 +24,18 @@ void findings_add(struct findings *f, enum finding what, const char *check, cons
     va_end(ap);
     if (what > f->worst)
         f->worst = what;
-    if (f->rows != NULL)
-        (void)json_array_append_new(f->rows,
-                                    json_pack("{s:s, s:s, s:s, s:s}", "check", check, "subject",
-                                              subject, "status", NAMES[what], "detail", text));
-    else
-        (void)printf("%s  %s%s%s: %s\n", NAMES[what], check, subject[0] != 0 ? " " : "", subject,
-                     text);
+    if (f->rows != NULL) {
+        json_t *o = json_object();
+        jsonline_text(o, "check", check);
+        jsonline_text(o, "subject", subject);
+        jsonline_text(o, "status", NAMES[what]);
+        jsonline_text(o, "detail", text);
+        (void)json_array_append_new(f->rows, o);
+        return;
+    }
+    (void)printf("%s  %s%s%s: ", NAMES[what], check, subject[0] != 0 ? " " : "", subject);
+    admin_print_plain(text, sizeof text);
+    (void)putchar('\n');
 }
 
 int findings_end(struct findings *f)

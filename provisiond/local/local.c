@@ -380,7 +380,9 @@ static void local_probe(struct issuer *base, issuer_done_fn *fn, void *arg)
 static void local_facts(const struct issuer *base, struct issuer_facts *out)
 {
     (void)base;
-    *out = (struct issuer_facts){ .account = LOCAL_ACCOUNT, .known = true, .terms = "" };
+    *out = (struct issuer_facts){
+        .account = LOCAL_ACCOUNT, .known = true, .terms = "", .agreed_terms = ""
+    };
 }
 
 static void local_free(struct issuer *base)

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from daemon import environment, program
+from fakeclock import FakeClock
 from mockca import MockCa
 from ports import free_port
 from stack import ZONE, Service
@@ -44,30 +45,30 @@ def service(tmp_path_factory):
         yield s
 
 
-def doctor(service, *args, config=None):
+def doctor(service, *args, config=None, env=None):
     run = subprocess.run([program("lanyard-provisiond"), "-c", config or service.provisiond.config, "doctor",
-                          *args], capture_output=True, text=True, check=False, timeout=120, env=environment(),
+                          *args], capture_output=True, text=True, check=False, timeout=120, env=environment(env),
                          stdin=subprocess.DEVNULL)
     return run.returncode, run.stdout, run.stderr
 
 
-def report(service, config=None):
+def report(service, config=None, env=None):
     """(exit status, [rows])"""
-    code, out, err = doctor(service, "--json", "--resolver", service.dns, config=config)
+    code, out, err = doctor(service, "--json", "--resolver", service.dns, config=config, env=env)
     answer = json.loads(out)
     assert ["pass", "warn", "fail"].index(answer["status"]) == code, err
     return code, answer["checks"]
 
 
-def statuses(service, check, config=None):
-    return [r["status"] for r in report(service, config)[1] if r["check"] == check]
+def statuses(service, check, config=None, env=None):
+    return [r["status"] for r in report(service, config, env)[1] if r["check"] == check]
 
 
 def test_all_well(service):
     code, rows = report(service)
     wrong = [r for r in rows if r["status"] == "fail"]
     assert wrong == []
-    assert {r["check"] for r in rows} == {"database", "service", "limits", "issuer", "delegation", "glue", "caa",
+    assert {r["check"] for r in rows} == {"database", "service", "limits", "clock", "issuer", "delegation", "glue", "caa",
                                          "challenge", "listener"}
     assert code <= 1  # the account is made with the first order
     assert service.provisiond.challenge_values() == [], "the test value is taken away"
@@ -140,3 +141,22 @@ def test_a_dead_name_server_a_dead_ca_and_no_service(service, tmp_path):
     assert found[("issuer", "real")] == "fail" and found[("issuer", "local")] == "pass"
     assert found[("challenge", ZONE)] == "fail" and found[("delegation", ZONE)] == "fail"
     assert found[("listener", "device")] == "warn" and found[("listener", "public")] == "pass"
+
+
+@pytest.mark.parametrize("ahead_s, status", [(0, "pass"), (60, "warn"), (3600, "fail")])
+def test_a_clock_that_is_wrong(service, tmp_path, ahead_s, status):
+    """Against the Date that the CA says. One that is far behind already fails at the CA's certificate."""
+    clock = FakeClock(tmp_path)
+    clock.set_ahead(ahead_s)
+    assert statuses(service, "clock", env=clock.env) == [status]
+
+
+def test_terms_that_changed(service):
+    """After test_all_well, which wants no account; agreed to anew by issuer register. Failure 21."""
+    service.provisiond.admin("issuer", "register", "real")
+    assert statuses(service, "terms") == ["pass"]
+    service.ca.terms = "/terms/2"
+    rows = [r for r in report(service)[1] if r["check"] == "terms"]
+    assert [r["status"] for r in rows] == ["warn"] and "/terms/2 now" in rows[0]["detail"]
+    service.provisiond.admin("issuer", "register", "real")
+    assert statuses(service, "terms") == ["pass"]
