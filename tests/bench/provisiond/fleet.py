@@ -83,12 +83,22 @@ def run(devices, n_at_once, what):
     asyncio.run(at_once(devices, n_at_once, what))
 
 
-def run_steps(steps):
-    """Several (devices, n_at_once, what, then) in one event loop, whose connections go on until its end."""
+async def watching(look):
+    while True:
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(look)
+
+
+def run_steps(steps, watch=None):
+    """Several (devices, n_at_once, what, then) in one event loop, whose connections go on until its end;
+    watch() is called twice a second meanwhile."""
     async def all_of():
+        watcher = asyncio.create_task(watching(watch)) if watch is not None else None
         for devices, n_at_once, what, then in steps:
             await at_once(devices, n_at_once, what)
             then()
+        if watcher is not None:
+            watcher.cancel()
         for d in steps[0][0]:
             d.hang_up()
         await asyncio.sleep(0.1)  # lets them be closed
