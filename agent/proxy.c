@@ -19,8 +19,9 @@ struct proxy {
     struct event *ev;
     struct loop_timer *pause;
     bool listening;
-    SSL_CTX *tls; /* NULL: no certificate yet */
-    struct proxy_options o;
+    SSL_CTX *tls;           /* NULL: no certificate yet */
+    struct proxy_options o; /* without its label, which is the caller's */
+    char *label;
     struct tunnel_options tunnel;
     struct tunnel *tunnels;
     struct proxy_counters n;
@@ -39,9 +40,9 @@ static void set_listening(struct proxy *p, bool on)
 static void note_backend(struct proxy *p, bool down)
 {
     if (down && !p->backend_down)
-        log_warn("proxy %s: the backend does not accept connections: is it running?", p->o.label);
+        log_warn("proxy %s: the backend does not accept connections: is it running?", p->label);
     else if (!down && p->backend_down)
-        log_info("proxy %s: the backend accepts connections again", p->o.label);
+        log_info("proxy %s: the backend accepts connections again", p->label);
     p->backend_down = down;
 }
 
@@ -94,7 +95,7 @@ static void accept_some(struct proxy *p)
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             /* the waiting client would wake us again and again: look away for a while */
             if (!p->starved)
-                log_warn("proxy %s: cannot accept: %s", p->o.label, strerror(errno));
+                log_warn("proxy %s: cannot accept: %s", p->label, strerror(errno));
             p->starved = true;
             set_listening(p, false);
             loop_timer_set(p->pause, PAUSE_MS);
@@ -120,6 +121,8 @@ enum err proxy_new(struct proxy **out, struct loop *l, int fd, const struct prox
     p->loop = l;
     p->fd = -1;
     p->o = *o;
+    p->o.label = NULL;
+    p->label = strdup(o->label);
     p->tunnel = (struct tunnel_options){
         .backend = &p->o.backend,
         .backend_len = o->backend_len,
@@ -132,7 +135,8 @@ enum err proxy_new(struct proxy **out, struct loop *l, int fd, const struct prox
         .arg = p,
     };
     p->ev = event_new(loop_base(l), fd, EV_READ | EV_PERSIST, on_accept, p);
-    if (p->ev == NULL || loop_timer_new(&p->pause, l, on_pause_over, p) != ERR_OK) {
+    if (p->label == NULL || p->ev == NULL ||
+        loop_timer_new(&p->pause, l, on_pause_over, p) != ERR_OK) {
         proxy_free(p);
         return ERR_NOMEM;
     }
@@ -170,5 +174,6 @@ void proxy_free(struct proxy *p)
     if (p->fd >= 0)
         close(p->fd);
     SSL_CTX_free(p->tls);
+    free(p->label);
     free(p);
 }

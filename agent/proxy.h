@@ -19,7 +19,7 @@ struct proxy; /* opaque */
 struct proxy_options {
     struct sockaddr_storage backend;
     socklen_t backend_len;
-    const char *label;      /* for the log, such as "0.0.0.0:8443 -> 127.0.0.1:80"; kept */
+    const char *label;      /* for the log, such as "0.0.0.0:8443 -> 127.0.0.1:80"; copied */
     bool proxy_protocol;    /* see tunnel.h */
     size_t connections_max; /* at once; further clients wait in the kernel's queue */
     int64_t handshake_ms, connect_ms, idle_ms, half_ms; /* see tunnel.h */

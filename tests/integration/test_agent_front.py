@@ -219,6 +219,20 @@ def test_kept_and_made_anew(tmp_path):
         assert w.local["pin"] == before and w.is_local(None)
 
 
+def test_proxies_outlive_the_configuration_they_came_from(tmp_path):
+    """After SIGHUP: what a proxy says of itself is its own."""
+    port = free_port()
+    service = FakeService(tmp_path, tmp_path / "agent" / "state")
+    proxies = [(f"127.0.0.1:{port}", "127.0.0.1:9")]
+    with service, Agent(tmp_path, service, proxies=proxies) as agent:
+        agent.process.send_signal(signal.SIGHUP)
+        until(lambda: "configuration read again" in agent.log(), 20, "the reload")
+        with contextlib.suppress(OSError):
+            presented(port, None)
+        said = f"proxy 127.0.0.1:{port} -> 127.0.0.1:9: the backend does not accept connections"
+        until(lambda: said in agent.log(), 20, agent.tail)
+
+
 @pytest.mark.parametrize("why, damage", [
     ("an empty certificate", lambda f: (f / "cert.pem").write_bytes(b"")),
     ("not PEM", lambda f: (f / "cert.pem").write_bytes(b"\0" * 5000)),
