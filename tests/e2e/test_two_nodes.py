@@ -64,7 +64,9 @@ def make_nodes(folder, postgres, ca, dns):
 def test_one_of_two_is_killed(tmp_path):
     (tmp_path / "pg").mkdir()
     dns = f"127.0.0.1:{free_port()}"
-    postgres, ca = Postgres(tmp_path / "pg"), Pebble(tmp_path, dns, authz_reuse=0, nonce_reject=0)
+    postgres = Postgres(tmp_path / "pg")
+    # takes its time to validate, so that orders are under way
+    ca = Pebble(tmp_path, dns, authz_reuse=0, nonce_reject=0, va_sleep_s=4)
     daemons = [postgres, ca]
     try:
         postgres.start()
