@@ -66,8 +66,7 @@ bool order_has_challenge(enum order_state state)
 
 bool order_is_passed(enum order_state from, enum order_state to)
 {
-    return (from == ORDER_AUTHORIZING && to == ORDER_PUBLISHING) ||
-           (from == ORDER_FINALIZING && to == ORDER_DOWNLOADING);
+    return from == ORDER_AUTHORIZING && to == ORDER_PUBLISHING;
 }
 
 const char *order_state_name(enum order_state state)

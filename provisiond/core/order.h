@@ -46,7 +46,7 @@ bool order_is_final(enum order_state state);
 bool order_has_challenge(enum order_state state);
 
 /* Whether the new state need not be written down: between it and the next one that is, nothing is
- * asked for that changes something at the CA. After a crash the order goes on from `from`. */
+ * asked of the CA. After a crash the order goes on from `from`. */
 bool order_is_passed(enum order_state from, enum order_state to);
 
 /* Lower-case name as stored and shown, "validating". Never NULL. */
