@@ -102,9 +102,9 @@ class Daemon:
         os.kill(self.process.pid, number)
 
     def stop(self, expect=0, timeout_s=20):
-        """SIGTERM, and it must end in time, with status `expect`, without a sanitizer's complaint."""
+        """SIGTERM, and it must end in time, with status `expect`, without a sanitizer's complaint. Its status."""
         if self.process is None:
-            return
+            return None
         began = time.monotonic()
         if self.process.poll() is None:
             self.signal(signal.SIGCONT)
@@ -118,6 +118,7 @@ class Daemon:
         assert not SANITIZER.search(self.log(whole=True)), f"{self.name}:\n{self.tail(400)}"
         if expect is not None:
             assert code == expect, f"{self.name} ended with {code} after {took:.1f} s\n{self.tail()}"
+        return code
 
     def kill(self):
         """SIGKILL, without any expectation."""

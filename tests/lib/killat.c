@@ -25,14 +25,15 @@ static const unsigned long long SEEN_BY_OTHERS[] = {
     SYS_renameat2, SYS_unlink,   SYS_unlinkat,  SYS_linkat,    SYS_openat,    SYS_close,
 };
 
-static volatile sig_atomic_t counting, ended;
+static volatile sig_atomic_t counting;
+static pid_t child; /* set before the handlers are */
 
 static void on_signal(int number)
 {
     if (number == SIGUSR1)
         counting = 1;
     else
-        ended = 1;
+        (void)kill(child, SIGTERM); /* at once: the program may sleep, with no stop to come */
 }
 
 static bool is_seen(unsigned long long nr)
@@ -59,17 +60,12 @@ static int signal_to_pass(int status)
     return ours ? 0 : number;
 }
 
-static int follow(pid_t child, long kill_at)
+static int follow(long kill_at)
 {
     long n = 0;
-    sig_atomic_t passed_on = 0;
     for (;;) {
         int status;
         pid_t thread = waitpid(-1, &status, __WALL);
-        if (ended != passed_on) { /* seen at the next stop at the latest: the program has timers */
-            passed_on = ended;
-            (void)kill(child, SIGTERM);
-        }
         if (thread < 0 && errno == EINTR)
             continue;
         if (thread < 0)
@@ -89,10 +85,10 @@ static int follow(pid_t child, long kill_at)
 
 int main(int argc, char **argv)
 {
-    struct sigaction sa = { .sa_handler = on_signal }; /* no SA_RESTART: waitpid() is to return */
+    struct sigaction sa = { .sa_handler = on_signal };
     if (argc < 3)
         return 2;
-    pid_t child = fork();
+    child = fork();
     if (child == 0) {
         (void)ptrace(PTRACE_TRACEME, 0, NULL, NULL);
         (void)raise(SIGSTOP);
@@ -108,5 +104,5 @@ int main(int argc, char **argv)
     if (ptrace(PTRACE_SETOPTIONS, child, NULL, (void *)options) != 0)
         return 1;
     (void)ptrace(PTRACE_SYSCALL, child, NULL, NULL);
-    return follow(child, strtol(argv[1], NULL, 10));
+    return follow(strtol(argv[1], NULL, 10));
 }
