@@ -1,5 +1,5 @@
 # Tests of provisiond/, and the small programs they drive.
-foreach(name admission aimd backoff breaker bucket chain cohort csr digestset factory gate gcra order renewal rsakey schedule token)
+foreach(name admission aimd backoff breaker bucket chain cohort csr digestset factory gate gcra network order renewal rsakey schedule token)
     unit_test(provisiond/core/${name} DEPS provisiond_core)
 endforeach()
 foreach(name account chainpick errors jws message nonce persist signer)
@@ -9,7 +9,7 @@ foreach(name local localca)
     unit_test(provisiond/local/${name} DEPS provisiond_local provisiond_core)
 endforeach()
 unit_test(provisiond/store/sql_dialect DEPS provisiond_store)
-foreach(name queue store) # each suite on both drivers
+foreach(name queue report store) # each suite on both drivers
     unit_test(provisiond/store/${name} DEPS provisiond_store)
     postgres_test(provisiond/store/${name})
 endforeach()

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "provisiond/store/key.h"
+#include "provisiond/store/report.h"
 #include "provisiond/store/token.h"
 
 #define TOUCH_EVERY_S 3600
@@ -162,6 +163,8 @@ enum err device_set_state(struct sql *db, const char *id, enum device_state s, i
     enum err e = sql_end(&q, &changed, info);
     if (e == ERR_OK && changed == 0)
         e = err_set(info, ERR_NOTFOUND, "there is no device %s", id);
+    if (e == ERR_OK && s == DEVICE_FORGOTTEN)
+        e = report_delete(db, id, info);
     if (e != ERR_OK || s == DEVICE_ACTIVE)
         return e;
     sql_begin(&q, db,

@@ -107,6 +107,16 @@ static const char *const STEPS[] = {
      "ari_id, not_before,"
      " not_after, 0, 0, not_before + (not_after - not_before) / 3 * 2, issued_at, 0, '', 0"
      " FROM certificate WHERE id IN (SELECT max(id) FROM certificate GROUP BY device_id, zone);"),
+    /* 7: what devices say about themselves, and where they were seen */
+    ("CREATE TABLE report ("
+     " device TEXT PRIMARY KEY, at INTEGER NOT NULL, name TEXT NOT NULL, nearby INTEGER NOT NULL,"
+     " body TEXT NOT NULL);"
+     "CREATE INDEX report_at ON report (at);"
+     "CREATE TABLE observed ("
+     " device TEXT NOT NULL, family INTEGER NOT NULL, address TEXT NOT NULL,"
+     " network TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (device, family));"
+     "CREATE INDEX observed_network ON observed (network);"
+     "CREATE INDEX observed_at ON observed (at);"),
 };
 
 int migrate_latest(void)
