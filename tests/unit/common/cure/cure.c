@@ -1,0 +1,137 @@
+/* Which product comes first for what was seen, and that each cure can be printed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/attr.h"
+#include "common/cure/cure.h"
+
+static const struct {
+    const char *why;
+    struct cure_evidence seen;
+    const char *want; /* first; NULL: none at all */
+} CASES[] = {
+    { "nothing is filtered", { .class_name = "OK", .hints = "" }, NULL },
+    { "nobody is there to be cured", { .class_name = "RESOLVER_DOWN", .hints = "openwrt" }, NULL },
+    { "dnsmasq that lets loopback pass",
+      { .class_name = "FILTER_EMPTY_EDE15", .hints = "dnsmasq-2.90", .loopback = CURE_YES },
+      "openwrt" },
+    { "dnsmasq: the most frequent",
+      { .class_name = "FILTER_EMPTY_EDE15", .hints = "dnsmasq-2.90" },
+      "openwrt" },
+    { "dnsmasq that filters loopback is no OpenWrt",
+      { .class_name = "FILTER_EMPTY_EDE15", .hints = "", .loopback = CURE_NO },
+      "pfsense-forwarder" },
+    { "it says its name, any case",
+      { .class_name = "FILTER_EMPTY_EDE15",
+        .hints = "dnsmasq-Pi-Hole-v2.90+1",
+        .loopback = CURE_NO },
+      "pihole" },
+    { "a name outweighs what it does",
+      { .class_name = "FILTER_EMPTY_EDE15",
+        .hints = "router.asusrouter.com",
+        .loopback = CURE_YES },
+      "asuswrt-merlin" },
+    { "unbound with the short list",
+      { .class_name = "FILTER_EMPTY", .hints = "", .loopback = CURE_NO, .cgnat = CURE_NO },
+      "pfsense-resolver" },
+    { "unbound with the long list",
+      { .class_name = "FILTER_EMPTY", .hints = "", .loopback = CURE_YES, .cgnat = CURE_YES },
+      "opnsense-unbound" },
+    { "a name that belongs to two products, of which one has this class",
+      { .class_name = "FILTER_BOGUS", .hints = "OPNsense.localdomain" },
+      "opnsense-unbound" },
+    { "the whole name is denied",
+      { .class_name = "FILTER_NXDOMAIN", .hints = "", .whole_name = CURE_YES },
+      "fritzbox" },
+    { "one type is denied",
+      { .class_name = "FILTER_NXDOMAIN", .hints = "", .whole_name = CURE_NO },
+      "response-policy" },
+    { "refused", { .class_name = "FILTER_REFUSED", .hints = "" }, "knot-resolver" },
+    { "failed", { .class_name = "FILTER_SERVFAIL", .hints = "" }, "bind" },
+    { "zero", { .class_name = "FILTER_ZERO", .hints = "" }, "adguard-home" },
+    { "no answer", { .class_name = "FILTER_DROP", .hints = "" }, "response-policy" },
+    { "the zone is blocked", { .class_name = "ZONE_BLOCKED", .hints = "" }, "blocklist" },
+};
+
+static void test_guess(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        const struct cure *out[CURE_GUESS_MAX];
+        print_message("%s\n", CASES[i].why);
+        size_t n = cure_guess(out, &CASES[i].seen);
+        if (CASES[i].want == NULL) {
+            assert_int_equal(n, 0);
+            continue;
+        }
+        assert_in_range(n, 1, CURE_GUESS_MAX);
+        assert_string_equal(out[0]->id, CASES[i].want);
+        for (size_t k = 1; k < n; k++)
+            assert_ptr_not_equal(out[k], out[k - 1]);
+    }
+}
+
+static bool is_known(const char *name)
+{
+    static const char *const CLASSES[] = {
+        "FILTER_EMPTY_EDE15", "FILTER_EMPTY", "FILTER_NXDOMAIN", "NXFILTER_OR_MISSING",
+        "FILTER_REFUSED",     "FILTER_BOGUS", "FILTER_SERVFAIL", "FILTER_ZERO",
+        "FILTER_REWRITE",     "FILTER_DROP",  "ZONE_BLOCKED",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(CLASSES); i++) {
+        if (strcmp(CLASSES[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The data itself: a misspelt class would never be found. */
+static void test_table(void **state)
+{
+    (void)state;
+    assert_in_range(CURES_N, 20, 60);
+    for (size_t i = 0; i < CURES_N; i++) {
+        const struct cure *c = &CURES[i];
+        print_message("%s\n", c->id);
+        assert_ptr_equal(cure_find(c->id), c); /* no id twice */
+        assert_non_null(c->classes[0]);
+        assert_non_null(c->steps[0]);
+        for (size_t k = 0; c->classes[k] != NULL; k++)
+            assert_true(is_known(c->classes[k]));
+        json_t *json = cure_to_json(c, "direct.example");
+        assert_non_null(json);
+        char *text = json_dumps(json, 0);
+        assert_null(strstr(text, "{zone}"));
+        free(text);
+        json_decref(json);
+    }
+    assert_null(cure_find("toaster"));
+}
+
+static void test_zone(void **state)
+{
+    (void)state;
+    json_t *json = cure_to_json(cure_find("openwrt"), "home.example");
+    assert_string_equal(json_string_value(json_object_get(json, "paste")),
+                        "uci add_list dhcp.@dnsmasq[0].rebind_domain='home.example'\n"
+                        "uci commit dhcp\nservice dnsmasq restart");
+    assert_string_equal(json_string_value(json_object_get(json, "product")), "openwrt");
+    assert_int_equal(json_array_size(json_object_get(json, "steps")), 3);
+    json_decref(json);
+    json = cure_to_json(cure_find("knot-resolver"), "home.example");
+    assert_true(json_is_null(json_object_get(json, "paste")));
+    json_decref(json);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_guess), cmocka_unit_test(test_table),
+                                        cmocka_unit_test(test_zone) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
