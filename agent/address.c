@@ -1,12 +1,12 @@
 #include "agent/address.h"
 
 #include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "agent/interfaces.h"
 
 #define HTTPS_PORT 443
 
@@ -35,35 +35,21 @@ static bool equal(const struct ip *a, const struct ip *b)
     return a->family == b->family && memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
 }
 
-static size_t add(struct ip *list, size_t n, const struct ip *ip)
+static size_t add_pick(struct worth_pick *list, size_t n, size_t cap, const struct ip *ip)
 {
     for (size_t i = 0; i < n; i++) {
-        if (equal(&list[i], ip))
+        if (equal(&list[i].ip, ip))
             return n;
     }
-    if (n < ADDRESS_MAX)
-        list[n++] = *ip;
+    if (n < cap)
+        list[n++] = (struct worth_pick){ worth_kind_of(ip), *ip };
     return n;
 }
 
-static size_t add_interfaces(struct ip *list, size_t n)
+size_t address_worth(const struct config *c, struct worth_pick *out, size_t cap)
 {
-    struct ifaddrs *all = NULL;
-    if (getifaddrs(&all) != 0)
-        return n;
-    for (const struct ifaddrs *at = all; at != NULL; at = at->ifa_next) {
-        struct ip ip;
-        if (at->ifa_addr != NULL && (at->ifa_flags & IFF_UP) != 0 &&
-            (at->ifa_flags & IFF_LOOPBACK) == 0 && from_sockaddr(&ip, at->ifa_addr) &&
-            ip_classify(&ip) == IP_PRIVATE)
-            n = add(list, n, &ip);
-    }
-    freeifaddrs(all);
-    return n;
-}
-
-size_t address_list(const struct config *c, struct ip out[ADDRESS_MAX])
-{
+    struct worth_address all[INTERFACES_MAX];
+    struct worth_pick own[ADDRESS_MAX];
     size_t n = 0;
     for (size_t i = 0; i < c->n_addresses; i++) {
         struct ip ip = { .family = 4 };
@@ -71,9 +57,26 @@ size_t address_list(const struct config *c, struct ip out[ADDRESS_MAX])
             ip.family = 6;
             (void)inet_pton(AF_INET6, c->addresses[i], ip.bytes);
         }
-        n = add(out, n, &ip);
+        n = add_pick(out, n, cap, &ip);
     }
-    return c->addresses_auto ? add_interfaces(out, n) : n;
+    if (!c->addresses_auto)
+        return n;
+    size_t n_own =
+        worth_select(all, interfaces_list(all, INTERFACES_MAX), c->vpn_addresses, own, ADDRESS_MAX);
+    for (size_t i = 0; i < n_own; i++)
+        n = add_pick(out, n, cap, &own[i].ip);
+    return n;
+}
+
+size_t address_list(const struct config *c, struct ip out[ADDRESS_MAX])
+{
+    struct worth_pick all[ADDRESS_MAX];
+    size_t n_all = address_worth(c, all, ADDRESS_MAX), n = 0;
+    for (size_t i = 0; i < n_all; i++) {
+        if (i < c->n_addresses || all[i].kind != WORTH_GUA)
+            out[n++] = all[i].ip;
+    }
+    return n;
 }
 
 /* Whether a socket bound to `listen` takes connections to `ip`. */

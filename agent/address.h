@@ -1,5 +1,5 @@
-/* address.h - the private addresses of this device, and the URLs that follow from them. Asks the
- * system each time; any thread. */
+/* address.h - the addresses of this device by which others may come, and the URLs that follow from
+ * the private ones. Asks the system each time; any thread. */
 #ifndef LANYARD_AGENT_ADDRESS_H
 #define LANYARD_AGENT_ADDRESS_H
 
@@ -8,12 +8,18 @@
 #include <jansson.h>
 
 #include "agent/config.h"
+#include "agent/core/worth.h"
 #include "common/dns/iplabel.h"
 
 #define ADDRESS_MAX 64
 
-/* Writes up to ADDRESS_MAX addresses: those that the configuration names, and with "auto" the
- * private ones of the interfaces that are up. Returns how many. */
+/* Writes up to `cap` addresses, best first: those that the configuration names, in its order, and
+ * with "auto" those of the interfaces that are worth telling (agent/core/worth.h), global ones
+ * included. Returns how many. */
+size_t address_worth(const struct config *c, struct worth_pick *out, size_t cap);
+
+/* The same, up to ADDRESS_MAX, without the global ones that the configuration does not name: what
+ * has a name without the service's help. */
 size_t address_list(const struct config *c, struct ip out[ADDRESS_MAX]);
 
 /* Adds "https://<ip>.<id>.<zone>[:port]/" to the JSON array `urls` for each address and each proxy

@@ -34,6 +34,7 @@ static cfg_opt_t OPTS[] = {
     CFG_STR("factory_key", NULL, CFGF_NONE),
     CFG_STR("state_dir", "/var/lib/lanyard-agent", CFGF_NONE),
     CFG_STR_LIST("addresses", NULL, CFGF_NONE),
+    CFG_BOOL("vpn_addresses", cfg_false, CFGF_NONE),
     CFG_SEC("proxy", PROXY_OPTS, CFGF_MULTI),
     CFG_STR_LIST("page", NULL, CFGF_NONE),
     CFG_STR_LIST("page_tls", NULL, CFGF_NONE),
@@ -220,6 +221,7 @@ static enum err read_addresses(const struct reader *r, struct config *c)
 {
     unsigned n = cfg_size(r->root, "addresses");
     c->addresses_auto = !conf_is_set(r->conf, r->root, "addresses");
+    c->vpn_addresses = cfg_getbool(r->root, "vpn_addresses") == cfg_true;
     for (unsigned i = 0; i < n; i++) {
         const char *text = cfg_getnstr(r->root, "addresses", i);
         uint8_t ip[16];

@@ -46,7 +46,7 @@ struct config {
     char *factory_chain;   /* PEM; NULL: none */
     EVP_PKEY *factory_key; /* NULL: the factory certificate is over the identity key */
     char *state_dir;
-    bool addresses_auto;
+    bool addresses_auto, vpn_addresses;
     size_t n_addresses;
     char *addresses[CONFIG_ADDRESSES_MAX]; /* numeric */
     bool refuse_foreign;                   /* names that are neither ours nor local */

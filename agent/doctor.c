@@ -25,6 +25,7 @@
 #include "agent/core/issued.h"
 #include "agent/findings.h"
 #include "agent/identity.h"
+#include "agent/interfaces.h"
 #include "agent/journal.h"
 #include "agent/statedir.h"
 #include "common/base/clock.h"
@@ -126,6 +127,53 @@ static void check_certificate(struct doctor *d)
                      "%s left, and not renewed yet; see the service's line", left);
     else
         findings_add(&d->found, FINDING_PASS, "certificate", "%s, %s left", set->name, left);
+}
+
+/* ---- addresses ------------------------------------------------------------------------------- */
+
+struct sentence {
+    char text[FINDING_TEXT_MAX];
+    size_t len;
+};
+
+/* Adds words; what does not fit is left out. */
+static void say(struct sentence *s, const char *separator, const char *ip, const char *what)
+{
+    size_t room = sizeof s->text - s->len;
+    int n = snprintf(s->text + s->len, room, "%s%s (%s)", s->len > 0 ? separator : "", ip, what);
+    if (n > 0 && (size_t)n < room)
+        s->len += (size_t)n;
+    else
+        s->text[s->len] = 0;
+}
+
+static void check_addresses(struct doctor *d)
+{
+    struct worth_address all[INTERFACES_MAX];
+    struct worth_pick picks[ADDRESS_MAX];
+    struct sentence told = { .len = 0 }, out = { .len = 0 };
+    char ip[WORTH_TEXT_MAX];
+    size_t n = address_worth(d->config, picks, ADDRESS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        worth_format(&picks[i].ip, ip);
+        say(&told, ", ", ip, worth_kind_name(picks[i].kind));
+    }
+    if (n == 0)
+        findings_add(&d->found, FINDING_WARN, "addresses",
+                     "none that others could come by: is the network up?");
+    else
+        findings_add(&d->found, FINDING_PASS, "addresses", "%s", told.text);
+    n = d->config->addresses_auto ? interfaces_list(all, INTERFACES_MAX) : 0;
+    for (size_t i = 0; i < n; i++) {
+        enum worth w = worth_judge(&all[i], d->config->vpn_addresses);
+        /* every device has those of the first two kinds */
+        if (w == WORTH_YES || w == WORTH_NO_LOOPBACK || w == WORTH_NO_FORBIDDEN)
+            continue;
+        worth_format(&all[i].ip, ip);
+        say(&out, "; ", ip, worth_text(w));
+    }
+    if (out.len > 0)
+        findings_add(&d->found, FINDING_PASS, "addresses left out", "%s", out.text);
 }
 
 /* ---- the service ---------------------------------------------------------------------------- */
@@ -373,6 +421,7 @@ enum err doctor_run(const struct config *c, bool json, bool *healthy, struct err
     check_daemon(d);
     check_disk(d);
     load_state(d);
+    check_addresses(d);
     enum err e = check_service(d, info);
     if (e == ERR_OK) {
         check_resolver(d);

@@ -1,5 +1,5 @@
 # Tests of the agent.
-foreach(name lifecycle backoff renewal answer issued localcert hosthdr)
+foreach(name lifecycle backoff renewal answer issued localcert hosthdr worth)
     unit_test(agent/core/${name} DEPS agent_core)
 endforeach()
 fuzz_target(answer DEPS agent_core)
@@ -9,6 +9,7 @@ endforeach()
 set_tests_properties(unit/agent/certstore_crash PROPERTIES TIMEOUT 240)
 # valgrind's own system calls would be counted, too
 list(APPEND MEMCHECK_EXCLUDED unit_agent_certstore_crash)
+py_test(integration/test_agent_addresses.py TIMEOUT 120)
 py_test(integration/test_agent_faults.py TIMEOUT 600)
 py_test(integration/test_agent_flood.py TIMEOUT 600)
 py_test(integration/test_agent_hostile.py TIMEOUT 600)

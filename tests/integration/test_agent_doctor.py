@@ -66,8 +66,8 @@ def test_all_is_well(world):
     assert status == 0
     results = {check: result for check, (result, _) in found.items()}
     assert results.pop("resolver") == "warn"
-    assert set(results) == {"agent", "state folder", "identity", "service", "clock", "certificate",
-                            f"proxy 0.0.0.0:{world.port}",
+    assert set(results) == {"agent", "state folder", "identity", "addresses", "service", "clock",
+                            "certificate", f"proxy 0.0.0.0:{world.port}",
                             next(c for c in results if c.startswith("backend "))}
     assert set(results.values()) == {"pass"}
     text = world.agent.tool("doctor").stdout
