@@ -171,6 +171,7 @@ static void on_hup(void *arg)
     if (s->stopping)
         return;
     notify_reloading(&s->notify);
+    api_reload_lists(s->api);
     if (renew_contexts(s, &info) == ERR_OK) {
         s->reloads++;
         log_info("SIGHUP: new connections get %s; other changes need a restart",

@@ -4,65 +4,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "common/base/file.h"
 #include "provisiond/core/admission.h"
-
-#define LIST_FILE_MAX ((size_t)256 * 1024 * 1024) /* bytes: four million keys in hexadecimal */
-
-static enum err load_set(struct digestset **out, const char *path, enum digestset_form form,
-                         const char *where, struct err_info *info)
-{
-    struct buf text;
-    if (path == NULL)
-        return ERR_OK;
-    buf_init(&text, LIST_FILE_MAX);
-    enum err e = file_read(path, &text, info);
-    if (e == ERR_OK)
-        e = digestset_parse(out, buf_span(&text), form, info);
-    buf_clear(&text);
-    return e == ERR_OK ? e : err_prefix(info, ERR_CONFIG, "%s: %s: ", where, path);
-}
-
-static enum err load_factory(struct factory **out, const char *path, const char *where,
-                             struct err_info *info)
-{
-    struct buf pem;
-    if (path == NULL)
-        return ERR_OK;
-    buf_init(&pem, CERT_PEM_MAX);
-    enum err e = file_read(path, &pem, info);
-    if (e == ERR_OK)
-        e = factory_new(out, buf_span(&pem), info);
-    buf_clear(&pem);
-    return e == ERR_OK ? e : err_prefix(info, ERR_CONFIG, "%s: %s: ", where, path);
-}
-
-enum err admit_lists_load(struct admit_lists *out, const struct config *config,
-                          struct err_info *info)
-{
-    enum err e = load_set(&out->blocked_keys, config->blocked_keys, DIGESTSET_HEX,
-                          config->blocked_where, info);
-    for (size_t i = 0; i < config->n_zones && e == ERR_OK; i++) {
-        const struct config_zone *z = &config->zones[i];
-        struct admit_zone *a = &out->zones[i];
-        e = load_factory(&a->factory, z->factory_ca, z->where, info);
-        if (e == ERR_OK)
-            e = load_set(&a->allow, z->allow_devices, DIGESTSET_ID, z->where, info);
-        if (e == ERR_OK)
-            e = load_set(&a->deny, z->deny_devices, DIGESTSET_ID, z->where, info);
-    }
-    return e;
-}
-
-void admit_lists_free(struct admit_lists *lists)
-{
-    digestset_free(lists->blocked_keys);
-    for (size_t i = 0; i < CONFIG_LIST_MAX; i++) {
-        factory_free(lists->zones[i].factory);
-        digestset_free(lists->zones[i].allow);
-        digestset_free(lists->zones[i].deny);
-    }
-}
 
 int64_t admit_wait_s(struct call *c)
 {
@@ -108,7 +50,7 @@ static void prepare_factory(struct call *c, const struct admit_credential *cred,
 void admit_prepare(struct call *c, const struct admit_credential *cred)
 {
     const struct config *config = c->api->parts.config;
-    const struct admit_lists *lists = c->api->lists;
+    const struct admit_lists *lists = admitlists_now(c->api->lists);
     const struct admit_zone *z = &lists->zones[c->zone - config->zones];
     const uint8_t *id = (const uint8_t *)c->id.text;
     c->request = (struct device_request){

@@ -5,19 +5,6 @@
 
 #include "provisiond/api/call.h"
 
-/* The files that decide over enrolments, read at start. */
-struct admit_lists {
-    struct digestset *blocked_keys;
-    struct admit_zone {
-        struct factory *factory;
-        struct digestset *allow, *deny;
-    } zones[CONFIG_LIST_MAX]; /* as config.zones */
-};
-
-NODISCARD enum err admit_lists_load(struct admit_lists *out, const struct config *config,
-                                    struct err_info *info);
-void admit_lists_free(struct admit_lists *lists);
-
 /* What the device brought; all borrowed. */
 struct admit_credential {
     struct span token;              /* as text; empty: none */

@@ -66,10 +66,8 @@ enum err api_new(struct api **out, const struct api_parts *parts, struct err_inf
                            enroll_rate(parts->config->enroll_per_hour_net));
     if (e == ERR_OK)
         e = gcra_table_new(&a->request_limit, REQUEST_SLOTS, request);
-    if (e == ERR_OK && (a->lists = calloc(1, sizeof *a->lists)) == NULL)
-        e = ERR_NOMEM;
     if (e == ERR_OK)
-        e = admit_lists_load(a->lists, parts->config, info);
+        e = admitlists_new(&a->lists, parts->loop, parts->config, info);
     else
         (void)err_set(info, e, "out of memory");
     if (e != ERR_OK) {
@@ -87,9 +85,7 @@ void api_free(struct api *a)
     gcra_table_free(a->enroll_limit);
     gcra_table_free(a->enroll_limit_net);
     gcra_table_free(a->request_limit);
-    if (a->lists != NULL)
-        admit_lists_free(a->lists);
-    free(a->lists);
+    admitlists_free(a->lists);
     free(a);
 }
 
@@ -230,7 +226,17 @@ void api_on_device_request(void *api, struct httpd_req *r)
         refuse(api, r, 404, "no-such-resource", "there is nothing at this path", 0);
 }
 
+void api_reload_lists(struct api *a)
+{
+    admitlists_reload(a->lists);
+}
+
 void api_write_metrics(const struct api *a, struct buf *out)
 {
+    static const char STALE[] = "lanyard_provisiond_lists_stale";
     requeststats_write(&a->stats, out);
+    metric_put_head(out, STALE, "gauge",
+                    "1 while a file of blocked_keys, allow_devices, deny_devices or factory_ca "
+                    "cannot be read and the lists of before are in force.");
+    metric_put(out, STALE, NULL, 0, admitlists_stale(a->lists));
 }

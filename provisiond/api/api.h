@@ -33,6 +33,9 @@ void api_free(struct api *a);
 /* The httpd handler of the device listener. */
 void api_on_device_request(void *api, struct httpd_req *r);
 
+/* Reads the files of keys and devices again, in a thread of its own. */
+void api_reload_lists(struct api *a);
+
 /* Appends the metrics. Errors are those of `out`. */
 void api_write_metrics(const struct api *a, struct buf *out);
 

@@ -6,11 +6,10 @@
 #include "common/net/httpd.h"
 #include "common/pki/cert.h"
 #include "common/pki/devid.h"
+#include "provisiond/api/admitlists.h"
 #include "provisiond/api/api.h"
 #include "provisiond/api/requeststats.h"
 #include "provisiond/core/admission.h"
-#include "provisiond/core/digestset.h"
-#include "provisiond/core/factory.h"
 #include "provisiond/core/gcra.h"
 #include "provisiond/store/certificate.h"
 #include "provisiond/store/current.h"
@@ -66,7 +65,7 @@ struct api {
     struct api_parts parts;
     struct gcra_table *enroll_limit, *enroll_limit_net; /* enrolments by household and network */
     struct gcra_table *request_limit;                   /* requests by identity */
-    struct admit_lists *lists;
+    struct admitlists *lists;
     struct requeststats stats;
     struct call *waiters;
     bool stopping; /* nobody waits any more */

@@ -174,7 +174,8 @@ static bool check_csr(struct call *c)
     struct err_info info = { "" };
     const char *problem = NULL;
     enum err e = csr_check(&policy, buf_span(&c->body), &facts, &problem, &info);
-    if (e == ERR_OK && digestset_has(c->api->lists->blocked_keys, facts.spki_sha256)) {
+    if (e == ERR_OK &&
+        digestset_has(admitlists_now(c->api->lists)->blocked_keys, facts.spki_sha256)) {
         buf_clear(&facts.der);
         c->reason = REVOCATION_KEY_COMPROMISE;
         respond_revoked(c);

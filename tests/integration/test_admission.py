@@ -7,6 +7,7 @@ import http.client
 import json
 import re
 import shutil
+import signal
 import sqlite3
 
 import pytest
@@ -172,12 +173,18 @@ def test_keys_and_devices_on_lists(tmp_path):
         device = new_device(p, key=good)
         device.key = known
         assert device.submit().problem == "new-key-needed"
-        p.stop()
         (folder / "keys.txt").write_text("", encoding="ascii")
-        p.start()
-        assert new_device(p, False, key=bad).enroll().problem == "not-allowed", "deny wins"
-        p.stop()
+        until(lambda: new_device(p, False, key=bad).enroll().problem == "not-allowed", 60,
+              "the file is read again when it changes; deny wins")
+        read = p.log().count("lists of keys and devices were read again")
+        p.signal(signal.SIGHUP)
+        until(lambda: p.log().count("lists of keys and devices were read again") > read, 60,
+              "the files are read on SIGHUP though none has changed")
         (folder / "deny.txt").write_text("not an id\n", encoding="ascii")
+        (folder / "allow.txt").write_text(ids[other] + "\n", encoding="ascii")
+        until(lambda: "deny.txt: line 1 is not a device id" in p.log(), 60, "a file that is no list")
+        assert new_device(p, False, key=other).enroll().problem == "not-allowed", "all stay as they were"
+        p.stop()
         p.spawn()
         assert p.wait() == 2
         assert "deny.txt: line 1 is not a device id" in p.log()
