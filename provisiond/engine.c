@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
+#include "provisiond/claim.h"
 #include "provisiond/core/backoff.h"
 #include "provisiond/core/csr.h"
 #include "provisiond/store/challenge_table.h"
@@ -19,18 +20,14 @@
 #include "provisiond/task.h"
 #include "provisiond/windows.h"
 
-#define LEASE_S 900        /* longer than any wait inside a step */
 #define IDLE_S 10          /* between two looks when nothing is known to be due */
 #define NODE_LOOK_MS 10000 /* between two looks for dead nodes */
-#define NODE_DEAD_S 20     /* not seen for so long: it writes every five that it lives */
 #define STORE_RETRY_S 2    /* when the database is away */
 #define VALUE_LIFE_S 7200  /* of a challenge value, if everything that removes it fails */
 #define KEEP_LIMIT_S 600   /* longer waits give the order back */
 #define CLOCK_BACK_S 60    /* a wall clock set back by more makes every order look again */
 #define NAP_MS 200         /* before the first second look at something at the CA */
 #define UPKEEP_S 30        /* between two looks at what is overdue in the queue */
-#define UPKEEP_MAX 1000    /* rows that each statement of it changes */
-#define FAILOVER_S 3600    /* each CA's time with an order that it got from another */
 
 struct zone_store {
     struct challenge_store *store; /* shared by zones with the same URL; owned by the first */
@@ -51,7 +48,7 @@ struct engine {
     struct orderstats stats;
     bool claiming, again, stopping;
     int64_t claim; /* number of the present claim, or of the next */
-    int64_t nodes_looked_at_ms, store_failed_at_ms; /* monotonic */
+    int64_t nodes_looked_at_ms, store_failed_at_ms, adopted_ms; /* monotonic */
     bool claim_unsure;     /* a claim of that number may have taken an order already */
     int64_t upkeep_ms;     /* monotonic: when it is due */
     int64_t clock_ahead_s; /* of the wall clock over the monotonic one, at the last claim */
@@ -212,7 +209,7 @@ static enum err run_save(struct job *j, void *ctx)
     struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
     struct order_row now_there;
     int64_t now = clock_now_s();
-    int64_t lease = t->keep ? now + LEASE_S : 0;
+    int64_t lease = t->keep ? now + CLAIM_LEASE_S : 0;
     enum err e = ERR_OK;
     if (t->row.state == ORDER_VALID && t->chain != NULL)
         e = store_certificate(t, ctx, now, &j->info);
@@ -587,119 +584,12 @@ void task_park(struct task *t, int64_t delay_s, const char *problem, const char 
 
 /* --- claiming --- */
 
-struct claim {
-    struct job job;
-    struct engine *engine;
-    struct order_lease lease;
-    bool unsure; /* look first whether this claim was successful before */
-    struct queue_issuer issuers[CONFIG_LIST_MAX];
-    size_t n_issuers;
-    struct order_row *rows; /* QUEUE_CLAIM_MAX; a megabyte, of which most claims touch little */
-    size_t n_rows;
-    int64_t next_at; /* when more may be due; 0: not known */
-    bool upkeep;
-    bool away[CONFIG_LIST_MAX]; /* issuers that have not answered for long */
-    int64_t clock_ahead_s;
-    bool clock_went_back;
-    bool first; /* of this process */
-    bool look_for_dead;
-};
-
 /* Not counted up: a node that was started again must not repeat the numbers of before. */
 static int64_t claim_number(void)
 {
     uint64_t n;
     secret_random(&n, sizeof n);
     return (int64_t)(n >> 1);
-}
-
-static void add_row(void *arg, const struct order_row *row)
-{
-    struct claim *c = arg;
-    c->rows[c->n_rows++] = *row;
-}
-
-/* Takes what is overdue in one zone at one CA to the next one that the zone names, in a circle. */
-static enum err fail_over(struct claim *c, struct sql *db, const struct config_zone *z, size_t at,
-                          int64_t now_s, struct err_info *info)
-{
-    const struct config *cfg = c->engine->parts.config;
-    const char *from = cfg->issuers[z->issuers[at]].name;
-    const char *to =
-        z->n_issuers > 1 ? cfg->issuers[z->issuers[(at + 1) % z->n_issuers]].name : NULL;
-    int64_t moved = 0, moved_new = 0;
-    enum err e = queue_failover(db, from, to, z->name, now_s, FAILOVER_S, UPKEEP_MAX, &moved, info);
-    if (e == ERR_OK && to != NULL && c->away[z->issuers[at]])
-        e = queue_failover_new(db, from, to, z->name, now_s - FAILOVER_S, UPKEEP_MAX, &moved_new,
-                               info);
-    if (e == ERR_OK && moved + moved_new > 0)
-        log_warn("%lld orders of %s at %s are overdue: %s%s", (long long)(moved + moved_new),
-                 z->name, from, to != NULL ? "they go to " : "they go first", to != NULL ? to : "");
-    return e;
-}
-
-static enum err keep_up(struct claim *c, struct sql *db, int64_t now_s, struct err_info *info)
-{
-    const struct config *cfg = c->engine->parts.config;
-    enum err e = ledger_prune(db, now_s * 1000000, UPKEEP_MAX, info);
-    for (size_t i = 0; i < cfg->n_zones; i++) {
-        for (size_t k = 0; k < cfg->zones[i].n_issuers && e == ERR_OK; k++)
-            e = fail_over(c, db, &cfg->zones[i], k, now_s, info);
-    }
-    return e;
-}
-
-/* Orders at issuers that have left the configuration since the last start. */
-static enum err adopt(struct claim *c, struct sql *db, int64_t now_s, struct err_info *info)
-{
-    const struct config *cfg = c->engine->parts.config;
-    enum err e = ERR_OK;
-    for (size_t i = 0; i < cfg->n_zones && e == ERR_OK; i++) {
-        const struct config_zone *z = &cfg->zones[i];
-        const char *names[CONFIG_LIST_MAX];
-        int64_t moved = 0;
-        for (size_t k = 0; k < z->n_issuers; k++)
-            names[k] = cfg->issuers[z->issuers[k]].name;
-        if (z->n_issuers > 0)
-            e = queue_adopt(db, z->name, names, z->n_issuers, now_s, &moved, info);
-        if (e == ERR_OK && moved > 0)
-            log_warn("%lld orders of %s were at issuers that it does not name: they begin anew"
-                     " at %s",
-                     (long long)moved, z->name, names[0]);
-    }
-    return e;
-}
-
-/* Waits that were reckoned by a clock that was ahead. */
-static enum err clock_back(struct claim *c, struct sql *db, int64_t now_s, struct err_info *info)
-{
-    enum err e = order_clock_back(db, now_s, c->lease.until, info);
-    for (size_t i = 0; i < c->n_issuers && e == ERR_OK; i++)
-        e = ledger_clock_back(db, c->issuers[i].name, c->issuers[i].limit, now_s * 1000000, info);
-    return e;
-}
-
-static enum err run_claim(struct job *j, void *ctx)
-{
-    struct claim *c = (struct claim *)j;
-    int64_t now = clock_now_s();
-    enum err e = ERR_OK;
-    c->n_rows = 0;
-    c->lease.until = now + LEASE_S;
-    if (c->clock_went_back)
-        e = clock_back(c, ctx, now, &j->info);
-    if (e == ERR_OK && c->first)
-        e = adopt(c, ctx, now, &j->info);
-    if (e == ERR_OK && c->look_for_dead)
-        e = node_release_dead(ctx, now - NODE_DEAD_S, &j->info);
-    if (e == ERR_OK && (c->unsure || j->again))
-        e = queue_claimed(ctx, &c->lease, QUEUE_CLAIM_MAX, add_row, c, &j->info);
-    if (e == ERR_OK && c->upkeep)
-        e = keep_up(c, ctx, now, &j->info);
-    if (e == ERR_OK && c->n_rows == 0)
-        e = queue_claim(ctx, c->issuers, c->n_issuers, now, &c->lease, QUEUE_CLAIM_MAX, add_row, c,
-                        &c->next_at, &j->info);
-    return e;
 }
 
 static void begin(struct engine *en, const struct order_row *row)
@@ -741,17 +631,10 @@ static int64_t wait_ms(const struct engine *en, const struct claim *c, enum err 
     return ms > 0 ? ms : 0;
 }
 
-static void claim_free(struct claim *c)
-{
-    if (c != NULL)
-        free(c->rows);
-    free(c);
-}
-
 static void on_claimed(struct job *j, enum err e)
 {
     struct claim *c = (struct claim *)j;
-    struct engine *en = c->engine;
+    struct engine *en = c->owner;
     en->claiming = false;
     en->claim_unsure = e != ERR_OK;
     if (e == ERR_OK) {
@@ -759,6 +642,8 @@ static void on_claimed(struct job *j, enum err e)
         en->claim = claim_number();
         if (c->look_for_dead)
             en->nodes_looked_at_ms = clock_mono_ms();
+        if (c->adopt)
+            en->adopted_ms = clock_mono_ms();
     } else {
         en->store_failed_at_ms = clock_mono_ms();
         log_error("%s", j->info.text);
@@ -785,7 +670,7 @@ static void describe_issuers(const struct engine *en, struct claim *c)
         q->name = cfg->issuers[i].name;
         q->room = gate_room(&en->gates[i], now_ms);
         memcpy(q->limit, cfg->issuers[i].limit, sizeof q->limit);
-        c->away[i] = b->open && now_ms - b->open_since_ms > FAILOVER_S * 1000;
+        c->away[i] = b->open && now_ms - b->open_since_ms > CLAIM_FAILOVER_S * 1000;
         for (size_t z = 0; z < cfg->n_zones; z++) {
             for (size_t k = 0; k < cfg->zones[z].n_issuers; k++) {
                 if (cfg->zones[z].issuers[k] == i && q->n_zones < QUEUE_ZONES_MAX)
@@ -795,28 +680,26 @@ static void describe_issuers(const struct engine *en, struct claim *c)
     }
 }
 
-static struct claim *claim_new(struct engine *en)
+static struct claim *prepare_claim(struct engine *en)
 {
-    struct claim *c = calloc(1, sizeof *c);
-    if (c == NULL || (c->rows = malloc(QUEUE_CLAIM_MAX * sizeof *c->rows)) == NULL) {
-        claim_free(c);
+    struct claim *c = claim_new(en->parts.config);
+    if (c == NULL)
         return NULL;
-    }
-    c->engine = en;
+    c->owner = en;
     c->lease = (struct order_lease){ .node = en->parts.node, .claim = en->claim };
     c->unsure = en->claim_unsure;
     int64_t now_ms = clock_mono_ms();
     /* after trouble with the database the others have to be able to say first that they live */
     c->look_for_dead = now_ms - en->nodes_looked_at_ms >= NODE_LOOK_MS &&
-                       now_ms - en->store_failed_at_ms >= NODE_DEAD_S * 1000;
+                       now_ms - en->store_failed_at_ms >= CLAIM_NODE_DEAD_S * 1000;
     c->clock_ahead_s = clock_now_s() - now_ms / 1000;
     c->clock_went_back = c->clock_ahead_s < en->clock_ahead_s - CLOCK_BACK_S;
-    c->first = en->clock_ahead_s == INT64_MAX;
+    c->adopt = en->clock_ahead_s == INT64_MAX /* the first of this process */ ||
+               now_ms - en->adopted_ms >= CLAIM_LEASE_S * 1000;
     c->upkeep = now_ms >= en->upkeep_ms;
     if (c->upkeep)
         en->upkeep_ms = now_ms + UPKEEP_S * 1000;
     describe_issuers(en, c);
-    c->job.run = run_claim;
     c->job.done = on_claimed;
     return c;
 }
@@ -828,7 +711,7 @@ void engine_kick(struct engine *en)
     en->again = en->claiming;
     if (en->claiming)
         return;
-    struct claim *c = claim_new(en);
+    struct claim *c = prepare_claim(en);
     if (c == NULL) {
         loop_timer_set(en->timer, STORE_RETRY_S * 1000);
         return;

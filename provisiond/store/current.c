@@ -4,6 +4,7 @@
 
 #define POLL_IDLE 0 /* poll_at of what is not asked about */
 #define CLAIM_MAX 1000
+#define POLL_WAIT_MAX_S ((int64_t)86400) /* until the next question; renewal.c */
 
 #define COLUMNS                                                                                    \
     "device_id, zone, order_id, issuer, account, ari_id, not_before, not_after, window_start,"     \
@@ -193,4 +194,22 @@ enum err current_alarm(struct sql *db, const char *issuer, int64_t from, int64_t
     sql_bind_int(&q, 3, from);
     sql_bind_int(&q, 4, until);
     return sql_end(&q, NULL, info);
+}
+
+enum err current_clock_back(struct sql *db, const char *issuer, int64_t now_s,
+                            struct err_info *info)
+{
+    enum err e = ERR_OK;
+    for (int sentinel = 0; sentinel <= 1 && e == ERR_OK; sentinel++) { /* as the index has it */
+        struct sql_query q;
+        sql_begin(&q, db,
+                  "UPDATE current_cert SET poll_at=$1 + poll_at % $2 WHERE issuer=$3"
+                  " AND sentinel=$4 AND poll_at>$1 + $2");
+        sql_bind_int(&q, 1, now_s);
+        sql_bind_int(&q, 2, POLL_WAIT_MAX_S);
+        sql_bind_text(&q, 3, issuer);
+        sql_bind_int(&q, 4, sentinel);
+        e = sql_end(&q, NULL, info);
+    }
+    return e;
 }

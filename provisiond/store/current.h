@@ -54,4 +54,9 @@ NODISCARD enum err current_resume(struct sql *db, const struct current_row *row,
 NODISCARD enum err current_alarm(struct sql *db, const char *issuer, int64_t from, int64_t until,
                                  int64_t now_s, struct err_info *info);
 
+/* No certificate of `issuer` is asked about later than a day from now: a wait that is longer was
+ * reckoned by a clock that was ahead. They are spread over the day as they were. */
+NODISCARD enum err current_clock_back(struct sql *db, const char *issuer, int64_t now_s,
+                                      struct err_info *info);
+
 #endif

@@ -20,7 +20,8 @@ enum err node_touch(struct sql *db, const char *name, int64_t now_s, struct err_
     return sql_end(&q, NULL, info);
 }
 
-enum err node_release_dead(struct sql *db, int64_t seen_since, struct err_info *info)
+enum err node_release_dead(struct sql *db, int64_t seen_since, int64_t *released,
+                           struct err_info *info)
 {
     struct sql_query q;
     sql_begin(&q, db,
@@ -28,7 +29,7 @@ enum err node_release_dead(struct sql *db, int64_t seen_since, struct err_info *
               " AND state NOT IN ('valid', 'invalid', 'canceled')"
               " AND lease_by IN (SELECT name FROM node WHERE seen_at<$1)");
     sql_bind_int(&q, 1, seen_since);
-    return sql_end(&q, NULL, info);
+    return sql_end(&q, released, info);
 }
 
 enum err node_each(struct sql *db, void (*fn)(void *arg, const struct node_row *row), void *arg,

@@ -21,8 +21,10 @@ NODISCARD enum err node_touch(struct sql *db, const char *name, int64_t now_s,
                               struct err_info *info);
 
 /* Lets go of the orders of nodes that were not seen since `seen_since`: they are dead, or cut off
- * from the database. One that comes back finds their fences raised, once they were taken. */
-NODISCARD enum err node_release_dead(struct sql *db, int64_t seen_since, struct err_info *info);
+ * from the database. One that comes back finds their fences raised, once they were taken.
+ * *released receives how many orders. */
+NODISCARD enum err node_release_dead(struct sql *db, int64_t seen_since, int64_t *released,
+                                     struct err_info *info);
 
 /* Calls fn for each node, by name. */
 NODISCARD enum err node_each(struct sql *db, void (*fn)(void *arg, const struct node_row *row),

@@ -658,6 +658,33 @@ static void an_alarm_wakes_the_neighbours(void **state)
     assert_int_equal(polls(fx, NOW + 60, 0, &p), 2);
 }
 
+static void a_clock_set_back_pulls_questions_in(void **state)
+{
+    static const struct {
+        const char *why;
+        int64_t poll_in_s, least_s, most_s; /* after it */
+    } CASES[] = {
+        { "due", -5, -5, -5 },
+        { "within a day: as the CA asked", 21600, 21600, 21600 },
+        { "a year away", 365 * DAY, 0, DAY },
+        { "two days away", 2 * DAY + 7, 0, DAY },
+    };
+    struct fixture *fx = *state;
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct current_row row;
+        has(fx, 1, "a", NOW - DAY, NOW + 89 * DAY, 0, 0);
+        assert_int_equal(current_get(fx->db, dev(1), ZONE, &row, NULL), ERR_OK);
+        row.renewal.poll_at = NOW + CASES[i].poll_in_s;
+        assert_int_equal(current_save(fx->db, &row, NULL), ERR_OK);
+        assert_int_equal(current_clock_back(fx->db, "b", NOW, NULL), ERR_OK); /* another's */
+        assert_int_equal(current_clock_back(fx->db, "a", NOW, NULL), ERR_OK);
+        assert_int_equal(current_get(fx->db, dev(1), ZONE, &row, NULL), ERR_OK);
+        int64_t in_s = row.renewal.poll_at - NOW;
+        if (in_s < CASES[i].least_s || in_s > CASES[i].most_s)
+            fail_msg("%s: asked in %lld s", CASES[i].why, (long long)in_s);
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, store_setup, store_teardown)
 
 int main(void)
@@ -683,6 +710,7 @@ int main(void)
         TEST(windows_of_active_devices_are_asked_for),
         TEST(what_was_replaced_or_ended_is_not_asked_about),
         TEST(an_alarm_wakes_the_neighbours),
+        TEST(a_clock_set_back_pulls_questions_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

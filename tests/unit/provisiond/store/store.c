@@ -444,16 +444,18 @@ static void the_living_keep_their_orders(void **state)
     struct fixture *fx = *state;
     struct order_lease theirs = { "other", 7, NOW + 900 };
     struct order_row row;
-    int64_t next;
+    int64_t next, released = -1;
     admit(fx, DEV_A);
     (void)submit(fx, DEV_A, 1, 1);
     assert_int_equal(node_touch(fx->db, "other", NOW, NULL), ERR_OK);
     assert_int_equal(claim_for(fx->db, NOW, &theirs, &row, &next, NULL), ERR_OK);
     assert_int_equal(order_release_all(fx->db, "node", NULL), ERR_OK);
     assert_int_equal(claim(fx, NOW, NOW + 900, &row, &next), ERR_NOTFOUND);
-    assert_int_equal(node_release_dead(fx->db, NOW, NULL), ERR_OK);
+    assert_int_equal(node_release_dead(fx->db, NOW, &released, NULL), ERR_OK);
+    assert_int_equal(released, 0);
     assert_int_equal(claim(fx, NOW, NOW + 900, &row, &next), ERR_NOTFOUND);
-    assert_int_equal(node_release_dead(fx->db, NOW + 1, NULL), ERR_OK);
+    assert_int_equal(node_release_dead(fx->db, NOW + 1, &released, NULL), ERR_OK);
+    assert_int_equal(released, 1);
     assert_int_equal(claim(fx, NOW, NOW + 900, &row, &next), ERR_OK);
     /* and who comes back finds out */
     row.fence--;
