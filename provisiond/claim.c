@@ -118,7 +118,12 @@ struct claim *claim_new(const struct config *config)
 
 void claim_free(struct claim *c)
 {
-    if (c != NULL)
-        free(c->rows);
+    if (c == NULL)
+        return;
+    for (size_t i = 0; i < c->n_issuers; i++) {
+        for (size_t k = 0; k < LEDGER_ACCOUNTS_MAX; k++)
+            free(c->issuers[i].account[k]);
+    }
+    free(c->rows);
     free(c);
 }

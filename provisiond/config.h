@@ -12,7 +12,7 @@
 #include "provisiond/core/bucket.h"
 
 #define CONFIG_LIST_MAX 16
-#define CONFIG_ACCOUNTS_MAX 16 /* of one issuer */
+#define CONFIG_ACCOUNTS_MAX 16 /* of one issuer; as LEDGER_ACCOUNTS_MAX */
 
 enum config_enroll { CONFIG_ENROLL_OPEN, CONFIG_ENROLL_TOKEN, CONFIG_ENROLL_FACTORY };
 

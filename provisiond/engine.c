@@ -113,8 +113,8 @@ static struct task *task_new(struct engine *en, const struct order_row *row)
         t->ca = &c->issuers[i];
         /* a renewal goes to the account of the certificate: only there may it name it */
         t->issuer = issuers_find(en->parts.issuers, i,
-                                 row->account[0] != 0 ? row->account : row->replaces_account,
-                                 row->device_id);
+                                 row->url[0] != 0 ? row->account : row->replaces_account,
+                                 (size_t)row->account_no);
         t->gate = &en->gates[i];
         gate_begin(t->gate, clock_mono_ms());
         t->above = &en->above[i];
@@ -659,6 +659,19 @@ static void on_claimed(struct job *j, enum err e)
         engine_kick(en);
 }
 
+/* Where there are several. One that memory does not suffice for is as good as not known yet. */
+static void describe_accounts(const struct engine *en, struct queue_issuer *q, size_t index)
+{
+    q->n_accounts = issuers_n_accounts(en->parts.issuers, index);
+    for (size_t k = 0; q->n_accounts > 1 && k < q->n_accounts; k++) {
+        struct issuer_facts facts;
+        struct issuer *is = issuers_account(en->parts.issuers, index, k);
+        is->ops->facts(is, &facts);
+        if (facts.account[0] != 0)
+            q->account[k] = strdup(facts.account);
+    }
+}
+
 /* What each CA lets through, and which zones may ask it. */
 static void describe_issuers(const struct engine *en, struct claim *c)
 {
@@ -670,6 +683,7 @@ static void describe_issuers(const struct engine *en, struct claim *c)
         q->name = cfg->issuers[i].name;
         q->room = gate_room(&en->gates[i], now_ms);
         memcpy(q->limit, cfg->issuers[i].limit, sizeof q->limit);
+        describe_accounts(en, q, i);
         c->away[i] = b->open && now_ms - b->open_since_ms > CLAIM_FAILOVER_S * 1000;
         for (size_t z = 0; z < cfg->n_zones; z++) {
             for (size_t k = 0; k < cfg->zones[z].n_issuers; k++) {

@@ -12,7 +12,7 @@
 #include "provisiond/store/jobs.h"
 
 #define EVERY_MS 60000
-#define LIMITS_MAX (CONFIG_LIST_MAX * (BUCKET_KIND_N + CONFIG_LIST_MAX))
+#define LIMITS_MAX (CONFIG_LIST_MAX * (BUCKET_KIND_N + 2 * CONFIG_ACCOUNTS_MAX + CONFIG_LIST_MAX))
 #define SHARE 20 /* at most a twentieth of the time is spent on counting */
 
 struct limits {
@@ -133,10 +133,14 @@ static void put_days(const struct census *c, struct buf *out)
 static void put_limit(const struct fleetcount *f, struct buf *out, const char *name,
                       const struct headroom *h, int64_t value)
 {
+    char account[16];
+    (void)snprintf(account, sizeof account, "%zu", h->account);
     const struct metric_label labels[] = { { "issuer", f->config->issuers[h->issuer].name },
                                            { "limit", bucket_kind_name(h->kind) },
-                                           { "zone", h->zone } };
-    metric_put(out, name, labels, ARRAY_LEN(labels), (uint64_t)value);
+                                           { "zone", h->zone },
+                                           { "account", account } };
+    size_t n = h->account > 0 ? ARRAY_LEN(labels) : ARRAY_LEN(labels) - 1;
+    metric_put(out, name, labels, n, (uint64_t)value);
 }
 
 static void put_limits(const struct fleetcount *f, struct buf *out)

@@ -17,7 +17,9 @@ struct walk {
 static enum err one(const struct walk *w, struct headroom *h)
 {
     const char *issuer = w->config->issuers[h->issuer].name;
-    const struct ledger_key key = { issuer, h->kind, h->zone };
+    const struct ledger_key key = { issuer, h->kind,
+                                    h->account > 0 ? ledger_account_name(h->account - 1)
+                                                   : h->zone };
     int64_t tat_us = 0;
     enum err e = ledger_get(w->db, &key, &tat_us, w->info);
     if (e != ERR_OK)
@@ -38,6 +40,18 @@ static enum err of_devices(const struct walk *w, struct headroom *h)
                                      w->now_s * US, &h->n_closed, w->info);
     if (e == ERR_OK)
         w->fn(w->arg, h);
+    return e;
+}
+
+static enum err of_accounts(const struct walk *w, const struct headroom *h)
+{
+    size_t n = w->config->issuers[h->issuer].n_accounts;
+    enum err e = ERR_OK;
+    for (size_t k = 0; k < n && e == ERR_OK; k++) {
+        struct headroom own = *h;
+        own.account = n > 1 ? k + 1 : 0;
+        e = one(w, &own);
+    }
     return e;
 }
 
@@ -79,7 +93,7 @@ enum err headroom_each(struct sql *db, const struct config *c, int64_t now_s,
             else if (k == BUCKET_SET || k == BUCKET_FAILURES)
                 e = of_devices(&w, &h);
             else
-                e = one(&w, &h);
+                e = of_accounts(&w, &h);
         }
     }
     return e;

@@ -9,6 +9,7 @@
 struct headroom {
     size_t issuer; /* number in the configuration */
     enum bucket_kind kind;
+    size_t account;            /* 1..: which of several; 0: the only one, or the limit of a zone */
     const char *zone;          /* "" where the limit is the account's, or each device's; borrowed */
     struct bucket_limit limit; /* count 0: none of our own, the CA may still close it */
     int64_t left;              /* events; -1 without a limit of our own, or for each device */

@@ -7,7 +7,6 @@
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
-#include "common/base/siphash.h"
 #include "provisiond/acme/acme.h"
 #include "provisiond/local/local.h"
 
@@ -120,17 +119,8 @@ struct issuer *issuers_account(const struct issuers *s, size_t index, size_t k)
     return s->accounts[index][k];
 }
 
-struct issuer *issuers_pick(const struct issuers *s, size_t index, const char *device_id)
-{
-    /* ids are hashes, but chosen by whoever made the key: a fixed key is enough against accidents
-     */
-    static const uint8_t KEY[SIPHASH_KEY_LEN] = { 0 };
-    uint64_t hash = siphash(KEY, device_id, strlen(device_id));
-    return s->accounts[index][hash % issuers_n_accounts(s, index)];
-}
-
 struct issuer *issuers_find(const struct issuers *s, size_t index, const char *account,
-                            const char *device_id)
+                            size_t otherwise)
 {
     for (size_t k = 0; account[0] != 0 && k < issuers_n_accounts(s, index); k++) {
         struct issuer_facts facts;
@@ -139,7 +129,7 @@ struct issuer *issuers_find(const struct issuers *s, size_t index, const char *a
         if (strcmp(facts.account, account) == 0)
             return is;
     }
-    return issuers_pick(s, index, device_id);
+    return s->accounts[index][otherwise % issuers_n_accounts(s, index)];
 }
 
 struct localca *issuers_local_ca(const struct issuers *s)

@@ -1,6 +1,6 @@
 /* issuers.h - the issuers of a configuration, opened: each has one account or several, each account
- * is a struct issuer. A new order goes to the account that its device belongs to; what an account
- * has begun or issued stays with it, by the account's URL. One loop, its thread. */
+ * is a struct issuer. Which account a new order goes to is decided where it is paid for (queue.h);
+ * what an account has begun or issued stays with it, by the account's URL. One loop, its thread. */
 #ifndef LANYARD_PROVISIOND_ISSUERS_H
 #define LANYARD_PROVISIOND_ISSUERS_H
 
@@ -26,14 +26,10 @@ size_t issuers_n_accounts(const struct issuers *s, size_t index);
 /* Account `k` of it. Borrowed. */
 struct issuer *issuers_account(const struct issuers *s, size_t index, size_t k);
 
-/* The account for a new order of the device: always the same one, as long as the number of accounts
- * stays. Borrowed. */
-struct issuer *issuers_pick(const struct issuers *s, size_t index, const char *device_id);
-
 /* The account with this URL; where none has it (its key was lost, or it is not configured any more)
- * or it is "", issuers_pick(). Borrowed. */
+ * or it is "", account `otherwise` (modulo their number). Borrowed. */
 struct issuer *issuers_find(const struct issuers *s, size_t index, const char *account,
-                            const char *device_id);
+                            size_t otherwise);
 
 /* The first local CA, for a certificate of our own; NULL when there is none. Borrowed. */
 struct localca *issuers_local_ca(const struct issuers *s);

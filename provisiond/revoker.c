@@ -114,7 +114,7 @@ static struct issuer *issuer_of(const struct revoker *r)
     const struct config *c = r->parts.config;
     for (size_t i = 0; i < c->n_issuers; i++) {
         if (strcmp(c->issuers[i].name, r->row.issuer) == 0)
-            return issuers_find(r->parts.issuers, i, r->row.account, r->row.device_id);
+            return issuers_find(r->parts.issuers, i, r->row.account, 0);
     }
     return NULL;
 }

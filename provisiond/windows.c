@@ -160,8 +160,7 @@ static enum err run_claim(struct job *j, void *ctx)
 
 static void ask(struct ca *ca, struct question *q)
 {
-    struct issuer *is =
-        issuers_find(ca->windows->parts.issuers, ca->number, q->row.account, q->row.device_id);
+    struct issuer *is = issuers_find(ca->windows->parts.issuers, ca->number, q->row.account, 0);
     q->next = ca->asked;
     if (q->next != NULL)
         q->next->prev = q;

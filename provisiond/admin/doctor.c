@@ -73,18 +73,21 @@ static void add_limit(void *arg, const struct headroom *h)
 {
     struct doctor *d = arg;
     const char *issuer = d->config->issuers[h->issuer].name, *kind = bucket_kind_name(h->kind);
-    char until[CLOCK_TEXT_MAX];
+    char until[CLOCK_TEXT_MAX], of[300] = "";
     clock_format(h->closed_until, until, sizeof until);
+    if (h->account > 0)
+        (void)snprintf(of, sizeof of, " of account %zu", h->account);
+    else if (h->zone[0] != 0)
+        (void)snprintf(of, sizeof of, " of %s", h->zone);
     if (h->closed_until > 0)
-        findings_add(&d->found, FINDING_WARN, "limits", issuer, "%s%s%s: nothing left until %s",
-                     kind, h->zone[0] != 0 ? " of " : "", h->zone, until);
+        findings_add(&d->found, FINDING_WARN, "limits", issuer, "%s%s: nothing left until %s", kind,
+                     of, until);
     else if (h->n_closed > 0)
         findings_add(&d->found, FINDING_WARN, "limits", issuer,
                      "%s: nothing left for %lld devices at present", kind, (long long)h->n_closed);
     else if (h->left >= 0)
-        findings_add(&d->found, FINDING_PASS, "limits", issuer, "%s%s%s: %lld of %lld left", kind,
-                     h->zone[0] != 0 ? " of " : "", h->zone, (long long)h->left,
-                     (long long)h->limit.count);
+        findings_add(&d->found, FINDING_PASS, "limits", issuer, "%s%s: %lld of %lld left", kind, of,
+                     (long long)h->left, (long long)h->limit.count);
 }
 
 static void check_database(struct doctor *d)

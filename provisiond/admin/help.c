@@ -31,7 +31,9 @@ static const struct {
                "  order retry NUMBER       try a waiting one now\n"
                "  order cancel NUMBER      end it; the device may send another request\n" },
     { "limits",
-      "  limits [--json]          what is left of each CA's limits, and what the CA closed\n" },
+      "  limits [--json]          what is left of each CA's limits, and what the CA closed\n"
+      "  limits reopen ISSUER KIND [--zone NAME | --device ID | --account N]\n"
+      "                           one that the CA closed, and has opened again\n" },
     { "audit", "  audit [--device ID] [--limit N] [--json]\n"
                "                           who did what, newest last\n"
                "  audit --verify [--json]  whether a row was changed or taken out\n" },

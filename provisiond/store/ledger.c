@@ -2,6 +2,14 @@
 
 #define CLOSED_MAX_S ((int64_t)86400) /* on top of the period */
 
+const char *ledger_account_name(size_t account)
+{
+    static const char *const NAMES[LEDGER_ACCOUNTS_MAX] = { "",   "2",  "3",  "4",  "5",  "6",
+                                                            "7",  "8",  "9",  "10", "11", "12",
+                                                            "13", "14", "15", "16" };
+    return NAMES[account % LEDGER_ACCOUNTS_MAX];
+}
+
 static void bind_key(struct sql_query *q, const struct ledger_key *key)
 {
     sql_bind_text(q, 1, key->issuer);
@@ -60,6 +68,19 @@ enum err ledger_count(struct sql *db, const struct ledger_key *key, struct bucke
     sql_bind_int(&q, 4, now_us);
     sql_bind_int(&q, 5, bucket_step_us(limit));
     return sql_end(&q, NULL, info);
+}
+
+enum err ledger_reopen(struct sql *db, const struct ledger_key *key, bool *there,
+                       struct err_info *info)
+{
+    struct sql_query q;
+    int64_t changed = 0;
+    sql_begin(&q, db, "DELETE FROM bucket WHERE issuer=$1 AND kind=$2 AND name=$3");
+    bind_key(&q, key);
+    enum err e = sql_end(&q, &changed, info);
+    if (e == ERR_OK)
+        *there = changed == 1;
+    return e;
 }
 
 enum err ledger_refund(struct sql *db, const struct ledger_key *key, struct bucket_limit limit,

@@ -7,12 +7,18 @@
 #include "provisiond/core/bucket.h"
 #include "provisiond/store/sql.h"
 
-/* One bucket: `name` is the zone or the device that is counted, "" for the account itself. */
+#define LEDGER_ACCOUNTS_MAX 16 /* of one issuer */
+
+/* One bucket: `name` is the zone or the device that is counted, or ledger_account_name(). */
 struct ledger_key {
     const char *issuer;
     enum bucket_kind kind;
     const char *name;
 };
+
+/* The name of a bucket that belongs to account number `account` of its issuer: "" for number 0.
+ * Never NULL. */
+const char *ledger_account_name(size_t account);
 
 /* *tat_us receives the bucket's number, 0 where none is written down. */
 NODISCARD enum err ledger_get(struct sql *db, const struct ledger_key *key, int64_t *tat_us,
@@ -27,6 +33,11 @@ NODISCARD enum err ledger_spend(struct sql *db, const struct ledger_key *key,
 /* Counts an event that has happened, whatever is left. */
 NODISCARD enum err ledger_count(struct sql *db, const struct ledger_key *key,
                                 struct bucket_limit limit, int64_t now_us, struct err_info *info);
+
+/* Forgets the bucket: full, until something is spent or the CA closes it again. *there tells
+ * whether there was anything to forget. */
+NODISCARD enum err ledger_reopen(struct sql *db, const struct ledger_key *key, bool *there,
+                                 struct err_info *info);
 
 /* Takes one event back. */
 NODISCARD enum err ledger_refund(struct sql *db, const struct ledger_key *key,

@@ -117,6 +117,8 @@ static const char *const STEPS[] = {
      " network TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (device, family));"
      "CREATE INDEX observed_network ON observed (network);"
      "CREATE INDEX observed_at ON observed (at);"),
+    /* 8: which of an issuer's accounts pays for an order */
+    "ALTER TABLE cert_order ADD COLUMN account_no INTEGER NOT NULL DEFAULT 0;",
 };
 
 int migrate_latest(void)

@@ -26,6 +26,7 @@ static enum err read_row(struct sql_query *q, struct order_row *row)
                                .fence = sql_int(q, 16),
                                .lane = (enum lane)sql_int(q, 18),
                                .paid = sql_int(q, 21),
+                               .account_no = sql_int(q, 22),
                                .replaces_until = sql_int(q, 5) };
     sql_copy(q, 1, row->device_id, sizeof row->device_id);
     sql_copy(q, 2, row->zone, sizeof row->zone);

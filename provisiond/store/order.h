@@ -22,7 +22,8 @@
 #define ORDER_COLUMNS                                                                              \
     "id, device_id, zone, issuer, state, replaces_until, csr_sha256, spki_sha256, bare_name,"      \
     " coalesce(url, ''), failures, lost, due_at, begun_at, coalesce(problem, ''),"                 \
-    " coalesce(detail, ''), fence, coalesce(account, ''), lane, replaces, replaces_account, paid"
+    " coalesce(detail, ''), fence, coalesce(account, ''), lane, replaces, replaces_account, paid," \
+    " account_no"
 
 struct order_row {
     int64_t id;
@@ -46,6 +47,7 @@ struct order_row {
     char replaces_account[ISSUER_URL_MAX]; /* ... and the account under which it was issued */
     int64_t replaces_until;                /* ... and when it ends: then it is not named any more */
     int64_t paid;                          /* what it has taken of the CA's limits: queue.h */
+    int64_t account_no; /* number of the account at the issuer that pays: set with each turn */
     int64_t fence;
 };
 

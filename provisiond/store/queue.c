@@ -48,6 +48,8 @@ struct head {
     struct queue_issuer *issuer;
     const char *zone;
     bool pays, blocked;
+    int bound;         /* the one account that it may go to; -1: any */
+    unsigned accounts; /* bits of those that let it through, as far as is known */
 };
 
 struct claim {
@@ -91,7 +93,7 @@ static enum err wake(struct claim *c)
 }
 
 /* Takes the lease of the order. ERR_NOTFOUND when another node was first. */
-static enum err lease(struct claim *c, int64_t id, const char *text, int paid)
+static enum err lease(struct claim *c, int64_t id, const char *text, int paid, int account)
 {
     struct sql_query q;
     struct order_row row;
@@ -102,6 +104,7 @@ static enum err lease(struct claim *c, int64_t id, const char *text, int paid)
     sql_bind_int(&q, 4, id);
     sql_bind_text(&q, 5, c->lease->node);
     sql_bind_int(&q, 6, c->lease->claim);
+    sql_bind_int(&q, 7, account);
     enum err e = order_fetch(&q, &row, NULL);
     if (e != ERR_OK)
         return e == ERR_NOTFOUND ? e : err_set(c->info, e, "an order cannot be claimed");
@@ -132,10 +135,11 @@ static enum err resume(struct claim *c, struct queue_issuer *is)
     for (size_t i = 0; i < n && e == ERR_OK; i++) {
         e = lease(c, ids[i],
                   "UPDATE cert_order SET lease_until=$1, wake_at=$1, paid=paid+$2, updated_at=$3,"
-                  " fence=fence+1, lease_by=$5, claim=$6 WHERE id=$4 AND wake_at=0"
+                  " account_no=account_no+$7, fence=fence+1, lease_by=$5, claim=$6"
+                  " WHERE id=$4 AND wake_at=0"
                   " AND state NOT IN ('queued', 'valid', 'invalid', 'canceled')"
                   " RETURNING " ORDER_COLUMNS,
-                  0);
+                  0, 0);
         if (e == ERR_OK)
             is->room--;
         else if (e == ERR_NOTFOUND)
@@ -160,25 +164,58 @@ static int64_t reserve_of(enum lane lane, struct bucket_limit limit)
     return lane == LANE_RENEWAL ? bucket_reserve(limit) : 0;
 }
 
-/* Whether the limits that all in this lane share let anything through now. */
-static enum err is_open(struct claim *c, const struct queue_issuer *is, const char *zone,
-                        enum lane lane, bool pays, bool *open)
+static size_t n_accounts(const struct queue_issuer *is)
 {
-    static const enum bucket_kind SHARED[] = { BUCKET_ALL, BUCKET_ORDERS, BUCKET_DOMAIN };
-    int64_t longest_us = 0;
-    for (size_t i = 0; i < (pays ? ARRAY_LEN(SHARED) : 1); i++) {
-        enum bucket_kind kind = SHARED[i];
-        int64_t wait_us;
-        enum err e = bucket_wait(c, is, kind, kind == BUCKET_DOMAIN ? zone : "",
-                                 reserve_of(lane, is->limit[kind]), &wait_us);
-        if (e != ERR_OK)
-            return e;
-        longest_us = wait_us > longest_us ? wait_us : longest_us; /* the farthest counts */
+    return is->n_accounts > 0 ? is->n_accounts : 1;
+}
+
+/* How long account `k` lets nothing of this lane through. */
+static enum err account_wait(struct claim *c, const struct queue_issuer *is, size_t k,
+                             enum lane lane, bool pays, int64_t *wait_us)
+{
+    static const enum bucket_kind KINDS[] = { BUCKET_ALL, BUCKET_ORDERS };
+    enum err e = ERR_OK;
+    *wait_us = 0;
+    for (size_t i = 0; i < (pays ? ARRAY_LEN(KINDS) : 1) && e == ERR_OK; i++) {
+        int64_t us = 0;
+        e = bucket_wait(c, is, KINDS[i], ledger_account_name(k),
+                        reserve_of(lane, is->limit[KINDS[i]]), &us);
+        *wait_us = us > *wait_us ? us : *wait_us; /* the farthest counts */
     }
-    *open = longest_us == 0;
-    if (!*open)
-        foresee(c, c->now_us + longest_us);
-    return ERR_OK;
+    return e;
+}
+
+/* Bits of the accounts that let something of this lane through now, as far as its orders share
+ * limits; 0: none, and it is foreseen when. */
+static enum err open_accounts(struct claim *c, const struct queue_issuer *is, const char *zone,
+                              enum lane lane, bool pays, unsigned *open)
+{
+    int64_t domain_us = 0, soonest_us = INT64_MAX;
+    enum err e = ERR_OK;
+    *open = 0;
+    if (pays)
+        e = bucket_wait(c, is, BUCKET_DOMAIN, zone, reserve_of(lane, is->limit[BUCKET_DOMAIN]),
+                        &domain_us);
+    for (size_t k = 0; k < n_accounts(is) && e == ERR_OK; k++) {
+        int64_t us = 0;
+        e = account_wait(c, is, k, lane, pays, &us);
+        soonest_us = us < soonest_us ? us : soonest_us;
+        if (us == 0 && domain_us == 0)
+            *open |= 1U << k;
+    }
+    if (e == ERR_OK && *open == 0)
+        foresee(c, c->now_us + (domain_us > soonest_us ? domain_us : soonest_us));
+    return e;
+}
+
+/* The account that a renewal has to go to, because its certificate is named there; -1: any. */
+static int bound_to(const struct queue_issuer *is, const char *account)
+{
+    for (size_t k = 0; account[0] != 0 && k < n_accounts(is); k++) {
+        if (is->account[k] != NULL && strcmp(is->account[k], account) == 0)
+            return (int)k;
+    }
+    return -1;
 }
 
 static enum err add_heads(struct claim *c, struct queue_issuer *is, const char *zone,
@@ -203,14 +240,17 @@ static enum err add_heads(struct claim *c, struct queue_issuer *is, const char *
                             .exempt_until = sql_int(&q, 3),
                             .issuer = is,
                             .zone = zone,
-                            .pays = pays };
+                            .pays = pays,
+                            .bound = bound_to(is, sql_text(&q, 5)) };
         sql_copy(&q, 4, h->device_id, sizeof h->device_id);
     }
     enum err e = sql_end(&q, NULL, c->info);
-    bool open = true;
+    unsigned open = 0;
     if (e == ERR_OK && c->n_heads > first)
-        e = is_open(c, is, zone, lane, pays, &open);
-    if (!open)
+        e = open_accounts(c, is, zone, lane, pays, &open);
+    for (size_t i = first; i < c->n_heads; i++)
+        c->heads[i].accounts = open;
+    if (open == 0)
         c->n_heads = first;
     return e;
 }
@@ -238,6 +278,23 @@ static enum err own_wait(struct claim *c, const struct head *h, int64_t *wait_us
     return sql_end(&q, NULL, c->info);
 }
 
+/* Takes one order out of its lane for as long as only it has to wait. */
+static enum err wait_alone(struct claim *c, const struct head *h, int64_t wait_us,
+                           const char *detail)
+{
+    int64_t at = (c->now_us + wait_us + US - 1) / US;
+    struct sql_query q;
+    foresee(c, at * US);
+    sql_begin(&q, c->db,
+              "UPDATE cert_order SET wake_at=$1, due_at=$1, problem='rate-limited', detail=$2,"
+              " updated_at=$3 WHERE id=$4 AND state='queued'");
+    sql_bind_int(&q, 1, at);
+    sql_bind_text(&q, 2, detail);
+    sql_bind_int(&q, 3, c->now_s);
+    sql_bind_int(&q, 4, h->id);
+    return sql_end(&q, NULL, c->info);
+}
+
 /* If one of them is used up, only this order waits for it. */
 static enum err own_limits(struct claim *c, const struct head *h, bool *open)
 {
@@ -249,64 +306,56 @@ static enum err own_limits(struct claim *c, const struct head *h, bool *open)
     *open = longest_us == 0;
     if (*open)
         return ERR_OK;
-    int64_t at = (c->now_us + longest_us + US - 1) / US;
-    struct sql_query q;
-    foresee(c, at * US);
-    sql_begin(&q, c->db,
-              "UPDATE cert_order SET wake_at=$1, due_at=$1, problem='rate-limited', detail=$2,"
-              " updated_at=$3 WHERE id=$4 AND state='queued'");
-    sql_bind_int(&q, 1, at);
-    sql_bind_text(&q, 2,
-                  which == BUCKET_SET ? "the CA's limit for certificates with the same names"
-                                      : "the CA's limit for failed validations of this name");
-    sql_bind_int(&q, 3, c->now_s);
-    sql_bind_int(&q, 4, h->id);
-    return sql_end(&q, NULL, c->info);
+    return wait_alone(c, h, longest_us,
+                      which == BUCKET_SET ? "the CA's limit for certificates with the same names"
+                                          : "the CA's limit for failed validations of this name");
 }
 
-static const char *bucket_name(const char *zone, const char *device_id, enum bucket_kind kind)
+static struct ledger_key key_for(const char *issuer, enum bucket_kind kind, const char *zone,
+                                 const char *device_id, size_t account)
 {
-    switch (kind) {
-    case BUCKET_DOMAIN:
-        return zone;
-    case BUCKET_SET:
-    case BUCKET_FAILURES:
-        return device_id;
-    default:
-        return "";
-    }
+    struct ledger_key key = { issuer, kind, ledger_account_name(account) };
+    if (kind == BUCKET_DOMAIN)
+        key.name = zone;
+    else if (kind == BUCKET_SET || kind == BUCKET_FAILURES)
+        key.name = device_id;
+    return key;
 }
 
-static enum err give_back(struct sql *db, const char *issuer, const char *zone,
-                          const char *device_id, const struct bucket_limit *limits, int paid,
-                          struct err_info *info)
+static struct ledger_key key_of(const struct order_row *row, enum bucket_kind kind)
+{
+    return key_for(row->issuer, kind, row->zone, row->device_id, (size_t)row->account_no);
+}
+
+static enum err give_back(struct claim *c, const struct head *h, size_t account, int paid)
 {
     enum err e = ERR_OK;
     for (int k = 0; k < BUCKET_KIND_N && e == ERR_OK; k++) {
-        enum bucket_kind kind = (enum bucket_kind)k;
-        struct ledger_key key = { issuer, kind, bucket_name(zone, device_id, kind) };
+        struct ledger_key key =
+            key_for(h->issuer->name, (enum bucket_kind)k, h->zone, h->device_id, account);
         if ((paid & QUEUE_PAID(k)) != 0)
-            e = ledger_refund(db, &key, limits[k], info);
+            e = ledger_refund(c->db, &key, h->issuer->limit[k], c->info);
     }
     return e;
 }
 
-/* Pays for the order: all of it, or nothing and *paid is 0. */
-static enum err pay(struct claim *c, const struct head *h, enum lane lane, bool exempt, int *paid)
+/* Pays for the order at one account: all of it, or nothing, and *refused_by is what was empty. */
+static enum err pay(struct claim *c, const struct head *h, enum lane lane, size_t account,
+                    int *paid, enum bucket_kind *refused_by)
 {
     static const enum bucket_kind KINDS[] = { BUCKET_ORDERS, BUCKET_DOMAIN, BUCKET_SET };
     *paid = 0;
-    for (size_t i = h->pays ? 0 : 2; i < ARRAY_LEN(KINDS) && !exempt; i++) {
+    *refused_by = BUCKET_KIND_N;
+    for (size_t i = h->pays ? 0 : 2; i < ARRAY_LEN(KINDS); i++) {
         enum bucket_kind kind = KINDS[i];
         struct bucket_limit limit = h->issuer->limit[kind];
-        struct ledger_key key = { h->issuer->name, kind, bucket_name(h->zone, h->device_id, kind) };
+        struct ledger_key key = key_for(h->issuer->name, kind, h->zone, h->device_id, account);
         bool spent = false;
         enum err e =
             ledger_spend(c->db, &key, limit, reserve_of(lane, limit), c->now_us, &spent, c->info);
         if (e == ERR_OK && !spent) {
-            e = give_back(c->db, h->issuer->name, h->zone, h->device_id, h->issuer->limit, *paid,
-                          c->info);
-            *paid = -1;
+            *refused_by = kind;
+            e = give_back(c, h, account, *paid);
         }
         if (e != ERR_OK || !spent)
             return e;
@@ -316,31 +365,72 @@ static enum err pay(struct claim *c, const struct head *h, enum lane lane, bool 
     return ERR_OK;
 }
 
+/* The account to try next: its own, or the one that most of the device's orders go to, or any other
+ * that is open; -1 when none is. */
+static int pick_account(const struct head *h)
+{
+    size_t n = n_accounts(h->issuer), first = 0;
+    if (h->bound >= 0)
+        return (h->accounts >> h->bound & 1) != 0 ? h->bound : -1;
+    for (const char *p = h->device_id; *p != 0; p++)
+        first = first * 31 + (unsigned char)*p;
+    for (size_t i = 0; i < n; i++) {
+        size_t k = (first % n + i) % n;
+        if ((h->accounts >> k & 1) != 0)
+            return (int)k;
+    }
+    return -1;
+}
+
+static enum err take_turn(struct claim *c, struct head *h, size_t account, int paid)
+{
+    enum err e = lease(c, h->id,
+                       "UPDATE cert_order SET state='ordering', lease_until=$1, wake_at=$1,"
+                       " paid=$2, account_no=$7, begun_at=$3, updated_at=$3, fence=fence+1,"
+                       " lease_by=$5, claim=$6"
+                       " WHERE id=$4 AND state='queued' AND wake_at=0 RETURNING " ORDER_COLUMNS,
+                       paid, (int)account);
+    if (e == ERR_NOTFOUND)
+        return give_back(c, h, account, paid);
+    if (e == ERR_OK)
+        h->issuer->room--;
+    return e;
+}
+
+/* No account lets it through: those behind it wait as well, unless it alone is bound to one. */
+static enum err no_account(struct claim *c, struct head *h, enum lane lane)
+{
+    unsigned open = 0;
+    enum err e = open_accounts(c, h->issuer, h->zone, lane, h->pays, &open);
+    if (e != ERR_OK || open == 0 || h->bound < 0) {
+        h->blocked = true;
+        return e;
+    }
+    int64_t wait_us = 0;
+    e = account_wait(c, h->issuer, (size_t)h->bound, lane, h->pays, &wait_us);
+    if (e != ERR_OK || wait_us == 0)
+        return e;
+    return wait_alone(c, h, wait_us, "the CA's limit for the account that has to renew it");
+}
+
 static enum err begin(struct claim *c, struct head *h, enum lane lane)
 {
     bool open = true;
-    int paid;
     bool exempt = c->now_s >= h->exempt_from && c->now_s < h->exempt_until;
     enum err e = exempt ? ERR_OK : own_limits(c, h, &open);
-    if (e != ERR_OK || !open)
-        return e;
-    e = pay(c, h, lane, exempt, &paid);
-    if (e != ERR_OK)
-        return e;
-    if (paid < 0) { /* what is left went to those before it */
-        h->blocked = true;
-        return is_open(c, h->issuer, h->zone, lane, h->pays, &open);
+    while (e == ERR_OK && open) {
+        int paid = 0, account = pick_account(h);
+        enum bucket_kind refused_by = BUCKET_KIND_N;
+        if (account < 0)
+            return no_account(c, h, lane);
+        if (!exempt)
+            e = pay(c, h, lane, (size_t)account, &paid, &refused_by);
+        if (e == ERR_OK && refused_by == BUCKET_KIND_N)
+            return take_turn(c, h, (size_t)account, paid);
+        h->accounts &= ~(1U << account);
+        if (refused_by != BUCKET_ORDERS)
+            h->accounts = 0; /* what is left of it went to those before */
     }
-    e = lease(c, h->id,
-              "UPDATE cert_order SET state='ordering', lease_until=$1, wake_at=$1, paid=$2,"
-              " begun_at=$3, updated_at=$3, fence=fence+1, lease_by=$5, claim=$6"
-              " WHERE id=$4 AND state='queued' AND wake_at=0 RETURNING " ORDER_COLUMNS,
-              paid);
-    if (e == ERR_NOTFOUND)
-        return give_back(c->db, h->issuer->name, h->zone, h->device_id, h->issuer->limit, paid,
-                         c->info);
-    if (e == ERR_OK)
-        h->issuer->room--;
     return e;
 }
 
@@ -436,12 +526,13 @@ enum err queue_claimed(struct sql *db, const struct order_lease *lease, size_t m
 enum err queue_refund(struct sql *db, const struct order_row *row,
                       const struct bucket_limit *limits, int kinds, struct err_info *info)
 {
-    return give_back(db, row->issuer, row->zone, row->device_id, limits, kinds, info);
-}
-
-static struct ledger_key key_of(const struct order_row *row, enum bucket_kind kind)
-{
-    return (struct ledger_key){ row->issuer, kind, bucket_name(row->zone, row->device_id, kind) };
+    enum err e = ERR_OK;
+    for (int k = 0; k < BUCKET_KIND_N && e == ERR_OK; k++) {
+        struct ledger_key key = key_of(row, (enum bucket_kind)k);
+        if ((kinds & QUEUE_PAID(k)) != 0)
+            e = ledger_refund(db, &key, limits[k], info);
+    }
+    return e;
 }
 
 enum err queue_count_failure(struct sql *db, const struct order_row *row,
@@ -457,6 +548,26 @@ enum err queue_park(struct sql *db, const struct order_row *row, enum bucket_kin
 {
     struct ledger_key key = key_of(row, kind);
     return ledger_park(db, &key, limits[kind], until_s * US, info);
+}
+
+enum err queue_reopen(struct sql *db, const struct ledger_key *key, const char *zone,
+                      const char *device_id, int64_t now_s, bool *was_there, int64_t *woken,
+                      struct err_info *info)
+{
+    struct sql_query q;
+    enum err e = ledger_reopen(db, key, was_there, info);
+    if (e != ERR_OK)
+        return e;
+    /* by the CA's word, and by ours */
+    sql_begin(&q, db,
+              "UPDATE cert_order SET wake_at=0, due_at=$1, updated_at=$1 WHERE issuer=$2"
+              " AND state='queued' AND wake_at>0 AND problem IN ('rateLimited', 'rate-limited')"
+              " AND (zone=$3 OR $3='') AND (device_id=$4 OR $4='')");
+    sql_bind_int(&q, 1, now_s);
+    sql_bind_text(&q, 2, key->issuer);
+    sql_bind_text(&q, 3, zone);
+    sql_bind_text(&q, 4, device_id);
+    return sql_end(&q, woken, info);
 }
 
 /* --- failover --- */

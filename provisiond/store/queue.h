@@ -9,6 +9,7 @@
 
 #include "provisiond/core/bucket.h"
 #include "provisiond/core/schedule.h"
+#include "provisiond/store/ledger.h"
 #include "provisiond/store/order.h"
 #include "provisiond/store/sql.h"
 
@@ -17,7 +18,8 @@
 
 /* The head of one lane: the statement that must not read all who wait. */
 #define QUEUE_SELECT_HEAD                                                                          \
-    "SELECT id, deadline_at, exempt_from, exempt_until, device_id FROM cert_order"                 \
+    "SELECT id, deadline_at, exempt_from, exempt_until, device_id, replaces_account"               \
+    " FROM cert_order"                                                                             \
     " WHERE issuer=$1 AND zone=$2 AND pays=$3 AND lane=$4 AND state='queued'"                      \
     " AND wake_at=0 ORDER BY deadline_at, id LIMIT $5"
 
@@ -29,6 +31,9 @@ struct queue_issuer {
     const char *zones[QUEUE_ZONES_MAX]; /* those that may order from it */
     size_t n_zones;
     struct bucket_limit limit[BUCKET_KIND_N];
+    size_t n_accounts; /* each with orders of its own to spend; 0 is one */
+    /* their URLs, by number, with several: a renewal stays with its own. NULL: not known yet */
+    char *account[LEDGER_ACCOUNTS_MAX];
     int64_t room; /* orders that may begin; counted down */
 };
 
@@ -74,6 +79,13 @@ NODISCARD enum err queue_count_failure(struct sql *db, const struct order_row *r
 NODISCARD enum err queue_park(struct sql *db, const struct order_row *row, enum bucket_kind kind,
                               const struct bucket_limit *limits, int64_t until_s,
                               struct err_info *info);
+
+/* A limit that the operator knows to be open: its bucket is full again, and orders that wait for a
+ * limit of that issuer (of `zone` or `device_id`, "" for all) queue now. *was_there tells whether
+ * anything was written down, *woken how many orders. */
+NODISCARD enum err queue_reopen(struct sql *db, const struct ledger_key *key, const char *zone,
+                                const char *device_id, int64_t now_s, bool *was_there,
+                                int64_t *woken, struct err_info *info);
 
 /* Takes orders whose failover time has come from `from` to `to` (NULL: none, they only move to the
  * first lane), at most `max`. They have `grace_s` there before the next step. A predecessor of

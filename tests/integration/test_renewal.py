@@ -130,3 +130,29 @@ def test_a_limit_holds_back_whom_it_concerns(service, tmp_path):
     issue(renews)
     refused = [o for o in service.ca.payloads("new-order")[1:] if "replaces" not in o]
     assert len(refused) == 1 and second.id in str(refused)
+    # the operator got an override, and says so
+    service.ca.faults = []
+    assert "open" in service.provisiond.admin("limits", "reopen", "real", "orders")
+    for device in (second, third):
+        poll_until(device, lambda r: r.status == 200, 60)
+    assert "limit-reopen" in service.provisiond.admin("audit")
+    service.provisiond.admin("limits", "reopen", "real", "all", expect=1)  # nothing is closed
+    for wrong in (["local", "orders"], ["real", "most"], ["real", "set"], ["real", "domain", "--zone", "x.example"],
+                  ["real", "orders", "--account", "2"], ["real", "orders", "--device", second.id]):
+        service.provisiond.admin("limits", "reopen", *wrong, expect=2)
+
+
+def test_each_account_has_limits_of_its_own(tmp_path):
+    """Failure 17: what one account has used up, or what the CA closed to it, is not the others'."""
+    with Service(tmp_path, lambda dns: MockCa(tmp_path / "mockca"), enroll="open",
+                 issuer_options={"extra": 'accounts = 2\nlimit_orders = "2/1d"'}) as s:
+        devices = [new_device(s, tmp_path) for _ in range(5)]
+        for device in devices:
+            assert device.submit().status == 202
+        for device in devices[:4]:
+            poll_until(device, lambda r: r.status == 200, 60)
+        accounts = [o["account"] for o in s.ca.orders.values()]
+        assert sorted(accounts.count(a["url"]) for a in s.ca.accounts.values()) == [2, 2]
+        assert devices[4].poll(0).status == 202
+        limits = s.provisiond.admin("limits")
+        assert "(account 1)" in limits and "(account 2)" in limits

@@ -395,6 +395,103 @@ static void an_order_whose_ca_left_begins_anew(void **state)
     }
 }
 
+/* How many of what was claimed goes to account `k`. */
+static size_t at_account(int64_t k)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < got.n; i++)
+        n += got.row[i].account_no == k;
+    return n;
+}
+
+static void each_account_has_its_own_orders_to_spend(void **state)
+{
+    struct fixture *fx = *state;
+    struct queue_issuer is = ca("a");
+    is.n_accounts = 3;
+    is.limit[BUCKET_ORDERS] = (struct bucket_limit){ 4, 1800 };
+    for (unsigned n = 1; n <= 14; n++)
+        (void)ask(fx, n, "a", NOW);
+    int64_t next = claim(fx, &is, NOW, QUEUE_CLAIM_MAX, &got);
+    assert_int_equal(got.n, 12); /* not one account's limit for all, nor one account used twice */
+    for (int64_t k = 0; k < 3; k++)
+        assert_int_equal(at_account(k), 4);
+    assert_int_equal(next, NOW + 450); /* what one order costs */
+    (void)claim(fx, &is, NOW + 450, QUEUE_CLAIM_MAX, &got);
+    assert_int_equal(got.n, 2);
+    /* what one gets back is its own account's */
+    struct order_row row = got.row[0];
+    assert_int_equal(queue_refund(fx->db, &row, is.limit, QUEUE_PAID(BUCKET_ORDERS), NULL), ERR_OK);
+    (void)ask(fx, 15, "a", NOW + 450);
+    (void)ask(fx, 16, "a", NOW + 450);
+    (void)claim(fx, &is, NOW + 450, QUEUE_CLAIM_MAX, &got);
+    assert_int_equal(got.n, 2); /* that one, and the third account's of this quarter */
+    assert_int_equal(at_account(row.account_no), 1);
+}
+
+static void a_closed_account_leaves_the_others_open(void **state)
+{
+    struct fixture *fx = *state;
+    struct queue_issuer is = ca("a");
+    char first[] = "https://ca/1", second[] = "account"; /* the latter as has() has it */
+    is.n_accounts = 2;
+    is.account[0] = first;
+    is.account[1] = second;
+    is.limit[BUCKET_ORDERS] = (struct bucket_limit){ 100, 3600 };
+    struct order_row row = { .issuer = "a", .zone = ZONE, .account_no = 1 };
+    assert_int_equal(queue_park(fx->db, &row, BUCKET_ALL, is.limit, NOW + 600, NULL), ERR_OK);
+    has(fx, 1, "a", NOW - 60 * DAY, NOW + 30 * DAY, NOW - DAY, NOW + DAY);
+    for (unsigned n = 1; n <= 5; n++)
+        (void)ask(fx, n, "a", NOW);
+    (void)claim(fx, &is, NOW, QUEUE_CLAIM_MAX, &got);
+    assert_int_equal(got.n, 4);
+    assert_int_equal(at_account(0), 4);
+    for (size_t i = 0; i < got.n; i++) /* the renewal waits for the account of its certificate */
+        assert_string_not_equal(got.row[i].device_id, dev(1));
+    (void)claim(fx, &is, NOW + 600, QUEUE_CLAIM_MAX, &got);
+    assert_int_equal(got.n, 1);
+    assert_int_equal(at_account(1), 1);
+}
+
+static void a_limit_that_is_reopened_lets_waiting_orders_go(void **state)
+{
+    static const struct {
+        const char *why, *issuer, *bucket, *zone;
+        enum bucket_kind kind;
+        bool was_there;
+        size_t taken;
+    } CASES[] = {
+        { "of another CA", "b", "", "", BUCKET_ORDERS, false, 0 },
+        { "of another kind, so that its own keeps it back", "a", "", "", BUCKET_ALL, false, 0 },
+        { "of another zone", "a", "other.example", "other.example", BUCKET_DOMAIN, false, 0 },
+        { "the one that is closed", "a", "", "", BUCKET_ORDERS, true, 2 },
+    };
+    struct fixture *fx = *state;
+    struct queue_issuer is = ca("a");
+    is.limit[BUCKET_ORDERS] = (struct bucket_limit){ 300, 10800 };
+    (void)ask(fx, 1, "a", NOW);
+    (void)claim(fx, &is, NOW, 10, &got);
+    assert_int_equal(got.n, 1);
+    struct order_row row = got.row[0]; /* as the engine does when the CA answers 429 */
+    row.state = ORDER_QUEUED;
+    row.due_at = NOW + DAY;
+    (void)snprintf(row.problem, sizeof row.problem, "rateLimited");
+    assert_int_equal(order_save(fx->db, &row, 0, NOW, NULL), ERR_OK);
+    assert_int_equal(queue_park(fx->db, &row, BUCKET_ORDERS, is.limit, NOW + DAY, NULL), ERR_OK);
+    (void)ask(fx, 2, "a", NOW);
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        const struct ledger_key key = { CASES[i].issuer, CASES[i].kind, CASES[i].bucket };
+        bool was_there = !CASES[i].was_there;
+        int64_t woken;
+        assert_int_equal(
+            queue_reopen(fx->db, &key, CASES[i].zone, "", NOW + 1, &was_there, &woken, NULL),
+            ERR_OK);
+        (void)claim(fx, &is, NOW + 1, 10, &got);
+        if (got.n != CASES[i].taken || was_there != CASES[i].was_there)
+            fail_msg("%s: %zu were taken", CASES[i].why, got.n);
+    }
+}
+
 /* Many orders of the past and many that wait, by one statement. */
 static void fill_the_queue(struct fixture *fx)
 {
@@ -703,6 +800,9 @@ int main(void)
         TEST(a_claim_that_nobody_heard_of_is_found_again),
         TEST(a_noisy_device_waits_alone),
         TEST(an_order_whose_ca_left_begins_anew),
+        TEST(each_account_has_its_own_orders_to_spend),
+        TEST(a_closed_account_leaves_the_others_open),
+        TEST(a_limit_that_is_reopened_lets_waiting_orders_go),
         TEST(a_claim_reads_an_index),
         TEST(full_buckets_are_forgotten),
         TEST(eight_nodes_never_exceed_a_bucket),
