@@ -21,9 +21,10 @@ int64_t clock_mono_ms(void)
 
 void clock_format(int64_t at_s, char *out, size_t cap)
 {
-    time_t t = (time_t)at_s;
+    time_t t = (time_t)at_s; /* 32 bits with Debian 12 on armhf */
     struct tm tm;
-    if (gmtime_r(&t, &tm) == NULL || strftime(out, cap, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0) {
+    if ((int64_t)t != at_s || gmtime_r(&t, &tm) == NULL ||
+        strftime(out, cap, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0) {
         if (cap > 0)
             out[0] = 0;
     }

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "common/base/attr.h"
@@ -16,7 +17,7 @@ static void test_format(void **state)
         { 0, "1970-01-01T00:00:00Z" },
         { 1795232630, "2026-11-21T03:43:50Z" },
         { 951782400, "2000-02-29T00:00:00Z" },
-        { 4294967296, "2106-02-07T06:28:16Z" },
+        { 4294967296, sizeof(time_t) > 4 ? "2106-02-07T06:28:16Z" : "" },
     };
     char out[CLOCK_TEXT_MAX];
     (void)state;
