@@ -16,29 +16,36 @@ static enum err fail(struct err_info *info, const char *what, const char *path)
     return err_set(info, err_from_errno(errnum), "cannot %s %s: %s", what, path, strerror(errnum));
 }
 
-static enum err check_secret(int fd, const char *path, uid_t owner, struct err_info *info)
+/* Whom a secret may belong to besides root and this user, and how open it may be. */
+struct secret_rule {
+    uid_t owner;
+    mode_t mode;
+};
+
+static enum err check_secret(int fd, const char *path, const struct secret_rule *rule,
+                             struct err_info *info)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
         return fail(info, "stat", path);
-    if ((st.st_mode & 077) != 0)
+    if ((st.st_mode & 077 & ~rule->mode) != 0)
         return err_set(info, ERR_DENIED,
                        "%s holds a secret but is open to others (mode %04o): chmod 600 %s", path,
                        (unsigned)(st.st_mode & 07777), path);
-    if (st.st_uid != geteuid() && st.st_uid != 0 && st.st_uid != owner)
+    if (st.st_uid != geteuid() && st.st_uid != 0 && st.st_uid != rule->owner)
         return err_set(info, ERR_DENIED, "%s holds a secret but belongs to another user (uid %u)",
                        path, (unsigned)st.st_uid);
     return ERR_OK;
 }
 
-/* `owner` of a secret, besides root and this user; NULL when the file is none. */
-static enum err read_into(const char *path, struct buf *out, const uid_t *owner,
+/* `rule` is NULL when the file is no secret. */
+static enum err read_into(const char *path, struct buf *out, const struct secret_rule *rule,
                           struct err_info *info)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return fail(info, "open", path);
-    enum err e = owner != NULL ? check_secret(fd, path, *owner, info) : ERR_OK;
+    enum err e = rule != NULL ? check_secret(fd, path, rule, info) : ERR_OK;
     uint8_t piece[4096];
     while (e == ERR_OK) {
         ssize_t n = read(fd, piece, sizeof piece);
@@ -70,7 +77,14 @@ enum err file_read_secret(const char *path, struct buf *out, struct err_info *in
 
 enum err file_read_secret_of(const char *path, uid_t owner, struct buf *out, struct err_info *info)
 {
-    return read_into(path, out, &owner, info);
+    return file_read_shared_secret(path, owner, 0600, out, info);
+}
+
+enum err file_read_shared_secret(const char *path, uid_t owner, mode_t mode, struct buf *out,
+                                 struct err_info *info)
+{
+    struct secret_rule rule = { owner, mode };
+    return read_into(path, out, &rule, info);
 }
 
 enum err file_sync_dir(const char *path, struct err_info *info)

@@ -25,6 +25,11 @@ NODISCARD enum err file_read_secret(const char *path, struct buf *out, struct er
 NODISCARD enum err file_read_secret_of(const char *path, uid_t owner, struct buf *out,
                                        struct err_info *info);
 
+/* As file_read_secret_of(), but the mode may be as open as `mode` says: a secret that its owner
+ * shares with a group. */
+NODISCARD enum err file_read_shared_secret(const char *path, uid_t owner, mode_t mode,
+                                           struct buf *out, struct err_info *info);
+
 /* Replaces `path` by `content`: temporary file in the same folder made with `mode` from the start,
  * write, fsync, rename, fsync of the folder. On an error the old file stays as it was.
  * Errors: ERR_NOTFOUND (no folder), ERR_DENIED, ERR_IO. */

@@ -1,5 +1,7 @@
 #include "common/pki/key.h"
 
+#include <unistd.h>
+
 #include <openssl/bio.h>
 #include <openssl/ec.h>
 #include <openssl/pem.h>
@@ -38,9 +40,15 @@ enum err key_to_pem(EVP_PKEY *key, struct buf *out)
 
 enum err key_load(EVP_PKEY **out, const char *path, struct err_info *info)
 {
+    return key_load_shared(out, path, geteuid(), 0600, info);
+}
+
+enum err key_load_shared(EVP_PKEY **out, const char *path, uid_t owner, mode_t mode,
+                         struct err_info *info)
+{
     struct buf pem;
     buf_init(&pem, KEY_FILE_MAX);
-    enum err e = file_read_secret(path, &pem, info);
+    enum err e = file_read_shared_secret(path, owner, mode, &pem, info);
     if (e == ERR_OK) {
         BIO *bio = BIO_new_mem_buf(buf_str(&pem), (int)pem.len);
         char none[] = ""; /* an encrypted key fails here instead of asking on the terminal */

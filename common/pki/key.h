@@ -3,6 +3,8 @@
 #ifndef LANYARD_PKI_KEY_H
 #define LANYARD_PKI_KEY_H
 
+#include <sys/types.h>
+
 #include <openssl/evp.h>
 
 #include "common/base/attr.h"
@@ -20,6 +22,10 @@ NODISCARD enum err key_to_pem(EVP_PKEY *key, struct buf *out);
 /* Loads an unencrypted PEM private key. The file must be closed to others (file_read_secret()).
  * Errors: those of file_read_secret(), ERR_INVALID when it holds no usable key. */
 NODISCARD enum err key_load(EVP_PKEY **out, const char *path, struct err_info *info);
+
+/* As key_load(), for a file of `owner` that may be as open as `mode`: file_read_shared_secret(). */
+NODISCARD enum err key_load_shared(EVP_PKEY **out, const char *path, uid_t owner, mode_t mode,
+                                   struct err_info *info);
 
 /* Loads the key at `path`, or, where there is none, makes one of `type` and stores it with mode
  * 0600, safely against a power cut and against a second process doing the same. */
