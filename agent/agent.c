@@ -371,6 +371,11 @@ static void on_reload(void *arg)
         log_error("%s; going on with the configuration before", info.text);
         return;
     }
+    if (access_check(&c->access, &info) != ERR_OK) {
+        log_error("%s; going on with the configuration before", info.text);
+        config_free(c);
+        return;
+    }
     const struct config *old = a->config;
     if (!same_text(c->server, old->server) || !same_text(c->server_ca, old->server_ca) ||
         !same_text(c->zone, old->zone) || !same_text(c->state_dir, old->state_dir) ||
@@ -475,8 +480,11 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
         .arg = a,
     };
     bool hosted = a->host.on_state != NULL;
+    enum err e = access_check(&a->config->access, info);
+    if (e != ERR_OK)
+        return e;
     (void)err_set(info, ERR_NOMEM, "out of memory");
-    enum err e = identity_load(&a->identity, dir, true, info);
+    e = identity_load(&a->identity, dir, true, info);
     if (e == ERR_OK)
         e = issuance_new(&a->issuance, a->loop, &o, info);
     if (e == ERR_OK && !hosted)

@@ -212,15 +212,17 @@ static enum err read_chain(const char *path, struct certset *set, struct err_inf
     return ERR_OK;
 }
 
-enum err certstore_current(const char *state_dir, struct certset *out, struct err_info *info)
+enum err certstore_current(const char *state_dir, const struct access *access, struct certset *out,
+                           struct err_info *info)
 {
     struct certset set = { .generation = current_generation(state_dir) };
+    const struct access_rule *rule = &access->of[FORM_PRIVKEY];
     if (set.generation == 0)
         return err_set(info, ERR_NOTFOUND, "there is no certificate yet");
     char path[PATH_MAX];
     enum err e = statedir_path(path, state_dir, "current/privkey.pem", info);
     if (e == ERR_OK)
-        e = key_load(&set.key, path, info);
+        e = key_load_shared(&set.key, path, rule->owner, rule->mode, info);
     if (e == ERR_OK)
         e = statedir_path(path, state_dir, "current/fullchain.pem", info);
     if (e == ERR_OK)
@@ -249,14 +251,72 @@ static unsigned last_generation(const char *generations)
     return last;
 }
 
-static enum err write_forms(const char *dir, const struct forms *forms, struct err_info *info)
+/* Lets others through a folder, without a look at what is in it. */
+static enum err open_folder(const char *dir, struct err_info *info)
+{
+    struct stat st;
+    if (stat(dir, &st) != 0)
+        return fail(info, "stat", dir);
+    mode_t mode = (st.st_mode & 07777) | 0011;
+    if (mode != (st.st_mode & 07777) && chmod(dir, mode) != 0)
+        return fail(info, "let other users through folder", dir);
+    return ERR_OK;
+}
+
+static enum err share_forms(const char *dir, const struct access *access, struct err_info *info)
+{
+    char path[PATH_MAX];
+    enum err e = ERR_OK;
+    for (int i = 0; e == ERR_OK && i < FORM_N; i++) {
+        e = statedir_path(path, dir, FORMS[i].name, info);
+        int fd = e == ERR_OK ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+        if (e == ERR_OK && fd < 0)
+            e = fail(info, "open", path);
+        if (e == ERR_OK)
+            e = access_give(access, (enum form_kind)i, fd, path, info);
+        if (e == ERR_OK && fsync(fd) != 0)
+            e = fail(info, "sync", path);
+        if (fd >= 0)
+            close(fd);
+    }
+    return e == ERR_OK ? open_folder(dir, info) : e;
+}
+
+static enum err write_forms(const char *dir, const struct forms *forms, const struct access *access,
+                            struct err_info *info)
 {
     if (mkdir(dir, 0700) != 0)
         return fail(info, "create folder", dir);
     enum err e = ERR_OK;
     for (int i = 0; e == ERR_OK && i < FORM_N; i++)
-        e = write_new(dir, FORMS[i].name, buf_span(&forms->content[i]), FORMS[i].mode, info);
+        e = write_new(dir, FORMS[i].name, buf_span(&forms->content[i]),
+                      FORMS[i].has_key ? 0600 : 0644, info);
+    if (e == ERR_OK && access_is_shared(access))
+        e = share_forms(dir, access, info);
     return e == ERR_OK ? file_sync_dir(dir, info) : e;
+}
+
+/* The two folders above the generations. */
+static enum err open_way(const char *state_dir, const struct access *access, struct err_info *info)
+{
+    char generations[PATH_MAX];
+    if (!access_is_shared(access))
+        return ERR_OK;
+    enum err e = statedir_path(generations, state_dir, "generations", info);
+    if (e == ERR_OK)
+        e = open_folder(generations, info);
+    return e == ERR_OK ? open_folder(state_dir, info) : e;
+}
+
+enum err certstore_share(const char *state_dir, const struct access *access, struct err_info *info)
+{
+    char dir[PATH_MAX];
+    if (!access_is_shared(access) || current_generation(state_dir) == 0)
+        return ERR_OK;
+    enum err e = statedir_path(dir, state_dir, "current", info);
+    if (e == ERR_OK)
+        e = share_forms(dir, access, info);
+    return e == ERR_OK ? open_way(state_dir, access, info) : e;
 }
 
 /* Points `current` at generation `n`: the one moment in which the set in use changes. */
@@ -279,7 +339,7 @@ static enum err switch_current(const char *state_dir, unsigned n, struct err_inf
 }
 
 static enum err install_forms(const char *state_dir, const struct forms *forms,
-                              struct err_info *info)
+                              const struct access *access, struct err_info *info)
 {
     char generations[PATH_MAX], dir[PATH_MAX + 16], dir_new[PATH_MAX + 32];
     enum err e = statedir_path(generations, state_dir, "generations", info);
@@ -292,11 +352,13 @@ static enum err install_forms(const char *state_dir, const struct forms *forms,
     unsigned n = (last > current ? last : current) + 1;
     (void)snprintf(dir, sizeof dir, "%s/%u", generations, n);
     (void)snprintf(dir_new, sizeof dir_new, "%s.new", dir);
-    e = write_forms(dir_new, forms, info);
+    e = write_forms(dir_new, forms, access, info);
     if (e == ERR_OK && rename(dir_new, dir) != 0)
         e = fail(info, "rename", dir_new);
     if (e == ERR_OK)
         e = file_sync_dir(generations, info);
+    if (e == ERR_OK)
+        e = open_way(state_dir, access, info);
     if (e == ERR_OK)
         e = switch_current(state_dir, n, info);
     tidy(generations, current_generation(state_dir));
@@ -304,13 +366,14 @@ static enum err install_forms(const char *state_dir, const struct forms *forms,
 }
 
 enum err certstore_install(const char *state_dir, EVP_PKEY *key, STACK_OF(X509) * chain,
-                           const struct forms_bundle *bundle, struct err_info *info)
+                           const struct forms_bundle *bundle, const struct access *access,
+                           struct err_info *info)
 {
     struct forms forms;
     forms_init(&forms);
     enum err e = forms_make(&forms, key, chain, bundle, info);
     if (e == ERR_OK)
-        e = install_forms(state_dir, &forms, info);
+        e = install_forms(state_dir, &forms, access, info);
     forms_wipe(&forms);
     return e;
 }

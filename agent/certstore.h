@@ -13,6 +13,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
+#include "agent/access.h"
 #include "agent/forms.h"
 #include "common/base/attr.h"
 #include "common/base/buf.h"
@@ -38,14 +39,22 @@ void certset_clear(struct certset *set);
 NODISCARD enum err certstore_prepare(const char *state_dir, struct err_info *info);
 
 /* Reads the current set; *out (zeroed before) is the caller's. Errors: ERR_NOTFOUND when there is
- * none, ERR_INVALID or ERR_CRYPTO when it is damaged, ERR_DENIED when its key is open to others. */
-NODISCARD enum err certstore_current(const char *state_dir, struct certset *out,
-                                     struct err_info *info);
+ * none, ERR_INVALID or ERR_CRYPTO when it is damaged, ERR_DENIED when its key is open to more than
+ * `access` says. */
+NODISCARD enum err certstore_current(const char *state_dir, const struct access *access,
+                                     struct certset *out, struct err_info *info);
 
 /* Writes `key` and `chain` as a new generation, makes it current and drops old generations. On an
  * error the old set is still current. Errors: ERR_IO and the like; ERR_CRYPTO, ERR_NOMEM. */
 NODISCARD enum err certstore_install(const char *state_dir, EVP_PKEY *key, STACK_OF(X509) * chain,
-                                     const struct forms_bundle *bundle, struct err_info *info);
+                                     const struct forms_bundle *bundle, const struct access *access,
+                                     struct err_info *info);
+
+/* Brings the current set, and the folders above it, into line with an `access` that is shared; what
+ * is as it should be is not touched. Does nothing when there is no set. Errors: ERR_DENIED, ERR_IO.
+ */
+NODISCARD enum err certstore_share(const char *state_dir, const struct access *access,
+                                   struct err_info *info);
 
 /* Stores key and CSR before anything is sent, in place of any earlier ones. */
 NODISCARD enum err certstore_pending_put(const char *state_dir, EVP_PKEY *key, struct span csr_pem,

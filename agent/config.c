@@ -25,6 +25,13 @@ static cfg_opt_t PROXY_OPTS[] = {
     CFG_END(),
 };
 
+static cfg_opt_t FILE_OPTS[] = {
+    CFG_STR("owner", NULL, CFGF_NONE),
+    CFG_STR("group", NULL, CFGF_NONE),
+    CFG_STR("mode", NULL, CFGF_NONE),
+    CFG_END(),
+};
+
 static cfg_opt_t OPTS[] = {
     CFG_STR("server", NULL, CFGF_NONE),
     CFG_STR("server_ca", NULL, CFGF_NONE),
@@ -36,6 +43,7 @@ static cfg_opt_t OPTS[] = {
     CFG_STR_LIST("addresses", NULL, CFGF_NONE),
     CFG_BOOL("vpn_addresses", cfg_false, CFGF_NONE),
     CFG_SEC("proxy", PROXY_OPTS, CFGF_MULTI),
+    CFG_SEC("file", FILE_OPTS, CFGF_MULTI | CFGF_TITLE),
     CFG_STR_LIST("page", NULL, CFGF_NONE),
     CFG_STR_LIST("page_tls", NULL, CFGF_NONE),
     CFG_STR("foreign_sni", "local", CFGF_NONE),
@@ -389,6 +397,33 @@ static enum err read_bundle(const struct reader *r, struct config *c)
     return e;
 }
 
+static enum err read_file(const struct reader *r, cfg_t *sec, struct config *c)
+{
+    const char *name = cfg_title(sec);
+    struct err_info why;
+    enum form_kind form;
+    if (access_find(name, &form) != ERR_OK)
+        return conf_fail(r->conf, sec, NULL, r->info,
+                         "it is none of privkey.pem, cert.pem, chain.pem, fullchain.pem, "
+                         "combined.pem and bundle.p12");
+    if (access_set_owner(&c->access, form, cfg_getstr(sec, "owner"), &why) != ERR_OK)
+        return conf_fail(r->conf, sec, "owner", r->info, "%s", why.text);
+    if (access_set_group(&c->access, form, cfg_getstr(sec, "group"), &why) != ERR_OK)
+        return conf_fail(r->conf, sec, "group", r->info, "%s", why.text);
+    if (access_set_mode(&c->access, form, cfg_getstr(sec, "mode"), &why) != ERR_OK)
+        return conf_fail(r->conf, sec, "mode", r->info, "%s", why.text);
+    return ERR_OK;
+}
+
+static enum err read_files(const struct reader *r, struct config *c)
+{
+    enum err e = ERR_OK;
+    c->access = ACCESS_PRIVATE;
+    for (unsigned i = 0; e == ERR_OK && i < cfg_size(r->root, "file"); i++)
+        e = read_file(r, cfg_getnsec(r->root, "file", i), c);
+    return e;
+}
+
 /* Absolute, since the reload command is told of it, and may go anywhere. */
 static enum err read_state_dir(const struct reader *r, struct config *c)
 {
@@ -440,6 +475,8 @@ static enum err read_all(const struct reader *r, struct config *c)
         e = read_factory(r, c);
     if (e == ERR_OK)
         e = read_bundle(r, c);
+    if (e == ERR_OK)
+        e = read_files(r, c);
     if (e == ERR_OK)
         e = read_addresses(r, c);
     if (e == ERR_OK)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "agent/access.h"
 #include "agent/forms.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
@@ -62,6 +63,7 @@ struct config {
     enum key_type key_type;
     char *p12_password;         /* never NULL */
     struct forms_bundle bundle; /* with that password */
+    struct access access;       /* whose the files are */
     char *user;                 /* NULL: stay who we are */
     enum log_level log_level;
 };

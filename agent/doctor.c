@@ -102,7 +102,7 @@ static void load_state(struct doctor *d)
         findings_add(&d->found, FINDING_FAIL, "state", "%s", info.text);
     else if (d->journal.error[0] != 0)
         findings_add(&d->found, FINDING_WARN, "last error", "%s", d->journal.error);
-    e = certstore_current(dir, &d->set, &info);
+    e = certstore_current(dir, &d->config->access, &d->set, &info);
     if (e != ERR_OK)
         findings_add(&d->found, FINDING_FAIL, "certificate", "%s", info.text);
 }

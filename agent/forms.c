@@ -12,9 +12,9 @@
 #define FORM_MAX (2 * CERT_PEM_MAX) /* bytes of one file */
 
 const struct form FORMS[FORM_N] = {
-    [FORM_PRIVKEY] = { "privkey.pem", 0600 },   [FORM_CERT] = { "cert.pem", 0644 },
-    [FORM_CHAIN] = { "chain.pem", 0644 },       [FORM_FULLCHAIN] = { "fullchain.pem", 0644 },
-    [FORM_COMBINED] = { "combined.pem", 0600 }, [FORM_BUNDLE] = { "bundle.p12", 0600 },
+    [FORM_PRIVKEY] = { "privkey.pem", true },   [FORM_CERT] = { "cert.pem", false },
+    [FORM_CHAIN] = { "chain.pem", false },      [FORM_FULLCHAIN] = { "fullchain.pem", false },
+    [FORM_COMBINED] = { "combined.pem", true }, [FORM_BUNDLE] = { "bundle.p12", true },
 };
 
 void forms_init(struct forms *f)

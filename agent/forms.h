@@ -4,7 +4,6 @@
 #define LANYARD_AGENT_FORMS_H
 
 #include <stdbool.h>
-#include <sys/types.h>
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>
@@ -30,10 +29,10 @@ struct forms_bundle {
                     2019, iOS before 15; otherwise AES-256 and SHA-256 */
 };
 
-/* File name and mode of each form: what holds the key is 0600. */
+/* The file of each form; who may read it is in access.h. */
 struct form {
     const char *name;
-    mode_t mode;
+    bool has_key;
 };
 extern const struct form FORMS[FORM_N];
 

@@ -332,9 +332,10 @@ static enum err put_in_place(struct issuance *s, struct span pem, struct err_inf
     if (e == ERR_OK)
         e = issued_check(chain, key, s->name, clock_now_s(), info);
     if (e == ERR_OK)
-        e = certstore_install(state_dir(s), key, chain, &s->o.config->bundle, info);
+        e = certstore_install(state_dir(s), key, chain, &s->o.config->bundle, &s->o.config->access,
+                              info);
     if (e == ERR_OK)
-        e = certstore_current(state_dir(s), &set, info);
+        e = certstore_current(state_dir(s), &s->o.config->access, &set, info);
     if (e == ERR_OK) {
         certset_clear(&s->current);
         s->current = set;
@@ -512,6 +513,14 @@ static void on_timer(void *arg)
 
 /* ---- start ---------------------------------------------------------------------------------- */
 
+/* Whom the files are for may have changed since they were written. */
+static void share(const struct issuance *s)
+{
+    struct err_info info;
+    if (certstore_share(state_dir(s), &s->o.config->access, &info) != ERR_OK)
+        log_error("%s", info.text);
+}
+
 /* Reads journal, certificate and pending key, and finds the state to go on in. */
 static enum err resume(struct issuance *s, struct err_info *info)
 {
@@ -527,9 +536,11 @@ static enum err resume(struct issuance *s, struct err_info *info)
         j->retry_at = 0;
     }
     struct err_info why;
-    e = certstore_current(c->state_dir, &s->current, &why);
+    e = certstore_current(c->state_dir, &c->access, &s->current, &why);
     if (e != ERR_OK && e != ERR_NOTFOUND)
         log_warn("the certificate cannot be used: %s", why.text);
+    if (e == ERR_OK)
+        share(s);
     EVP_PKEY *key = NULL;
     struct buf csr;
     buf_init(&csr, CSR_PEM_MAX);
@@ -694,6 +705,7 @@ void issuance_note_hook(struct issuance *s, const struct hook_result *r)
 void issuance_set_config(struct issuance *s, const struct config *c)
 {
     s->o.config = c;
+    share(s);
 }
 
 void issuance_free(struct issuance *s)

@@ -137,7 +137,7 @@ static enum err offline_status(json_t **out, const struct config *c, struct err_
     if (stat(c->state_dir, &st) == 0 && statedir_check(c->state_dir, &storage) == ERR_OK)
         storage.text[0] = 0;
     bool has_id = identity_load(&id, c->state_dir, false, &ignored) == ERR_OK;
-    bool has_set = certstore_current(c->state_dir, &set, &ignored) == ERR_OK;
+    bool has_set = certstore_current(c->state_dir, &c->access, &set, &ignored) == ERR_OK;
     struct status s = {
         .config = c,
         .id = has_id ? &id.id : NULL,

@@ -60,6 +60,10 @@ BAD_CONFIG = {
                            "conf:4: listen: "),
     "backend by name": (GOOD + 'proxy {\n listen = "127.0.0.1:1"\n\n backend = "localhost:1"\n}\n',
                         "conf:6: backend: "),
+    "no such file": (GOOD + 'file "key.pem" {\n}\n', 'conf:4: file "key.pem": '),
+    "key for all": (GOOD + 'file "privkey.pem" {\n mode = "0644"\n}\n', 'conf:4: file "privkey.pem": mode: '),
+    "owner unknown": (GOOD + 'file "cert.pem" {\n owner = "nobody-there"\n}\n', 'conf:4: file "cert.pem": owner: '),
+    "group unknown": (GOOD + 'file "cert.pem" {\n group = "nobody-there"\n}\n', 'conf:4: file "cert.pem": group: '),
     "not closed": (GOOD + "proxy {\n", "conf:"),
 }
 

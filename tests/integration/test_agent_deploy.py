@@ -74,6 +74,10 @@ config lanyard 'main'
 	list addresses 'auto'
 	list addresses '192.168.1.1'
 	option reload_command '/etc/init.d/uhttpd restart; echo $HOME'
+config file
+	option name 'privkey.pem'
+	option group 'ssl-cert'
+	option mode '0640'
 config proxy
 	option listen '0.0.0.0:443'
 	option proxy_protocol 'on'
@@ -86,6 +90,10 @@ config proxy
 reload_command = "/etc/init.d/uhttpd restart; echo $HOME"
 retry_s = 30
 addresses = {"auto", "192.168.1.1"}
+file "privkey.pem" {
+group = "ssl-cert"
+mode = "0640"
+}
 proxy {
 listen = "0.0.0.0:443"
 proxy_protocol = true

@@ -44,7 +44,8 @@ static int tear_down(void **state)
 static void install(const struct treedir *d, const struct testset *t)
 {
     struct err_info info = { "" };
-    if (certstore_install(d->path, t->key, t->chain, &TEST_BUNDLE, &info) != ERR_OK)
+    if (certstore_install(d->path, t->key, t->chain, &TEST_BUNDLE, &ACCESS_PRIVATE, &info) !=
+        ERR_OK)
         fail_msg("%s", info.text);
 }
 
@@ -59,11 +60,11 @@ static void test_generations(void **state)
     struct treedir *d = *state;
     struct certset set = { 0 };
     struct err_info info;
-    assert_int_equal(certstore_current(d->path, &set, &info), ERR_NOTFOUND);
+    assert_int_equal(certstore_current(d->path, &ACCESS_PRIVATE, &set, &info), ERR_NOTFOUND);
     for (unsigned i = 0; i < ARRAY_LEN(SETS); i++) {
         install(d, &SETS[i]);
         assert_true(current_is(d, &SETS[i]));
-        assert_int_equal(certstore_current(d->path, &set, &info), ERR_OK);
+        assert_int_equal(certstore_current(d->path, &ACCESS_PRIVATE, &set, &info), ERR_OK);
         assert_int_equal(set.generation, i + 1);
         assert_string_equal(set.name, TEST_NAME);
         assert_string_equal(set.serial, "01");
@@ -119,7 +120,8 @@ static void test_damage(void **state)
             treedir_write(d, CASES[i].file, CASES[i].content, CASES[i].mode);
         else
             assert_int_equal(chmod(treedir_path(d, CASES[i].file), CASES[i].mode), 0);
-        if (certstore_current(d->path, &set, &info) != CASES[i].want || info.text[0] == 0)
+        if (certstore_current(d->path, &ACCESS_PRIVATE, &set, &info) != CASES[i].want ||
+            info.text[0] == 0)
             fail_msg("%s: %s", CASES[i].why, info.text);
     }
     /* another set's certificate beside the key */
@@ -130,13 +132,13 @@ static void test_damage(void **state)
     buf_init(&pem, CERT_PEM_MAX);
     assert_int_equal(cert_to_pem(sk_X509_value(SETS[1].chain, 0), &pem), ERR_OK);
     treedir_write(d, "current/fullchain.pem", buf_str(&pem), 0644);
-    assert_int_equal(certstore_current(d->path, &set, &info), ERR_CRYPTO);
+    assert_int_equal(certstore_current(d->path, &ACCESS_PRIVATE, &set, &info), ERR_CRYPTO);
     buf_clear(&pem);
     /* the folder is gone */
     install(d, &SETS[1]);
     assert_int_equal(unlink(treedir_path(d, "current")), 0);
     assert_int_equal(symlink("generations/999", treedir_path(d, "current")), 0);
-    assert_int_equal(certstore_current(d->path, &set, &info), ERR_INVALID);
+    assert_int_equal(certstore_current(d->path, &ACCESS_PRIVATE, &set, &info), ERR_INVALID);
 }
 
 static void test_pending(void **state)

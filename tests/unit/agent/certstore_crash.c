@@ -159,7 +159,7 @@ static void run_scenario(const struct scenario *s, bool cut)
 static enum err put_in_place(const char *dir, const struct testset *t)
 {
     struct err_info info;
-    return certstore_install(dir, t->key, t->chain, &TEST_BUNDLE, &info);
+    return certstore_install(dir, t->key, t->chain, &TEST_BUNDLE, &ACCESS_PRIVATE, &info);
 }
 
 static void put_pending(const struct treedir *d, const struct testset *t)

@@ -1,0 +1,106 @@
+"""Whose the files of a certificate are: owner, group and mode of each, and what is said when the agent's
+user may not give them away."""
+
+import grp
+import os
+import pwd
+import signal
+import stat
+import subprocess
+
+import pytest
+
+from fakeservice import FakeService
+from netns import need_root
+from stack import Agent
+from wait import until
+
+READER = pwd.getpwnam("www-data")
+NOGROUP = grp.getgrnam("nogroup").gr_gid
+
+
+@pytest.fixture
+def service(tmp_path):
+    need_root()
+    for folder in [tmp_path, *tmp_path.parents][:3]:
+        folder.chmod(0o755)
+    with FakeService(tmp_path, tmp_path / "agent" / "state") as s:
+        yield s
+
+
+def can(command, path, gid=READER.pw_gid):
+    """Whether www-data, in group `gid` only, gets anything out of `command path`."""
+    argv = ["setpriv", f"--reuid={READER.pw_uid}", f"--regid={gid}", "--clear-groups", command, str(path)]
+    return subprocess.run(argv, capture_output=True, check=False, timeout=30, cwd="/").returncode == 0
+
+
+def at_rest(agent, generation=1):
+    until(lambda: agent.status()["state"] == "serve"
+          and (agent.status()["certificate"] or {}).get("generation") == generation, 40,
+          lambda: f"generation {generation}\n{agent.tail()}")
+
+
+def test_files_for_a_group(tmp_path, service):
+    """The agent as a user of its own, and a group of its own for who may read the key."""
+    group = 'file "privkey.pem" {\n group = "nogroup"\n mode = "0640"\n}\n'
+    agent = Agent(tmp_path, service, extra='user = "nobody"\n')
+    text = agent.config.read_text()
+    agent.config.write_text(text + group, encoding="ascii")
+    key, chain = agent.current("privkey.pem"), agent.current("fullchain.pem")
+    with agent:
+        at_rest(agent)
+        assert stat.S_IMODE(os.stat(key).st_mode) == 0o640
+        assert can("cat", key, NOGROUP) and can("cat", chain, NOGROUP)
+        assert not can("cat", key) and can("cat", chain)
+        for closed in ("combined.pem", "bundle.p12"):
+            assert not can("cat", agent.current(closed), NOGROUP)
+        for closed in (".", "generations", "current/.", "pending", "fallback"):
+            assert not can("ls", agent.state / closed, NOGROUP), "let through, but nothing is listed"
+        for closed in ("identity.pem", "state.json", "fallback/privkey.pem"):
+            assert not can("cat", agent.state / closed, NOGROUP)
+        # another mind, without a restart: the files in place follow
+        more = group + group.replace("privkey", "combined").replace("0640", "0440")
+        agent.config.write_text(text + more, encoding="ascii")
+        agent.signal(signal.SIGHUP)
+        until(lambda: "configuration read again" in agent.log(), 30, agent.tail)
+        assert can("cat", agent.current("combined.pem"), NOGROUP)
+        assert agent.tool("renew").returncode == 0
+        at_rest(agent, 2)
+        assert can("cat", key, NOGROUP) and can("cat", agent.current("combined.pem"), NOGROUP)
+    with agent:  # what was written is what is expected: no new key
+        at_rest(agent, 2)
+    agent.config.write_text(text, encoding="ascii")
+    with agent:  # without the section the key is one that others have read
+        at_rest(agent, 3)
+        assert not can("cat", key, NOGROUP)
+
+
+def test_files_for_a_user(tmp_path, service):
+    """An agent that stays root gives a file away, and reads its own key back after a restart."""
+    agent = Agent(tmp_path, service, extra='file "privkey.pem" {\n owner = "www-data"\n}\n')
+    for _ in range(2):
+        with agent:
+            at_rest(agent)
+            assert agent.current("privkey.pem").owner() == "www-data"
+            assert agent.current("bundle.p12").owner() == "root"
+            assert can("cat", agent.current("privkey.pem"))
+
+
+@pytest.mark.parametrize("rule, sentence", [
+    ('owner = "www-data"', "only root can give a file to another owner: use group instead"),
+    ('group = "www-data"', "is not in group www-data: add it"),
+])
+def test_who_may_not(tmp_path, service, rule, sentence):
+    """Said at the start, not when the certificate comes; and at a reload the old rule stays."""
+    agent = Agent(tmp_path, service, extra='user = "nobody"\n')
+    text = agent.config.read_text()
+    wrong = f'file "cert.pem" {{\n {rule}\n}}\n'
+    with agent:
+        at_rest(agent)
+        agent.config.write_text(text + wrong, encoding="ascii")
+        agent.signal(signal.SIGHUP)
+        until(lambda: sentence in agent.log() and "going on with the configuration before" in agent.log(), 30,
+              agent.tail)
+        assert agent.current("cert.pem").owner() == "nobody"
+    run = agent.tool("run")
+    assert run.returncode == 2 and sentence in run.stderr
