@@ -23,6 +23,7 @@
 #include "agent/web.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/notify.h"
 #include "common/pki/cert.h"
 
 #define HANDSHAKE_MS 10000
@@ -47,6 +48,8 @@ struct agent {
     struct fallback fallback;
     struct netwatch *netwatch; /* NULL: the system has none */
     struct loop_timer *daily, *control_retry;
+    struct notify notify; /* the service manager; nobody with a host */
+    struct loop_timer *alive;
     struct web *web;
     struct events events;
     struct proxy *proxies[CONFIG_PROXIES_MAX];
@@ -362,9 +365,8 @@ static enum err use_served_check(struct agent *a)
 }
 
 /* Everything can be changed but what was bound, opened or given up at the start. */
-static void on_reload(void *arg)
+static void reload(struct agent *a)
 {
-    struct agent *a = arg;
     struct config *c;
     struct err_info info;
     if (config_load(&c, a->config_path, &info) != ERR_OK) {
@@ -395,6 +397,22 @@ static void on_reload(void *arg)
     check_served(a);
     refresh_fallback(a); /* `addresses` may be others */
     log_info("configuration read again");
+}
+
+static void on_reload(void *arg)
+{
+    struct agent *a = arg;
+    notify_reloading(&a->notify);
+    reload(a);
+    notify_ready(&a->notify); /* with the old configuration, if need be */
+}
+
+/* A sign of life, twice as often as it is missed. */
+static void on_alive(void *arg)
+{
+    struct agent *a = arg;
+    notify_alive(&a->notify);
+    loop_timer_set(a->alive, a->notify.watchdog_ms / 2);
 }
 
 static enum err watch_signals(struct agent *a)
@@ -501,6 +519,8 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
         e = loop_timer_new(&a->daily, a->loop, on_day, a);
     if (e == ERR_OK)
         e = loop_timer_new(&a->control_retry, a->loop, open_control, a);
+    if (e == ERR_OK)
+        e = loop_timer_new(&a->alive, a->loop, on_alive, a);
     if (e == ERR_OK && !hosted)
         e = watch_signals(a);
     return e;
@@ -520,8 +540,11 @@ enum err agent_new(struct agent **out, struct loop *l, struct config *config,
     if (e == ERR_OK) {
         a->loop = l;
         a->config = config;
+        a->notify.fd = -1;
         if (host != NULL)
             a->host = *host;
+        else
+            notify_init(&a->notify);
         a->config_path = strdup(config_path);
         e = a->config_path == NULL ? err_set(info, ERR_NOMEM, "out of memory")
                                    : build(a, fds, info);
@@ -557,6 +580,9 @@ void agent_start(struct agent *a)
     else
         check_served(a);
     issuance_start(a->issuance);
+    notify_ready(&a->notify);
+    if (a->notify.watchdog_ms > 0)
+        on_alive(a);
 }
 
 const char *agent_name(const struct agent *a)
@@ -573,6 +599,7 @@ void agent_free(struct agent *a)
 {
     if (a == NULL)
         return;
+    notify_stopping(&a->notify);
     control_free(a->control);
     for (size_t i = 0; i < ARRAY_LEN(a->proxies); i++)
         proxy_free(a->proxies[i]);
@@ -582,6 +609,7 @@ void agent_free(struct agent *a)
     netwatch_free(a->netwatch);
     loop_timer_free(a->daily);
     loop_timer_free(a->control_retry);
+    loop_timer_free(a->alive);
     servedcheck_free(a->served);
     hook_free(a->hook);
     issuance_free(a->issuance);
@@ -590,5 +618,6 @@ void agent_free(struct agent *a)
     identity_clear(&a->identity);
     config_free(a->config);
     free(a->config_path);
+    notify_clear(&a->notify);
     free(a);
 }

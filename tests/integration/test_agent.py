@@ -429,6 +429,33 @@ def test_reload(tmp_path, service):
         assert agent.status()["zone"] == "direct.example"
 
 
+def test_the_service_manager_is_told(tmp_path, service):
+    """READY, signs of life, a reload that is refused and the end, in the datagrams of sd_notify(3); the
+    reload command hears nothing of it."""
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind(path)
+        s.settimeout(30)
+
+        def heard(word):
+            while word not in s.recv(1000).decode():
+                pass
+        agent = Agent(tmp_path, service, extra=f'reload_command = "env > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/env"',
+                      env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "300000"})
+        with agent:
+            heard("READY=1")
+            for _ in range(3):
+                heard("WATCHDOG=1")
+            agent.config.write_text("colour = 1\n", encoding="ascii")
+            agent.signal(signal.SIGHUP)
+            heard("RELOADING=1")
+            heard("READY=1")
+            assert "going on with the configuration before" in agent.log()
+            until((tmp_path / "env").exists, 30, agent.tail)
+        heard("STOPPING=1")
+        assert "NOTIFY" not in (tmp_path / "env").read_text()
+
+
 # --- forget -------------------------------------------------------------------------------------------
 
 def test_forget(tmp_path, service):

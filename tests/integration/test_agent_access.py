@@ -77,13 +77,16 @@ def test_files_for_a_group(tmp_path, service):
 
 def test_files_for_a_user(tmp_path, service):
     """An agent that stays root gives a file away, and reads its own key back after a restart."""
-    agent = Agent(tmp_path, service, extra='file "privkey.pem" {\n owner = "www-data"\n}\n')
+    agent = Agent(tmp_path, service, extra='file "privkey.pem" {\n owner = "www-data"\n}\n'
+                  'file "combined.pem" {\n group = "nogroup"\n mode = "0640"\n}\n')
     for _ in range(2):
         with agent:
             at_rest(agent)
             assert agent.current("privkey.pem").owner() == "www-data"
             assert agent.current("bundle.p12").owner() == "root"
             assert can("cat", agent.current("privkey.pem"))
+            assert can("cat", agent.current("combined.pem"), NOGROUP)
+            assert not can("cat", agent.current("combined.pem"))
 
 
 @pytest.mark.parametrize("rule, sentence", [
