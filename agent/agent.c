@@ -330,7 +330,8 @@ static bool same_proxies(const struct config *a, const struct config *b)
     for (size_t i = 0; i < a->n_proxies; i++) {
         const struct config_proxy *p = &a->proxies[i], *q = &b->proxies[i];
         if (strcmp(p->label, q->label) != 0 || p->connections_max != q->connections_max ||
-            p->idle_ms != q->idle_ms || p->proxy_protocol != q->proxy_protocol)
+            p->idle_ms != q->idle_ms || p->proxy_protocol != q->proxy_protocol ||
+            memcmp(&p->alpn, &q->alpn, sizeof p->alpn) != 0)
             return false;
     }
     return true;
@@ -455,6 +456,7 @@ static enum err start_proxies(struct agent *a, int *fds)
             .backend_len = p->backend_len,
             .label = p->label,
             .proxy_protocol = p->proxy_protocol,
+            .alpn = p->alpn,
             .connections_max = p->connections_max < share ? p->connections_max : share,
             .handshake_ms = HANDSHAKE_MS,
             .connect_ms = CONNECT_MS,

@@ -22,6 +22,7 @@ static cfg_opt_t PROXY_OPTS[] = {
     CFG_INT("connections_max", 1000, CFGF_NONE),
     CFG_INT("idle_timeout_s", 3600, CFGF_NONE),
     CFG_BOOL("proxy_protocol", cfg_false, CFGF_NONE),
+    CFG_STR_LIST("alpn", NULL, CFGF_NONE),
     CFG_END(),
 };
 
@@ -291,6 +292,22 @@ static enum err read_backend(const struct reader *r, cfg_t *sec, struct config_p
     return ERR_OK;
 }
 
+static enum err read_alpn(const struct reader *r, cfg_t *sec, struct alpn *out)
+{
+    unsigned n = cfg_size(sec, "alpn");
+    if (n == 0)
+        *out = ALPN_HTTP1;
+    for (unsigned i = 0; i < n; i++) {
+        const char *name = cfg_getnstr(sec, "alpn", i);
+        if (n == 1 && strcmp(name, "none") == 0)
+            return ERR_OK;
+        if (alpn_add(out, name) != ERR_OK)
+            return conf_fail(r->conf, sec, "alpn", r->info,
+                             "\"%.64s\" is no protocol, or one too many", name);
+    }
+    return ERR_OK;
+}
+
 static enum err read_proxy(const struct reader *r, cfg_t *sec, struct config_proxy *p)
 {
     const char *listen = cfg_getstr(sec, "listen");
@@ -315,6 +332,8 @@ static enum err read_proxy(const struct reader *r, cfg_t *sec, struct config_pro
     e = read_int(r, sec, "idle_timeout_s", 1, 86400, &n);
     p->idle_ms = n * 1000;
     p->proxy_protocol = cfg_getbool(sec, "proxy_protocol") == cfg_true;
+    if (e == ERR_OK)
+        e = read_alpn(r, sec, &p->alpn);
     return e;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "agent/access.h"
+#include "agent/core/alpn.h"
 #include "agent/forms.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
@@ -30,6 +31,7 @@ struct config_proxy {
     size_t connections_max;
     int64_t idle_ms;
     bool proxy_protocol; /* tell the backend who the client is */
+    struct alpn alpn;    /* what the backend speaks */
 };
 
 /* Where the device's own page is served. */

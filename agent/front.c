@@ -1,5 +1,6 @@
 #include "agent/front.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -67,6 +68,39 @@ static int choose(SSL *ssl, int *alert, void *arg)
     return SSL_TLSEXT_ERR_OK;
 }
 
+void front_set_alpn(SSL *ssl, const struct alpn *alpn)
+{
+    (void)SSL_set_app_data(ssl, (void *)(uintptr_t)alpn); /* only read: OpenSSL lacks the const */
+}
+
+/* What is agreed on is what the backend will get: nothing is translated. A client that offers
+ * nothing of it is told so. [RFC 7301 s3.2] */
+static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                       const unsigned char *in, unsigned in_len, void *arg)
+{
+    const struct alpn *ours = SSL_get_app_data(ssl);
+    unsigned char *chosen;
+    (void)arg;
+    if (ours == NULL)
+        ours = &ALPN_HTTP1;
+    if (ours->len == 0)
+        return SSL_TLSEXT_ERR_NOACK;
+    if (SSL_select_next_proto(&chosen, out_len, ours->list, ours->len, in, in_len) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static enum err new_context(SSL_CTX **out, EVP_PKEY *key, STACK_OF(X509) * chain,
+                            struct err_info *info)
+{
+    enum err e = tls_server_new(out, key, chain, TLS_PEER_ANONYMOUS, NULL, info);
+    if (e == ERR_OK)
+        SSL_CTX_set_alpn_select_cb(*out, choose_alpn, NULL);
+    return e;
+}
+
 enum err front_new(struct front **out, const char *name, bool refuse_foreign)
 {
     struct front *f = calloc(1, sizeof *f);
@@ -86,7 +120,7 @@ enum err front_set_public(struct front *f, EVP_PKEY *key, STACK_OF(X509) * chain
                           int64_t not_after_s, struct err_info *info)
 {
     SSL_CTX *tls = NULL;
-    enum err e = tls_server_new(&tls, key, chain, TLS_PEER_ANONYMOUS, "http/1.1", info);
+    enum err e = new_context(&tls, key, chain, info);
     if (e != ERR_OK)
         return e;
     SSL_CTX_free(f->public);
@@ -103,7 +137,7 @@ enum err front_set_local(struct front *f, EVP_PKEY *key, X509 *cert, struct err_
     if (chain == NULL || sk_X509_push(chain, cert) <= 0)
         (void)err_set(info, e, "out of memory");
     else
-        e = tls_server_new(&tls, key, chain, TLS_PEER_ANONYMOUS, "http/1.1", info);
+        e = new_context(&tls, key, chain, info);
     sk_X509_free(chain);
     if (e != ERR_OK)
         return e;

@@ -9,6 +9,7 @@
 
 #include <openssl/ssl.h>
 
+#include "agent/core/alpn.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
 
@@ -32,6 +33,10 @@ NODISCARD enum err front_set_public(struct front *f, EVP_PKEY *key, STACK_OF(X50
 /* The same for the device's own certificate. */
 NODISCARD enum err front_set_local(struct front *f, EVP_PKEY *key, X509 *cert,
                                    struct err_info *info);
+
+/* What a connection of front_tls() may agree on by ALPN; `alpn` must outlive it. Without a call,
+ * ALPN_HTTP1. */
+void front_set_alpn(SSL *ssl, const struct alpn *alpn);
 
 /* The context for proxies; NULL before front_set_local(). Borrowed, and changed by it. */
 SSL_CTX *front_tls(const struct front *f);

@@ -127,6 +127,7 @@ enum err proxy_new(struct proxy **out, struct loop *l, int fd, const struct prox
         .backend = &p->o.backend,
         .backend_len = o->backend_len,
         .proxy_protocol = o->proxy_protocol,
+        .alpn = &p->o.alpn,
         .handshake_ms = o->handshake_ms,
         .connect_ms = o->connect_ms,
         .idle_ms = o->idle_ms,

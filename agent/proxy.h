@@ -10,6 +10,7 @@
 
 #include <openssl/ssl.h>
 
+#include "agent/core/alpn.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/net/loop.h"
@@ -21,6 +22,7 @@ struct proxy_options {
     socklen_t backend_len;
     const char *label;      /* for the log, such as "0.0.0.0:8443 -> 127.0.0.1:80"; copied */
     bool proxy_protocol;    /* see tunnel.h */
+    struct alpn alpn;       /* what the backend speaks */
     size_t connections_max; /* at once; further clients wait in the kernel's queue */
     int64_t handshake_ms, connect_ms, idle_ms, half_ms; /* see tunnel.h */
 };

@@ -12,6 +12,7 @@
 #include <event2/event_struct.h>
 #include <openssl/err.h>
 
+#include "agent/front.h"
 #include "agent/proxyheader.h"
 #include "common/base/clock.h"
 
@@ -436,6 +437,7 @@ static void set_up_tls(struct tunnel *t)
                                    SSL_MODE_RELEASE_BUFFERS);
     SSL_set_read_ahead(t->ssl, 1);
     SSL_set_default_read_buffer_len(t->ssl, READ_AHEAD_LEN);
+    front_set_alpn(t->ssl, t->o.alpn);
     SSL_set_accept_state(t->ssl);
 }
 

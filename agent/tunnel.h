@@ -11,6 +11,7 @@
 
 #include <openssl/ssl.h>
 
+#include "agent/core/alpn.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/net/loop.h"
@@ -32,11 +33,12 @@ enum tunnel_end {
 struct tunnel_options {
     const struct sockaddr_storage *backend; /* TCP or Unix; read at the start only */
     socklen_t backend_len;
-    bool proxy_protocol;  /* the backend is told who the client is: see proxyheader.h */
-    int64_t handshake_ms; /* for the whole TLS handshake */
-    int64_t connect_ms;   /* for the backend to accept */
-    int64_t idle_ms;      /* without a byte in either direction */
-    int64_t half_ms;      /* the same, once one direction has ended */
+    bool proxy_protocol;     /* the backend is told who the client is: see proxyheader.h */
+    const struct alpn *alpn; /* what the backend speaks */
+    int64_t handshake_ms;    /* for the whole TLS handshake */
+    int64_t connect_ms;      /* for the backend to accept */
+    int64_t idle_ms;         /* without a byte in either direction */
+    int64_t half_ms;         /* the same, once one direction has ended */
     /* Called once, when the tunnel has ended by itself; `t` is freed after the call. */
     void (*on_end)(void *arg, struct tunnel *t, enum tunnel_end why, uint64_t bytes_up,
                    uint64_t bytes_down);

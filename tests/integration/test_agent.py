@@ -64,6 +64,10 @@ BAD_CONFIG = {
     "key for all": (GOOD + 'file "privkey.pem" {\n mode = "0644"\n}\n', 'conf:4: file "privkey.pem": mode: '),
     "owner unknown": (GOOD + 'file "cert.pem" {\n owner = "nobody-there"\n}\n', 'conf:4: file "cert.pem": owner: '),
     "group unknown": (GOOD + 'file "cert.pem" {\n group = "nobody-there"\n}\n', 'conf:4: file "cert.pem": group: '),
+    "protocol without a name": (GOOD + 'proxy {\n listen = "127.0.0.1:1"\n backend = "127.0.0.1:1"\n'
+                                ' alpn = {"h2", ""}\n}\n', "conf:6: alpn: "),
+    "too many protocols": (GOOD + 'proxy {\n listen = "127.0.0.1:1"\n backend = "127.0.0.1:1"\n alpn = {"'
+                           + '", "'.join(["protocol"] * 8) + '"}\n}\n', "conf:6: alpn: "),
     "not closed": (GOOD + "proxy {\n", "conf:"),
 }
 

@@ -84,6 +84,8 @@ config proxy
 config proxy
 	option listen '[::]:444'
 	option connections_max '7'
+	list alpn 'h2'
+	list alpn 'http/1.1'
 """)
     assert done.returncode == 0, done.stderr
     assert done.stdout == """server = "https://p.example"
@@ -101,6 +103,7 @@ proxy_protocol = true
 proxy {
 listen = "[::]:444"
 connections_max = 7
+alpn = {"h2", "http/1.1"}
 }
 """
 

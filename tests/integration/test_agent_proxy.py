@@ -92,14 +92,16 @@ class World:
         self.folder = folder
         self.backends = {"echo": Backend(echo), "upload": Backend(upload_then_answer),
                          "bye": Backend(talk_then_listen), "pour": Backend(pour),
-                         "unix": Backend(echo, folder / "app.sock"), "limited": Backend(echo)}
+                         "unix": Backend(echo, folder / "app.sock"), "limited": Backend(echo),
+                         "h2": Backend(echo), "any": Backend(echo)}
         self.ports = {name: free_port() for name in [*self.backends, "down"]}
         down = free_port()
         sections = ""
         for name, port in self.ports.items():
             backend = {"unix": f"unix:{folder}/app.sock", "down": f"127.0.0.1:{down}"}.get(name)
             backend = backend or f"127.0.0.1:{self.backends[name].port}"
-            limit = f"connections_max = {LIMIT}" if name == "limited" else ""
+            limit = {"limited": f"connections_max = {LIMIT}", "h2": 'alpn = {"h2", "http/1.1"}',
+                     "any": 'alpn = {"none"}'}.get(name, "")
             sections += f'proxy {{\n  listen = "127.0.0.1:{port}"\n  backend = "{backend}"\n  {limit}\n}}\n'
         self.service = FakeService(folder, folder / "agent" / "state")
         self.agent = Agent(folder, self.service, extra=sections)
@@ -242,6 +244,65 @@ def test_versions_and_resumption(world, version):
                 assert tls.selected_alpn_protocol() == "http/1.1"
                 assert tls.session_reused == resumed
                 session = tls.session
+
+
+@pytest.mark.parametrize("proxy, offered, agreed", [
+    ("echo", ["h2", "http/1.1"], "http/1.1"),
+    ("echo", [], None),
+    ("echo", ["h2"], ssl.SSLError),  # RFC 7301 s3.2: rather than that it finds out later
+    ("h2", ["http/1.1", "h2"], "h2"),  # our order counts
+    ("h2", ["http/1.1"], "http/1.1"),
+    ("h2", ["spdy/3"], ssl.SSLError),
+    ("any", ["h2", "mqtt"], None),
+])
+@pytest.mark.parametrize("ours", [True, False])
+def test_alpn(world, proxy, offered, agreed, ours):
+    """The same with the public certificate and with the device's own."""
+    context = world.context() if ours else ssl._create_unverified_context()
+    if offered:
+        context.set_alpn_protocols(offered)
+    with world.tcp(proxy) as tcp:
+        if agreed is ssl.SSLError:
+            with pytest.raises(ssl.SSLError, match="no application protocol"):
+                context.wrap_socket(tcp, server_hostname=world.name if ours else "localhost")
+            return
+        with context.wrap_socket(tcp, server_hostname=world.name if ours else "localhost") as tls:
+            assert tls.selected_alpn_protocol() == agreed
+            tls.sendall(b"x")
+            assert tls.recv(10) == b"x"
+
+
+def test_http2_reaches_a_backend_that_speaks_it(tmp_path):
+    """haproxy tells plain HTTP/2 from HTTP/1.1 by its first bytes, as RFC 9113 s3.3 has it; curl asks."""
+    app, port = free_port(), free_port()
+    (tmp_path / "haproxy.cfg").write_text(f"""
+defaults
+    mode http
+    timeout client 30s
+    timeout server 30s
+    timeout connect 5s
+frontend f
+    bind 127.0.0.1:{app}
+    http-request return status 200 content-type text/plain lf-string "%HV"
+""", encoding="ascii")
+    section = f'proxy {{\n listen = "127.0.0.1:{port}"\n backend = "127.0.0.1:{app}"\n alpn = {{"h2", "http/1.1"}}\n}}'
+    with subprocess.Popen(["/usr/sbin/haproxy", "-db", "-f", tmp_path / "haproxy.cfg"],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as haproxy:
+        try:
+            with FakeService(tmp_path, tmp_path / "agent" / "state") as service:
+                with Agent(tmp_path, service, extra=section) as agent:
+                    agent.wait_for_certificate()
+
+                    def asked(option):
+                        return subprocess.run(["curl", "-sk", option, "-w", " %{http_version}",
+                                               f"https://localhost:{port}/"], capture_output=True, text=True,
+                                              check=False, timeout=30).stdout
+
+                    until(lambda: asked("--http2"), 30, "haproxy")
+                    assert asked("--http2") == "HTTP/2.0 2"
+                    assert asked("--http1.1") == "HTTP/1.1 1.1"
+        finally:
+            haproxy.terminate()
 
 
 def test_old_tls_is_refused(world):

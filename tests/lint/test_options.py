@@ -26,8 +26,9 @@ def options_of_section_8(page):
     found = set()
     for tag in re.findall(r"\n\.TP\n(\..*)", part):
         found |= set(re.findall(r"\b([a-z_0-9]+) = ", tag)) | set(re.findall(r'"([a-z_]+) (?:\{|\\\(dq)', tag))
-    # one that is explained in the paragraph of its section
-    return found | set(re.findall(r"\n\.B ([a-z_0-9]+_[a-z_0-9]+)(?= *\n)", part))
+    # one that is explained in the paragraph of its section, often with its default behind it
+    return (found | set(re.findall(r"\n\.B ([a-z_0-9]+_[a-z_0-9]+)(?= *\n)", part))
+            | set(re.findall(r"\n\.B ([a-z_0-9]+)\n\([^)]*\): ", part)))
 
 
 def options_of_section_5(page):
