@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, p
 from daemon import environment, program
 from fakeservice import FakeService, problem
 from netns import need_root
+from openfolder import open_folder
 from ports import free_port
 from stack import Agent
 from wait import until
@@ -222,22 +223,26 @@ def test_relative_paths_become_absolute(tmp_path, service):
     assert out.read_text() == f"{agent.current('fullchain.pem')}\n"
 
 
-def test_root_is_given_up(tmp_path, service):
+def test_root_is_given_up():
     need_root()
-    for folder in [tmp_path, *tmp_path.parents][:3]:
-        folder.chmod(0o755)
-    out = tmp_path / "shared"
-    out.mkdir()
-    out.chmod(0o777)
-    with Agent(tmp_path, service, token="some-token", extra=f'user = "nobody"\n'
-               f'reload_command = "id -un > {out}/who"') as agent:
-        assert hook_of(agent)["ok"]
-        assert (out / "who").read_text() == "nobody\n"
-        assert agent.state.owner() == "nobody"
-        assert agent.current("privkey.pem").owner() == "nobody"
-        with open(f"/proc/{agent.pid}/status", encoding="ascii") as f:
-            status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
-        assert "0" not in status["Uid"].split() and status["CapEff"].strip("0") == ""
+    with open_folder() as folder, FakeService(folder, folder / "agent" / "state") as service:
+        out = folder / "shared"
+        out.mkdir()
+        out.chmod(0o777)
+        agent = Agent(folder, service, token="some-token", extra=f'user = "nobody"\n'
+                      f'reload_command = "id -un > {out}/who"')
+        with agent:
+            drop_is_complete(agent, out)
+
+
+def drop_is_complete(agent, out):
+    assert hook_of(agent)["ok"]
+    assert (out / "who").read_text() == "nobody\n"
+    assert agent.state.owner() == "nobody"
+    assert agent.current("privkey.pem").owner() == "nobody"
+    with open(f"/proc/{agent.pid}/status", encoding="ascii") as f:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+    assert "0" not in status["Uid"].split() and status["CapEff"].strip("0") == ""
 
 
 HOOKS = {

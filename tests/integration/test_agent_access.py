@@ -12,6 +12,7 @@ import pytest
 
 from fakeservice import FakeService
 from netns import need_root
+from openfolder import open_folder
 from stack import Agent
 from wait import until
 
@@ -20,11 +21,15 @@ NOGROUP = grp.getgrnam("nogroup").gr_gid
 
 
 @pytest.fixture
-def service(tmp_path):
+def folder():
     need_root()
-    for folder in [tmp_path, *tmp_path.parents][:3]:
-        folder.chmod(0o755)
-    with FakeService(tmp_path, tmp_path / "agent" / "state") as s:
+    with open_folder() as f:
+        yield f
+
+
+@pytest.fixture
+def service(folder):
+    with FakeService(folder, folder / "agent" / "state") as s:
         yield s
 
 
@@ -40,10 +45,10 @@ def at_rest(agent, generation=1):
           lambda: f"generation {generation}\n{agent.tail()}")
 
 
-def test_files_for_a_group(tmp_path, service):
+def test_files_for_a_group(folder, service):
     """The agent as a user of its own, and a group of its own for who may read the key."""
     group = 'file "privkey.pem" {\n group = "nogroup"\n mode = "0640"\n}\n'
-    agent = Agent(tmp_path, service, extra='user = "nobody"\n')
+    agent = Agent(folder, service, extra='user = "nobody"\n')
     text = agent.config.read_text()
     agent.config.write_text(text + group, encoding="ascii")
     key, chain = agent.current("privkey.pem"), agent.current("fullchain.pem")
@@ -75,9 +80,9 @@ def test_files_for_a_group(tmp_path, service):
         assert not can("cat", key, NOGROUP)
 
 
-def test_files_for_a_user(tmp_path, service):
+def test_files_for_a_user(folder, service):
     """An agent that stays root gives a file away, and reads its own key back after a restart."""
-    agent = Agent(tmp_path, service, extra='file "privkey.pem" {\n owner = "www-data"\n}\n'
+    agent = Agent(folder, service, extra='file "privkey.pem" {\n owner = "www-data"\n}\n'
                   'file "combined.pem" {\n group = "nogroup"\n mode = "0640"\n}\n')
     for _ in range(2):
         with agent:
@@ -93,9 +98,9 @@ def test_files_for_a_user(tmp_path, service):
     ('owner = "www-data"', "only root can give a file to another owner: use group instead"),
     ('group = "www-data"', "is not in group www-data: add it"),
 ])
-def test_who_may_not(tmp_path, service, rule, sentence):
+def test_who_may_not(folder, service, rule, sentence):
     """Said at the start, not when the certificate comes; and at a reload the old rule stays."""
-    agent = Agent(tmp_path, service, extra='user = "nobody"\n')
+    agent = Agent(folder, service, extra='user = "nobody"\n')
     text = agent.config.read_text()
     wrong = f'file "cert.pem" {{\n {rule}\n}}\n'
     with agent:
