@@ -1,5 +1,5 @@
 # Tests of provisiond/, and the small programs they drive.
-foreach(name admission aimd backoff breaker bucket chain cohort csr digestset factory gate gcra network order renewal rsakey schedule token)
+foreach(name admission aimd backoff breaker bucket chain cohort csr digestset factory gate gcra network order renewal reportbody rsakey schedule token)
     unit_test(provisiond/core/${name} DEPS provisiond_core)
 endforeach()
 foreach(name account chainpick errors jws message nonce persist signer)
@@ -19,6 +19,7 @@ postgres_test(provisiond/claim)
 fuzz_target(acmemsg DEPS provisiond_acme)
 fuzz_target(csr DEPS provisiond_core)
 fuzz_target(est DEPS provisiond_core)
+fuzz_target(reportbody DEPS provisiond_core)
 
 add_executable(acme_drive ${CMAKE_SOURCE_DIR}/tests/lib/acme_drive.c)
 set_target_properties(acme_drive PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

@@ -18,6 +18,19 @@ bool network_ip(struct ip *out, struct span bytes)
     return true;
 }
 
+bool network_parse(struct ip *out, const char *text)
+{
+    uint8_t bytes[16];
+    if (inet_pton(AF_INET, text, bytes) == 1)
+        return network_ip(out, (struct span){ bytes, 4 });
+    return inet_pton(AF_INET6, text, bytes) == 1 && network_ip(out, (struct span){ bytes, 16 });
+}
+
+bool network_equal(const struct ip *a, const struct ip *b)
+{
+    return a->family == b->family && memcmp(a->bytes, b->bytes, a->family == 4 ? 4 : 16) == 0;
+}
+
 void network_address_text(const struct ip *ip, char out[NETWORK_TEXT_MAX])
 {
     out[0] = 0;

@@ -15,6 +15,11 @@
  * other length. */
 NODISCARD bool network_ip(struct ip *out, struct span bytes);
 
+/* The same from text. */
+NODISCARD bool network_parse(struct ip *out, const char *text);
+
+bool network_equal(const struct ip *a, const struct ip *b);
+
 /* "192.0.2.1", or RFC 5952 text. */
 void network_address_text(const struct ip *ip, char out[NETWORK_TEXT_MAX]);
 

@@ -114,14 +114,15 @@ enum err observed_list(struct sql *db, const char *device, int64_t since_s,
     struct sql_query q;
     *n = 0;
     sql_begin(&q, db,
-              "SELECT family, address, at FROM observed WHERE device=$1 AND at>=$2"
+              "SELECT address, at FROM observed WHERE device=$1 AND at>=$2"
               " ORDER BY family");
     sql_bind_text(&q, 1, device);
     sql_bind_int(&q, 2, since_s);
     while (*n < OBSERVED_MAX && sql_row(&q)) {
-        struct observed_row *row = &out[(*n)++];
-        *row = (struct observed_row){ .family = (int)sql_int(&q, 0), .at = sql_int(&q, 2) };
-        sql_copy(&q, 1, row->address, sizeof row->address);
+        struct observed_row row = { .at = sql_int(&q, 1) };
+        sql_copy(&q, 0, row.address, sizeof row.address);
+        if (network_parse(&row.ip, row.address))
+            out[(*n)++] = row;
     }
     return sql_end(&q, NULL, info);
 }

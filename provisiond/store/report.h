@@ -8,23 +8,23 @@
 
 #include "common/pki/devid.h"
 #include "provisiond/core/network.h"
+#include "provisiond/core/reportbody.h"
 #include "provisiond/store/sql.h"
 
-#define REPORT_NAME_MAX 260 /* bytes with the NUL: 64 characters of UTF-8 */
-#define OBSERVED_MAX 2      /* addresses of a device: one a family */
+#define OBSERVED_MAX 2 /* addresses of a device: one a family */
 
 struct report_row {
     char device[DEVID_LEN + 1];
     char zone[256]; /* of the device; not stored here */
     int64_t at;
-    char name[REPORT_NAME_MAX]; /* "" when it has none */
-    bool nearby;                /* may be shown to browsers in its network */
-    char *body;                 /* JSON as reportbody_write() makes it; heap */
+    char name[REPORTBODY_NAME_MAX]; /* "" when it has none */
+    bool nearby;                    /* may be shown to browsers in its network */
+    char *body;                     /* JSON as reportbody_write() makes it; heap */
 };
 
 struct observed_row {
-    int family; /* 4 or 6 */
-    char address[NETWORK_TEXT_MAX];
+    struct ip ip;
+    char address[NETWORK_TEXT_MAX]; /* the same as text */
     int64_t at;
 };
 

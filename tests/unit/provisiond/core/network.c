@@ -1,4 +1,3 @@
-#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,19 +24,29 @@ static void texts(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
-        uint8_t bytes[16];
         char text[NETWORK_TEXT_MAX];
-        struct ip ip;
-        struct span in = { bytes, strchr(CASES[i].in, ':') != NULL ? 16 : 4 };
-        assert_int_equal(inet_pton(in.len == 16 ? AF_INET6 : AF_INET, CASES[i].in, bytes), 1);
-        assert_true(network_ip(&ip, in));
+        struct ip ip, again;
+        assert_true(network_parse(&ip, CASES[i].in));
         network_address_text(&ip, text);
         if (strcmp(text, CASES[i].address) != 0)
             fail_msg("%s: %s", CASES[i].why, text);
+        assert_true(network_parse(&again, text) && network_equal(&ip, &again));
+        again.bytes[3] ^= 1;
+        assert_false(network_equal(&ip, &again));
         network_text(&ip, text);
         if (strcmp(text, CASES[i].network) != 0)
             fail_msg("%s: %s", CASES[i].why, text);
     }
+}
+
+static void what_is_no_address(void **state)
+{
+    static const char *const TEXTS[] = { "",       "1.2.3", "1.2.3.4.5",  "1.2.3.4 ",
+                                         "::1%lo", "[::1]", "192-168-1-5" };
+    struct ip ip;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(TEXTS); i++)
+        assert_false(network_parse(&ip, TEXTS[i]));
 }
 
 static void no_other_length_is_an_address(void **state)
@@ -53,6 +62,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts),
+        cmocka_unit_test(what_is_no_address),
         cmocka_unit_test(no_other_length_is_an_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,4 @@
 /* Reports and observed addresses, the same on both drivers: see store.c. */
-#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,11 +40,8 @@ static void put(struct fixture *fx, const char *id, int64_t at, bool nearby, con
 
 static void see(struct fixture *fx, const char *id, const char *address, int64_t at)
 {
-    uint8_t bytes[16];
     struct ip ip;
-    bool six = strchr(address, ':') != NULL;
-    assert_int_equal(inet_pton(six ? AF_INET6 : AF_INET, address, bytes), 1);
-    assert_true(network_ip(&ip, (struct span){ bytes, six ? 16 : 4 }));
+    assert_true(network_parse(&ip, address));
     assert_int_equal(observed_put(fx->db, id, &ip, at, NULL), ERR_OK);
 }
 
@@ -90,10 +86,10 @@ static void one_address_a_family_and_none_that_is_old(void **state)
     see(fx, DEV_B, "192.88.99.9", NOW);
     assert_int_equal(observed_list(fx->db, DEV_A, NOW, seen, &n, NULL), ERR_OK);
     assert_int_equal(n, 2);
-    assert_int_equal(seen[0].family, 4);
+    assert_int_equal(seen[0].ip.family, 4);
     assert_string_equal(seen[0].address, "192.88.99.8");
     assert_int_equal(seen[0].at, NOW + 9);
-    assert_int_equal(seen[1].family, 6);
+    assert_int_equal(seen[1].ip.family, 6);
     assert_string_equal(seen[1].address, "3ffe::1");
     assert_int_equal(observed_list(fx->db, DEV_A, NOW + 1, seen, &n, NULL), ERR_OK);
     assert_int_equal(n, 1);
