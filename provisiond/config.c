@@ -11,6 +11,7 @@
 #include "provisiond/acme/challenge.h"
 #include "common/store/challenge.h"
 #include "provisiond/store/node.h"
+#include "provisiond/tagkeys.h"
 
 #define ZONE_NAME_MAX 180 /* bytes: leaves room for _acme-challenge, the id and the dots in 253 */
 #define DAY_S 86400
@@ -185,11 +186,15 @@ static enum err read_listen(struct reader *r, const char *key, struct config_lis
     return note_where(r, root, key, &out->where);
 }
 
-static enum err unsupported(struct reader *r, cfg_t *sec, const char *key)
+static enum err read_tag_keys(struct reader *r, cfg_t *sec, struct tag_keys **out)
 {
-    if (cfg_getstr(sec, key) == NULL)
-        return ERR_OK;
-    return FAIL(r, sec, key, "is not supported by this version: remove the line");
+    struct err_info why;
+    char *path = NULL;
+    enum err e = copy_path(r, sec, "tag_keys", &path);
+    if (e == ERR_OK && path != NULL && tagkeys_read(out, path, r->out->user, &why) != ERR_OK)
+        e = FAIL(r, sec, "tag_keys", "%s", why.text);
+    free(path);
+    return e;
 }
 
 /* What an acme issuer asks the CA for. */
@@ -412,7 +417,7 @@ static enum err read_zone(struct reader *r, cfg_t *sec, struct config_zone *z)
     if (e == ERR_OK)
         e = read_zone_dns(r, sec, z);
     if (e == ERR_OK)
-        e = unsupported(r, sec, "tag_keys");
+        e = read_tag_keys(r, sec, &z->tag_keys);
     return e == ERR_OK ? read_zone_admission(r, sec, z) : e;
 }
 
@@ -562,6 +567,7 @@ void config_free(struct config *c)
     }
     for (size_t i = 0; i < c->n_zones; i++) {
         struct config_zone *z = &c->zones[i];
+        tagkeys_free(z->tag_keys);
         char *const all[] = { z->name,       z->challenges,    z->challenges_where, z->where,
                               z->factory_ca, z->allow_devices, z->deny_devices,     z->suspended };
         for (size_t k = 0; k < ARRAY_LEN(all); k++)

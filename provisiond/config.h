@@ -8,6 +8,7 @@
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/dns/tag.h"
 #include "common/net/addr.h"
 #include "provisiond/core/bucket.h"
 
@@ -55,6 +56,7 @@ struct config_zone {
     char *where;                        /* "FILE:LINE" of enroll, for the files that follow */
     char *factory_ca;                   /* PEM; set with CONFIG_ENROLL_FACTORY */
     char *allow_devices, *deny_devices; /* ids one a line; NULL: all, none */
+    struct tag_keys *tag_keys;          /* of public addresses' names; NULL: none have names */
     char *suspended; /* the file of that name that dnsd reads, kept up to date; NULL: none */
 };
 

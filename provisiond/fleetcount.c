@@ -195,6 +195,8 @@ void fleetcount_write(const struct fleetcount *f, struct buf *out)
         const struct metric_label label = { "state", device_state_name((enum device_state)i) };
         metric_put(out, "lanyard_provisiond_devices", &label, 1, c->devices[i]);
     }
+    put_one(out, "lanyard_provisiond_devices_reporting",
+            "Devices that reported within twice the time that they are told.", c->reporting);
     metric_put_head(out, "lanyard_provisiond_orders_open", "gauge",
                     "Orders that are not final, by state, of all nodes.");
     for (unsigned i = ORDER_ILLEGAL + 1; i < ORDER_STATE_N; i++) {

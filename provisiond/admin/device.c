@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "provisiond/admin/admin.h"
 #include "provisiond/admin/jsonline.h"
+#include "provisiond/admin/reportshow.h"
 #include "provisiond/store/certificate.h"
 #include "provisiond/store/device.h"
 #include "provisiond/store/order.h"
@@ -196,6 +197,8 @@ static int show(const struct admin *a, const char *id, bool json)
         e = certificate_each(a->db, id, CERTIFICATES_SHOWN, add_certificate, &w, &info);
     if (e == ERR_OK)
         e = revocation_each(a->db, id, CERTIFICATES_SHOWN, add_revocation, &w, &info);
+    if (e == ERR_OK)
+        e = reportshow(a->db, &d, a->config, w.device, &info);
     if (e == ERR_OK && json)
         jsonline_print(w.device);
     else

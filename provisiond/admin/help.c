@@ -16,7 +16,7 @@ static const struct {
       "                           it admits nobody any more; devices it admitted stay\n" },
     { "device", "  device list [--limit N] [--json]\n"
                 "                           the newest devices\n"
-                "  device show ID [--json]  state, order, last trouble, certificates\n"
+                "  device show ID [--json]  state, order, last trouble, certificates, report\n"
                 "  device suspend ID        no certificates until it is resumed\n"
                 "  device resume ID\n"
                 "  device forget ID         revoke its certificates; its id stays in quarantine "

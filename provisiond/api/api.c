@@ -35,6 +35,7 @@ static const struct route ROUTES[] = {
     { "GET", "/v1/certificate", RULE_DEVICE, get_certificate },
     { "POST", "/v1/revoke", RULE_DEVICE, post_revoke },
     { "GET", "/v1/renewal", RULE_DEVICE, get_renewal },
+    { "PUT", "/v1/report", RULE_DEVICE, put_report },
     { "DELETE", "/v1/device", RULE_DEVICE, delete_device },
     { "GET", "/.well-known/est/cacerts", RULE_ANYONE, get_est_cacerts },
     { "GET", "/.well-known/est/csrattrs", RULE_ANYONE, get_est_csrattrs },

@@ -46,6 +46,7 @@ static void call_free(struct call *c)
     loop_timer_free(c->patience);
     buf_clear(&c->chain);
     buf_clear(&c->body);
+    report_clear(&c->report);
     free(c);
 }
 

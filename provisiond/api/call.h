@@ -16,6 +16,7 @@
 #include "provisiond/store/device.h"
 #include "provisiond/store/jobs.h"
 #include "provisiond/store/order.h"
+#include "provisiond/store/report.h"
 #include "provisiond/store/revocation.h"
 
 struct call {
@@ -53,6 +54,11 @@ struct call {
     /* renewal */
     bool has_current;
     struct current_row current;
+    /* report */
+    struct ip from; /* the address of the connection */
+    struct report_row report;
+    size_t n_observed;
+    struct observed_row observed[OBSERVED_MAX];
     int64_t wait_until_ms; /* monotonic; 0: answer at once */
     struct loop_timer *timer;
     struct loop_timer *patience; /* with the store */
@@ -76,6 +82,7 @@ void post_enroll(struct call *c);
 void post_certificate(struct call *c);
 void get_certificate(struct call *c);
 void get_renewal(struct call *c);
+void put_report(struct call *c);
 void delete_device(struct call *c);
 void post_revoke(struct call *c);
 void get_est_cacerts(struct call *c);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "provisiond/store/device.h"
+#include "provisiond/store/report.h"
 
 #define DAY_S 86400
 
@@ -16,6 +17,17 @@ static enum err count_devices(struct sql *db, struct census *out, struct err_inf
                 out->devices[i] = (uint64_t)sql_int(&q, 1);
         }
     }
+    return sql_end(&q, NULL, info);
+}
+
+static enum err count_reporting(struct sql *db, int64_t now_s, struct census *out,
+                                struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db, "SELECT count(*) FROM report WHERE at>=$1");
+    sql_bind_int(&q, 1, now_s - INT64_C(2) * REPORT_EVERY_S);
+    while (sql_row(&q))
+        out->reporting = (uint64_t)sql_int(&q, 0);
     return sql_end(&q, NULL, info);
 }
 
@@ -98,6 +110,8 @@ enum err census_take(struct sql *db, int64_t now_s, struct census *out, struct e
 {
     struct census c = { 0 };
     enum err e = count_devices(db, &c, info);
+    if (e == ERR_OK)
+        e = count_reporting(db, now_s, &c, info);
     if (e == ERR_OK)
         e = count_orders(db, &c, info);
     if (e == ERR_OK)

@@ -18,6 +18,7 @@
 
 struct census {
     uint64_t devices[3];            /* by enum device_state */
+    uint64_t reporting;             /* devices that reported in time */
     uint64_t orders[ORDER_STATE_N]; /* that are not final */
     uint64_t days[CENSUS_DAYS_N];   /* newest certificates of active devices, by days left */
     uint64_t at_risk;        /* of these, less than a sixth of the lifetime left, and not expired */

@@ -11,7 +11,9 @@
 #include "provisiond/core/reportbody.h"
 #include "provisiond/store/sql.h"
 
-#define OBSERVED_MAX 2 /* addresses of a device: one a family */
+#define REPORT_EVERY_S 21600    /* how often a device is told to report */
+#define OBSERVED_PROVEN_S 86400 /* so long an address counts as the device's own */
+#define OBSERVED_MAX 2          /* addresses of a device: one a family */
 
 struct report_row {
     char device[DEVID_LEN + 1];
