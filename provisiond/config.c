@@ -60,6 +60,7 @@ static cfg_opt_t root_opts[] = {
     CFG_STR("store", NULL, CFGF_NONE),
     CFG_STR("node", NULL, CFGF_NONE),
     CFG_STR("listen_device", "127.0.0.1:8443", CFGF_NONE),
+    CFG_STR_LIST("proxy_protocol_from", NULL, CFGF_NONE),
     CFG_STR("listen_public", NULL, CFGF_NONE),
     CFG_STR("metrics", NULL, CFGF_NONE),
     CFG_STR("tls_cert", NULL, CFGF_NONE),
@@ -436,6 +437,20 @@ static enum err read_server_names(struct reader *r, cfg_t *root)
     return ERR_OK;
 }
 
+static enum err read_proxies(struct reader *r, cfg_t *root, struct config *c)
+{
+    unsigned n = cfg_size(root, "proxy_protocol_from");
+    struct err_info why;
+    if (n > CONFIG_LIST_MAX)
+        return FAIL(r, root, "proxy_protocol_from", "more than %d", CONFIG_LIST_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        const char *v = cfg_getnstr(root, "proxy_protocol_from", i);
+        if (cidr_parse(&c->proxies[c->n_proxies++], v, &why) != ERR_OK)
+            return FAIL(r, root, "proxy_protocol_from", "%s", why.text);
+    }
+    return ERR_OK;
+}
+
 static enum err read_tls(struct reader *r, cfg_t *root, struct config *c)
 {
     enum err e = copy_file(r, root, "tls_cert", &c->tls_cert);
@@ -462,6 +477,8 @@ static enum err read_root(struct reader *r)
     enum err e = read_store(r, root, c);
     if (e == ERR_OK)
         e = read_listen(r, "listen_device", &c->device);
+    if (e == ERR_OK)
+        e = read_proxies(r, root, c);
     if (e == ERR_OK)
         e = read_node(r, root, c);
     if (e == ERR_OK)

@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/dns/tag.h"
 #include "common/net/addr.h"
+#include "common/net/cidr.h"
 #include "provisiond/core/bucket.h"
 
 #define CONFIG_LIST_MAX 16
@@ -65,8 +66,10 @@ struct config {
         *store_where; /* "sqlite:PATH", PATH resolved, or "postgresql://..."; "FILE:LINE" */
     char *node;       /* unlike that of every other node over the same store */
     struct config_listen device, public_, metrics;
-    char *tls_cert, *tls_key; /* both or neither */
-    char *tls_where;          /* "FILE:LINE" of tls_cert */
+    size_t n_proxies;
+    struct cidr proxies[CONFIG_LIST_MAX]; /* load balancers before `device` */
+    char *tls_cert, *tls_key;             /* both or neither */
+    char *tls_where;                      /* "FILE:LINE" of tls_cert */
     size_t n_server_names;
     char *server_names[CONFIG_LIST_MAX]; /* for a certificate by the local CA */
     char *user, *user_where;             /* NULL: stay */

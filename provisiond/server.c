@@ -118,6 +118,8 @@ static enum err open_listeners(struct server *s, struct err_info *info)
                       s->api);
         s->device_fd = e == ERR_OK ? -1 : s->device_fd;
     }
+    if (e == ERR_OK)
+        e = httpd_set_proxies(s->device, s->config->proxies, s->config->n_proxies);
     if (e == ERR_OK && s->public_fd >= 0) {
         e = httpd_new(&s->public_, s->loop, s->public_fd, public_ctx, NULL, publicweb_on_request,
                       &s->publicweb);

@@ -14,6 +14,7 @@
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/net/httpconn.h"
+#include "common/net/proxyaccept.h"
 
 #define ACCEPTS_PER_EVENT 64
 #define ACCEPT_RETRY_MS 200
@@ -55,6 +56,15 @@ struct slot {
 
 LIST_HEAD(slots, slot);
 
+/* A connection of a load balancer that has not said yet for whom it is. */
+struct arrival {
+    LIST_ENTRY(arrival) all;
+    struct httpd *httpd;
+    struct proxyaccept *accept;
+};
+
+LIST_HEAD(arrivals, arrival);
+
 struct httpd {
     struct httpconn_env env;
     struct httpd_counts counts;
@@ -62,6 +72,9 @@ struct httpd {
     int fd, reserve_fd; /* the reserve lets us say no to one client when descriptors run out */
     struct event *accept_ev;
     struct loop_timer *retry, *drain;
+    struct cidr *proxies;
+    size_t n_proxies, n_arrivals;
+    struct arrivals arrivals;
     struct slots all;
     struct slots buckets[N_BUCKETS]; /* by prefix */
     uint64_t seed;
@@ -145,6 +158,53 @@ static void add_connection(struct httpd *h, int fd, const struct addr *peer)
     metric_set(&h->counts.open, ++h->n_connections);
 }
 
+static void remove_arrival(struct arrival *a)
+{
+    LIST_REMOVE(a, all);
+    a->httpd->n_arrivals--;
+    free(a);
+}
+
+static void on_arrived(void *arg, int fd, const struct addr *peer)
+{
+    struct arrival *a = arg;
+    struct httpd *h = a->httpd;
+    remove_arrival(a);
+    if (fd >= 0)
+        add_connection(h, fd, peer);
+    else
+        metric_add(&h->counts.refused, 1);
+}
+
+static bool is_proxy(const struct httpd *h, const struct addr *peer)
+{
+    for (size_t i = 0; i < h->n_proxies; i++) {
+        if (cidr_contains(&h->proxies[i], (const struct sockaddr *)&peer->ss))
+            return true;
+    }
+    return false;
+}
+
+static void await_header(struct httpd *h, int fd, const struct addr *peer)
+{
+    const struct httpd_limits *l = &h->env.limits;
+    int64_t timeout_ms = l->request_ms < l->idle_ms ? l->request_ms : l->idle_ms;
+    bool room = h->n_connections + h->n_arrivals < l->connections_max;
+    struct arrival *a = room ? calloc(1, sizeof *a) : NULL;
+    if (a == NULL) {
+        metric_add(&h->counts.refused, 1);
+        close(fd);
+        return;
+    }
+    a->httpd = h;
+    if (proxyaccept_new(&a->accept, h->env.loop, fd, peer, timeout_ms, on_arrived, a) != ERR_OK) {
+        free(a);
+        return;
+    }
+    LIST_INSERT_HEAD(&h->arrivals, a, all);
+    h->n_arrivals++;
+}
+
 /* Out of descriptors: the socket stays readable, so a loop that went on would spin. One client is
  * told by a close, by way of the reserve; the others wait in the kernel's queue. */
 static void starve(struct httpd *h, int errnum)
@@ -171,7 +231,10 @@ static void httpd_on_acceptable(struct httpd *h)
             accept4(h->fd, (struct sockaddr *)&peer.ss, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             h->starved = false;
-            add_connection(h, fd, &peer);
+            if (is_proxy(h, &peer))
+                await_header(h, fd, &peer);
+            else
+                add_connection(h, fd, &peer);
             continue;
         }
         if (errno == EINTR || errno == ECONNABORTED)
@@ -194,6 +257,15 @@ static void on_retry(void *arg)
     struct httpd *h = arg;
     if (!h->env.draining)
         (void)event_add(h->accept_ev, NULL);
+}
+
+static void close_arrivals(struct httpd *h)
+{
+    while (!LIST_EMPTY(&h->arrivals)) {
+        struct arrival *a = LIST_FIRST(&h->arrivals);
+        proxyaccept_free(a->accept);
+        remove_arrival(a);
+    }
 }
 
 static void close_all(struct httpd *h)
@@ -230,6 +302,7 @@ enum err httpd_new(struct httpd **out, struct loop *l, int fd, SSL_CTX *tls,
     h->env.counts = &h->counts;
     h->fd = -1; /* the caller's until all is well */
     LIST_INIT(&h->all);
+    LIST_INIT(&h->arrivals);
     for (size_t i = 0; i < N_BUCKETS; i++)
         LIST_INIT(&h->buckets[i]);
     secret_random(&h->seed, sizeof h->seed);
@@ -267,8 +340,22 @@ void httpd_set_tls(struct httpd *h, SSL_CTX *tls)
     h->tls = tls;
 }
 
+enum err httpd_set_proxies(struct httpd *h, const struct cidr *from, size_t n)
+{
+    struct cidr *copy = calloc(n > 0 ? n : 1, sizeof *copy);
+    if (copy == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        copy[i] = from[i];
+    free(h->proxies);
+    h->proxies = copy;
+    h->n_proxies = n;
+    return ERR_OK;
+}
+
 static void stop_accepting(struct httpd *h)
 {
+    close_arrivals(h);
     if (h->accept_ev != NULL)
         event_free(h->accept_ev);
     h->accept_ev = NULL;
@@ -301,5 +388,6 @@ void httpd_free(struct httpd *h)
     if (h->reserve_fd >= 0)
         close(h->reserve_fd);
     SSL_CTX_free(h->tls);
+    free(h->proxies);
     free(h);
 }

@@ -18,6 +18,7 @@
 #include "common/base/metric.h"
 #include "common/base/span.h"
 #include "common/net/addr.h"
+#include "common/net/cidr.h"
 #include "common/net/loop.h"
 
 struct httpd;     /* one listener; opaque */
@@ -65,6 +66,11 @@ const struct httpd_counts *httpd_counts(const struct httpd *h);
 
 /* Uses `tls` for connections accepted from now on; the present ones go on. */
 void httpd_set_tls(struct httpd *h, SSL_CTX *tls);
+
+/* Connections from the addresses in `from` (copied) are those of load balancers, from now on: each
+ * must begin with a PROXY header, version 2, and its peer is whom the header names. From anywhere
+ * else a header is as malformed as any. Errors: ERR_NOMEM. */
+NODISCARD enum err httpd_set_proxies(struct httpd *h, const struct cidr *from, size_t n);
 
 /* Stops accepting; lets requests under way finish for at most `grace_ms`, then calls fn(arg), later
  * and from the loop. fn may free the server. */
