@@ -1,6 +1,6 @@
 /* pruner.h - keeps the database from growing with the years: looks through the orders a piece at a
- * time and has old ones removed (store/prune.h), and old reports (store/report.h). One loop, its thread; the work is jobs of the
- * store thread. */
+ * time and has old ones removed (store/prune.h), and old reports (store/report.h). One loop, its
+ * thread; the work is jobs of the store thread. */
 #ifndef LANYARD_PROVISIOND_PRUNER_H
 #define LANYARD_PROVISIOND_PRUNER_H
 

@@ -21,8 +21,14 @@ static void name_of(const struct device_row *d, const struct config *c, const st
     (void)snprintf(out, cap, "%s.%s.%s", label, d->id, zone->name);
 }
 
+/* What the device has proven. */
+struct proven {
+    size_t n;
+    struct ip ips[OBSERVED_MAX];
+};
+
 static enum err show_observed(struct sql *db, const struct device_row *d, const struct config *c,
-                              json_t *o, struct err_info *info)
+                              json_t *o, struct proven *proven, struct err_info *info)
 {
     struct observed_row rows[OBSERVED_MAX];
     size_t n;
@@ -30,8 +36,10 @@ static enum err show_observed(struct sql *db, const struct device_row *d, const 
     enum err e = observed_list(db, d->id, 0, rows, &n, info);
     for (size_t i = 0; i < n && e == ERR_OK; i++) {
         char name[512] = "", at[CLOCK_TEXT_MAX];
-        if (rows[i].at >= clock_now_s() - OBSERVED_PROVEN_S)
+        if (rows[i].at >= clock_now_s() - OBSERVED_PROVEN_S) {
+            proven->ips[proven->n++] = rows[i].ip;
             name_of(d, c, &rows[i].ip, name, sizeof name);
+        }
         clock_format(rows[i].at, at, sizeof at);
         if (o == NULL) {
             (void)printf("seen from    %s at %s%s%s\n", rows[i].address, at,
@@ -67,7 +75,8 @@ static void print_dns(const struct reportbody_dns *d)
     (void)putchar('\n');
 }
 
-static void print_report(const struct report_row *row, const struct reportbody *b)
+static void print_report(const struct report_row *row, const struct reportbody *b,
+                         const struct proven *proven)
 {
     char at[CLOCK_TEXT_MAX], address[NETWORK_TEXT_MAX];
     clock_format(row->at, at, sizeof at);
@@ -80,8 +89,9 @@ static void print_report(const struct report_row *row, const struct reportbody *
     for (size_t i = 0; i < b->n_connections; i++) {
         const struct reportbody_connection *c = &b->connections[i];
         network_address_text(&c->ip, address);
-        (void)printf("connection   %s %s port %u\n", reportbody_kind_name(c->kind), address,
-                     (unsigned)c->port);
+        (void)printf("connection   %s %s port %u%s\n", reportbody_kind_name(c->kind), address,
+                     (unsigned)c->port,
+                     reportbody_is_proven(c, proven->ips, proven->n) ? "" : " (not proven)");
     }
     if (b->rebinding != REPORTBODY_UNKNOWN)
         (void)printf("filtered     private answers: %s\n", answer_text(b->rebinding));
@@ -94,7 +104,7 @@ static void print_report(const struct report_row *row, const struct reportbody *
 }
 
 static enum err show_report(struct sql *db, const struct device_row *d, json_t *o,
-                            struct err_info *info)
+                            const struct proven *proven, struct err_info *info)
 {
     struct report_row row;
     struct reportbody b;
@@ -108,7 +118,7 @@ static enum err show_report(struct sql *db, const struct device_row *d, json_t *
     /* one of a newer version says nothing to this one */
     bool known = reportbody_parse(&b, span_str(row.body), NULL) == ERR_OK;
     if (known && o == NULL) {
-        print_report(&row, &b);
+        print_report(&row, &b, proven);
     } else if (known) {
         json_t *j = json_loads(row.body, 0, NULL);
         jsonline_time(j, "at", row.at);
@@ -121,6 +131,7 @@ static enum err show_report(struct sql *db, const struct device_row *d, json_t *
 enum err reportshow(struct sql *db, const struct device_row *d, const struct config *c, json_t *o,
                     struct err_info *info)
 {
-    enum err e = show_observed(db, d, c, o, info);
-    return e == ERR_OK ? show_report(db, d, o, info) : e;
+    struct proven proven = { .n = 0 };
+    enum err e = show_observed(db, d, c, o, &proven, info);
+    return e == ERR_OK ? show_report(db, d, o, &proven, info) : e;
 }

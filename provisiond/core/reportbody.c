@@ -316,15 +316,20 @@ char *reportbody_write(const struct reportbody *b)
     return text;
 }
 
+bool reportbody_is_proven(const struct reportbody_connection *c, const struct ip *proven, size_t n)
+{
+    bool found = ip_classify(&c->ip) != IP_PUBLIC;
+    for (size_t i = 0; i < n && !found; i++)
+        found = network_equal(&proven[i], &c->ip);
+    return found;
+}
+
 void reportbody_keep_proven(struct reportbody *b, const struct ip *proven, size_t n)
 {
     size_t kept = 0;
     for (size_t i = 0; i < b->n_connections; i++) {
         const struct reportbody_connection c = b->connections[i];
-        bool is_proven = ip_classify(&c.ip) != IP_PUBLIC;
-        for (size_t k = 0; k < n && !is_proven; k++)
-            is_proven = network_equal(&proven[k], &c.ip);
-        if (is_proven)
+        if (reportbody_is_proven(&c, proven, n))
             b->connections[kept++] = c;
     }
     b->n_connections = kept;

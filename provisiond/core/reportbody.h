@@ -80,8 +80,11 @@ NODISCARD enum err reportbody_parse(struct reportbody *out, struct span text,
 /* The JSON, which reportbody_parse() reads as the same; heap, NULL when out of memory. */
 char *reportbody_write(const struct reportbody *b);
 
-/* Takes away the connections that claim a public address that is not one of `proven`: those that
- * connections of the device itself came from of late. */
+/* Whether the connection is to be believed: it claims no public address, or one of `proven`, those
+ * that connections of the device itself came from of late. */
+bool reportbody_is_proven(const struct reportbody_connection *c, const struct ip *proven, size_t n);
+
+/* Takes away the connections that are not. */
 void reportbody_keep_proven(struct reportbody *b, const struct ip *proven, size_t n);
 
 #endif

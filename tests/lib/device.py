@@ -94,9 +94,11 @@ class Device:
         context.load_cert_chain(self.path)
         return context
 
+    def connection(self, timeout_s):
+        return http.client.HTTPSConnection(*self.server, context=self.context(), timeout=timeout_s)
+
     def call(self, method, path, body=None, content_type=None, timeout_s=75):
-        connection = http.client.HTTPSConnection(*self.server, context=self.context(),
-                                                 timeout=timeout_s)
+        connection = self.connection(timeout_s)
         try:
             connection.request(method, path, body,
                                {"Content-Type": content_type} if content_type else {})

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "provisiond/store/census.h"
 #include "provisiond/store/device.h"
 #include "provisiond/store/report.h"
 #include "tests/lib/storefix.h"
@@ -163,6 +164,18 @@ static void who_is_suspended_or_gone_is_not_shown(void **state)
     assert_int_equal(count(fx, "SELECT count(*) FROM observed"), 0);
 }
 
+static void those_that_report_are_counted(void **state)
+{
+    struct fixture *fx = *state;
+    struct census c;
+    put(fx, DEV_A, NOW, true, "");
+    put(fx, DEV_B, NOW + 1, true, "");
+    assert_int_equal(census_take(fx->db, NOW + 2 * REPORT_EVERY_S, &c, NULL), ERR_OK);
+    assert_int_equal(c.reporting, 2);
+    assert_int_equal(census_take(fx->db, NOW + 2 * REPORT_EVERY_S + 1, &c, NULL), ERR_OK);
+    assert_int_equal(c.reporting, 1);
+}
+
 static void old_ones_go_piece_by_piece(void **state)
 {
     struct fixture *fx = *state;
@@ -192,6 +205,7 @@ int main(void)
         TEST(one_address_a_family_and_none_that_is_old),
         TEST(neighbours_share_an_address_or_a_prefix),
         TEST(who_is_suspended_or_gone_is_not_shown),
+        TEST(those_that_report_are_counted),
         TEST(old_ones_go_piece_by_piece),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
