@@ -4,6 +4,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import sys
 import time
 
 import fleet
@@ -14,6 +15,7 @@ from metrics import Metrics
 from ports import free_port
 
 VALIDATION_S = 30
+PATIENCE_S = 120  # with orders of which the slowest takes VALIDATION_S and its turn
 LEGO_HOOK = """#!/bin/sh
 # lego's hook: puts the value where dnsd reads it
 name=${2#_acme-challenge.}; id=${name%%.*}
@@ -45,9 +47,8 @@ def issued(bench):
             (f"{n} devices, 100 at a time: certificates a second, all on this machine", f"{n / took:.0f}", "")]
 
 
-def in_flight(bench):
-    """A CA that takes its time to validate (up to VALIDATION_S, at random), so that orders pile up there."""
-    n = 500 if bench.quick else 2000
+def pile_up(bench, n):
+    """n orders at once at a CA that validates in up to VALIDATION_S; what was seen, memory in MiB."""
     with bench.another(va_sleep_s=VALIDATION_S) as slow:
         pid = slow.service.provisiond.pid
         devices = slow.devices(n)
@@ -61,8 +62,24 @@ def in_flight(bench):
         def connected():
             notes["connected"], notes["began"] = rss_mib(pid), time.monotonic()
         fleet.run_steps([(devices, 50, lambda d: d.enrol(), connected),
-                         (devices, n, lambda d: d.issue(600), look)], watch=look)
-        took = time.monotonic() - notes["began"]
+                         (devices, n, lambda d: d.issue(PATIENCE_S), look)], watch=look)
+        notes["took"] = time.monotonic() - notes["began"]
+    return notes
+
+
+def in_flight(bench):
+    """A CA that takes its time to validate (up to VALIDATION_S, at random), so that orders pile up there. Pebble
+    2.4 now and then locks itself up for good between a newOrder and the reading of an authorisation: then again."""
+    n = 500 if bench.quick else 2000
+    for left in (2, 1, 0):
+        try:
+            notes = pile_up(bench, n)
+            break
+        except AssertionError as e:
+            if left == 0:
+                raise
+            print(f"bench: {e}; once more, with another Pebble", file=sys.stderr)
+    took = notes["took"]
     per_connection = (notes["connected"] - notes["empty"]) / n * 1024
     per_order = (notes["most"] - notes["connected"]) / notes["taken_up"] * 1024
     return [(f"memory of an idle device connection ({n} of them)", f"{per_connection:.0f} KiB", ""),
