@@ -1,0 +1,15 @@
+/* relaypick.h - which of several relays a device is bound to: rendezvous hashing, so that each
+ * device keeps its relay when others come and go, and those of one that went are spread evenly.
+ * Pure; any thread. [Thaler, Ravishankar: Using name-based mappings to increase hit rates, 1998] */
+#ifndef LANYARD_PROVISIOND_CORE_RELAYPICK_H
+#define LANYARD_PROVISIOND_CORE_RELAYPICK_H
+
+#include <stddef.h>
+
+#include "common/pki/devid.h"
+
+/* The index, below `n` (1 and up), of the relay for `id`. The order of the names does not matter.
+ */
+size_t relaypick(const char *const *names, size_t n, const struct devid *id);
+
+#endif

@@ -1,0 +1,10 @@
+# Tests of the relay: provisiond/relay, its protocol in common/net, and the agent's end of it.
+foreach(name relaypick relayticket)
+    unit_test(provisiond/core/${name} DEPS provisiond_core)
+endforeach()
+foreach(name clienthello servername)
+    unit_test(provisiond/relay/${name} DEPS relay_core)
+endforeach()
+unit_test(common/net/relayframe DEPS relayframe loop)
+fuzz_target(clienthello DEPS relay_core)
+fuzz_target(relayframe DEPS relayframe)
