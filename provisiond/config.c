@@ -1,5 +1,6 @@
 #include "provisiond/config.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "common/base/file.h"
 #include "common/conf/conf.h"
 #include "provisiond/acme/challenge.h"
 #include "common/store/challenge.h"
@@ -56,6 +58,16 @@ static cfg_opt_t zone_opts[] = {
     CFG_END(),
 };
 
+static cfg_opt_t relay_opts[] = {
+    CFG_STR("id", NULL, CFGF_NONE),
+    CFG_STR("control", NULL, CFGF_NONE),
+    CFG_STR("data", NULL, CFGF_NONE),
+    CFG_STR("address", NULL, CFGF_NONE),
+    CFG_INT("port", 443, CFGF_NONE),
+    CFG_STR("key_file", NULL, CFGF_NONE),
+    CFG_END(),
+};
+
 static cfg_opt_t root_opts[] = {
     CFG_STR("store", NULL, CFGF_NONE),
     CFG_STR("node", NULL, CFGF_NONE),
@@ -76,6 +88,7 @@ static cfg_opt_t root_opts[] = {
     CFG_STR("blocked_keys", NULL, CFGF_NONE),
     CFG_SEC("issuer", issuer_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
     CFG_SEC("zone", zone_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+    CFG_SEC("relay", relay_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
     CFG_END(),
 };
 
@@ -422,6 +435,89 @@ static enum err read_zone(struct reader *r, cfg_t *sec, struct config_zone *z)
     return e == ERR_OK ? read_zone_admission(r, sec, z) : e;
 }
 
+/* "HOST:PORT"; *host_len is set to the length of its host. */
+static enum err read_relay_end(struct reader *r, cfg_t *sec, const char *key, char **out,
+                               size_t *host_len)
+{
+    enum err e = copy(r, sec, key, out);
+    const char *colon = *out != NULL ? strrchr(*out, ':') : NULL;
+    if (e != ERR_OK)
+        return e;
+    char *end = NULL;
+    long port = colon != NULL ? strtol(colon + 1, &end, 10) : 0;
+    if (port < 1 || port > 65535 || *end != 0 || colon == *out || strlen(*out) > 255 ||
+        strcspn(*out, "/@?# \"\\") != strlen(*out))
+        return FAIL(r, sec, key, "is needed: \"HOST:PORT\", where devices find the relay");
+    *host_len = (size_t)(colon - *out);
+    return ERR_OK;
+}
+
+static enum err read_relay_address(struct reader *r, cfg_t *sec, struct config_relay *relay)
+{
+    const char *v = cfg_getstr(sec, "address");
+    struct ip ip = { .family = 4 };
+    if (v == NULL)
+        return FAIL(r, sec, NULL, "a relay needs address = \"IP\": where browsers connect");
+    if (inet_pton(AF_INET, v, ip.bytes) != 1) {
+        ip.family = 6;
+        if (inet_pton(AF_INET6, v, ip.bytes) != 1)
+            return FAIL(r, sec, "address", "'%s' is no IP address", v);
+    }
+    relay->address = ip;
+    return ERR_OK;
+}
+
+static enum err read_relay_keys(struct reader *r, cfg_t *sec, struct config_relay *relay)
+{
+    char *path = NULL;
+    struct buf text;
+    struct err_info why;
+    enum err e = copy_path(r, sec, "key_file", &path);
+    if (e == ERR_OK && path == NULL)
+        e = FAIL(r, sec, NULL,
+                 "a relay needs key_file = \"FILE\", the same as the relay has (openssl rand -hex "
+                 "32 > FILE; chmod 600 FILE)");
+    if (e != ERR_OK)
+        return e;
+    buf_init(&text, 4096);
+    if (file_read_secret(path, &text, &why) != ERR_OK)
+        e = FAIL(r, sec, "key_file", "%s", why.text);
+    else if (relayticket_keys_parse(&relay->keys, buf_span(&text), &why) != ERR_OK)
+        e = FAIL(r, sec, "key_file", "%s: %s", path, why.text);
+    buf_wipe(&text);
+    free(path);
+    return e;
+}
+
+static enum err read_relay(struct reader *r, cfg_t *sec, struct config_relay *relay)
+{
+    const char *id = cfg_getstr(sec, "id");
+    size_t control_host = 0, data_host = 0;
+    int64_t port = 0;
+    if (!relayticket_is_name(cfg_title(sec)))
+        return FAIL(r, sec, NULL, "the name of a relay has 1 to %d of a-z, 0-9 and -",
+                    RELAYTICKET_NAME_MAX);
+    if ((relay->name = strdup(cfg_title(sec))) == NULL)
+        return no_memory(r);
+    if (id == NULL || !devid_is_valid(span_str(id)))
+        return FAIL(r, sec, id != NULL ? "id" : NULL,
+                    "a relay needs id = \"...\", as lanyard-relay --id prints it");
+    memcpy(relay->id.text, id, sizeof relay->id.text);
+    enum err e = read_relay_end(r, sec, "control", &relay->control, &control_host);
+    if (e == ERR_OK)
+        e = read_relay_end(r, sec, "data", &relay->data, &data_host);
+    /* a device must come to the one that called it, whatever addresses the host has */
+    if (e == ERR_OK &&
+        (control_host != data_host || strncasecmp(relay->control, relay->data, data_host) != 0))
+        e = FAIL(r, sec, "data", "must have the host of control");
+    if (e == ERR_OK)
+        e = read_relay_address(r, sec, relay);
+    if (e == ERR_OK)
+        e = read_int(r, sec, "port", 1, 65535, &port);
+    relay->port = (uint16_t)port;
+    return e == ERR_OK ? read_relay_keys(r, sec, relay) : e;
+}
+
 static enum err read_server_names(struct reader *r, cfg_t *root)
 {
     unsigned n = cfg_size(root, "server_names");
@@ -517,13 +613,16 @@ static enum err read_sections(struct reader *r)
 {
     cfg_t *root = conf_root(r->conf);
     unsigned n_issuers = cfg_size(root, "issuer"), n_zones = cfg_size(root, "zone");
+    unsigned n_relays = cfg_size(root, "relay");
     enum err e = ERR_OK;
-    if (n_issuers > CONFIG_LIST_MAX || n_zones > CONFIG_LIST_MAX)
-        return FAIL(r, root, NULL, "more than %d issuers or zones", CONFIG_LIST_MAX);
+    if (n_issuers > CONFIG_LIST_MAX || n_zones > CONFIG_LIST_MAX || n_relays > CONFIG_LIST_MAX)
+        return FAIL(r, root, NULL, "more than %d issuers, zones or relays", CONFIG_LIST_MAX);
     for (unsigned i = 0; i < n_issuers && e == ERR_OK; i++)
         e = read_issuer(r, cfg_getnsec(root, "issuer", i), &r->out->issuers[r->out->n_issuers++]);
     for (unsigned i = 0; i < n_zones && e == ERR_OK; i++)
         e = read_zone(r, cfg_getnsec(root, "zone", i), &r->out->zones[r->out->n_zones++]);
+    for (unsigned i = 0; i < n_relays && e == ERR_OK; i++)
+        e = read_relay(r, cfg_getnsec(root, "relay", i), &r->out->relays[r->out->n_relays++]);
     if (e == ERR_OK && n_zones == 0)
         e = FAIL(r, root, "zone", "there is none: write zone \"direct.example\" { ... }");
     if (e == ERR_OK && r->out->tls_cert == NULL && config_local_issuer(r->out) == NULL)
@@ -590,6 +689,12 @@ void config_free(struct config *c)
         for (size_t k = 0; k < ARRAY_LEN(all); k++)
             free(all[k]);
     }
+    for (size_t i = 0; i < c->n_relays; i++) {
+        free(c->relays[i].name);
+        free(c->relays[i].control);
+        free(c->relays[i].data);
+    }
+    explicit_bzero(c->relays, sizeof c->relays);
     free(c);
 }
 

@@ -10,8 +10,10 @@
 #include "common/base/log.h"
 #include "common/dns/tag.h"
 #include "common/net/addr.h"
+#include "common/dns/iplabel.h"
 #include "common/net/cidr.h"
 #include "provisiond/core/bucket.h"
+#include "provisiond/core/relayticket.h"
 
 #define CONFIG_LIST_MAX 16
 #define CONFIG_ACCOUNTS_MAX 16 /* of one issuer; as LEDGER_ACCOUNTS_MAX */
@@ -61,6 +63,16 @@ struct config_zone {
     char *suspended; /* the file of that name that dnsd reads, kept up to date; NULL: none */
 };
 
+/* Where devices can be reached that nobody can reach directly: see provisiond/relay. */
+struct config_relay {
+    char *name;
+    struct devid id;      /* of the key that the relay proves to devices */
+    char *control, *data; /* "host:port" for devices, of one host */
+    struct ip address;    /* where browsers connect, ... */
+    uint16_t port;        /* ... at this port */
+    struct relayticket_keys keys;
+};
+
 struct config {
     char *store,
         *store_where; /* "sqlite:PATH", PATH resolved, or "postgresql://..."; "FILE:LINE" */
@@ -84,6 +96,8 @@ struct config {
     struct config_issuer issuers[CONFIG_LIST_MAX];
     size_t n_zones;
     struct config_zone zones[CONFIG_LIST_MAX];
+    size_t n_relays;
+    struct config_relay relays[CONFIG_LIST_MAX];
 };
 
 /* Reads and checks the whole file. On success *out is the caller's: config_free().

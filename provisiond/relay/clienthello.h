@@ -9,9 +9,10 @@
 
 #include "common/base/span.h"
 
-#define CLIENTHELLO_MAX (16 * 1024) /* bytes with their record headers; a name must come in these  \
-                                     */
-#define CLIENTHELLO_NAME_MAX 254    /* characters with the NUL */
+#define CLIENTHELLO_MAX                                                                            \
+    (16 * 1024)                  /* bytes with their record headers; a name must come in these     \
+                                  */
+#define CLIENTHELLO_NAME_MAX 254 /* characters with the NUL */
 
 enum clienthello_result {
     CLIENTHELLO_NAME,    /* there is a name */
