@@ -193,6 +193,14 @@ static void on_read(struct bufferevent *bev, void *arg)
     read_frames(arg);
 }
 
+/* The last frame is out: the device closes, or the timer does. */
+static void on_written(struct bufferevent *bev, void *arg)
+{
+    const struct control *c = arg;
+    if (c->dismissed)
+        (void)shutdown(bufferevent_getfd(bev), SHUT_WR);
+}
+
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
     struct control *c = arg;
@@ -244,7 +252,7 @@ static enum err open_tls(struct control *c, int fd)
         return ERR_NOMEM;
     }
     c->ssl = ssl;
-    bufferevent_setcb(c->bev, on_read, NULL, on_event, c);
+    bufferevent_setcb(c->bev, on_read, on_written, on_event, c);
     bufferevent_setwatermark(c->bev, EV_READ, 0, RELAYFRAME_MAX);
     return bufferevent_enable(c->bev, EV_READ | EV_WRITE) == 0 ? ERR_OK : ERR_NOMEM;
 }

@@ -85,9 +85,9 @@ zones = {{"{ZONE}"}}
     def count(self, name, **labels):
         return self.metrics().sum(f"lanyard_relay_{name}", **labels)
 
-    def client(self, timeout_s=30):
+    def client(self, timeout_s=30, source=None):
         """A connection of a client, without TLS yet."""
-        return socket.create_connection((self.host, self.client_port), timeout=timeout_s)
+        return socket.create_connection((self.host, self.client_port), timeout_s, source)
 
 
 def identity(folder, name):
@@ -195,8 +195,8 @@ class RelayDevice:
         with contextlib.suppress(OSError, ValueError):
             self.serve(self, dial)
 
-    def dial_back(self, dial, *, slot=None, secret=None):
-        s = socket.create_connection((self.relay.host, self.relay.data_port), timeout=60)
+    def dial_back(self, dial, *, slot=None, secret=None, source=None):
+        s = socket.create_connection((self.relay.host, self.relay.data_port), 60, source)
         s.sendall(b"LYD1" + struct.pack(">I", dial.slot if slot is None else slot) + (secret or dial.secret))
         return s
 

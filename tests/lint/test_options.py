@@ -10,7 +10,9 @@ READ = re.compile(r'\bCFG_(?:STR|INT|BOOL|FLOAT|STR_LIST|INT_LIST|SEC)\("(\w+)"'
 
 
 def options_read(folder):
-    return {name for path in sources(".c", ".h") if str(path).startswith(f"{folder}/") for name in READ.findall(text(path))}
+    """Of the program whose sources are there; the relay is one of its own below provisiond/."""
+    return {name for path in sources(".c", ".h") for name in READ.findall(text(path))
+            if str(path).startswith(f"{folder}/") and not str(path.relative_to(folder)).startswith("relay/")}
 
 
 def tags(page):
@@ -42,6 +44,7 @@ def options_of_section_5(page):
 
 
 PAGES = [("dnsd", "dnsd/lanyard-dnsd.8", options_of_section_8),
+         ("provisiond/relay", "provisiond/relay/lanyard-relay.8", options_of_section_8),
          ("agent", "agent/lanyard-agent.8", options_of_section_8),
          ("provisiond", "provisiond/lanyard-provisiond.conf.5", options_of_section_5)]
 
