@@ -3,6 +3,7 @@
 #ifndef LANYARD_PROVISIOND_ADMIN_DNSASK_H
 #define LANYARD_PROVISIOND_ADMIN_DNSASK_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -32,5 +33,20 @@ struct dnsask {
  * ERR_NOMEM; the sentence names the server. */
 NODISCARD enum err dnsask(const struct addr *server, const char *name, enum dnsask_type type,
                           struct dnsask *out, struct err_info *info);
+
+/* A delegation as the parent's server has it: the NS records of the zone, and the addresses that it
+ * hands out with them. */
+struct dnsask_referral {
+    size_t n_ns, n_glue;
+    char ns[DNSASK_MAX][DNSASK_TEXT_MAX];
+    struct {
+        char host[DNSASK_TEXT_MAX], address[INET6_ADDRSTRLEN];
+    } glue[2 * DNSASK_MAX];
+};
+
+/* Asks `server`, which must not look elsewhere, for the delegation of `zone`. ERR_OK with n_ns ==
+ * 0: it knows of none. Errors: as dnsask(). */
+NODISCARD enum err dnsask_referral(const struct addr *server, const char *zone,
+                                   struct dnsask_referral *out, struct err_info *info);
 
 #endif

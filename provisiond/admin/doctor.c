@@ -1,6 +1,5 @@
 /* doctor.c - the subcommand "doctor": everything that issuing needs, asked from where the service
  * runs. Every question has a time limit; nothing is left behind. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +16,10 @@
 #include "common/base/secret.h"
 #include "common/net/loop.h"
 #include "common/pki/cert.h"
+#include "provisiond/acme/challenge.h"
+#include "provisiond/acme/persist.h"
 #include "provisiond/admin/admin.h"
+#include "provisiond/admin/delegation.h"
 #include "provisiond/admin/dnsask.h"
 #include "provisiond/admin/findings.h"
 #include "provisiond/headroom.h"
@@ -40,8 +42,11 @@ struct doctor {
     struct findings found;
     bool has_resolver;
     struct addr resolver;
+    size_t n_parents;
+    struct addr parents[CONFIG_LIST_MAX];
     bool probe_done;
     struct issuer_reply reply;
+    struct issuer_account account;
     struct loop *loop;
 };
 
@@ -187,18 +192,6 @@ static void check_issuer(struct doctor *d, struct issuers *all, size_t i)
 
 /* --- the DNS --- */
 
-static bool is_public(const char *text)
-{
-    struct in_addr a;
-    struct in6_addr a6;
-    if (inet_pton(AF_INET, text, &a) == 1) {
-        uint32_t h = ntohl(a.s_addr);
-        return !(h >> 24 == 10 || h >> 24 == 127 || h >> 24 == 0 || h >> 20 == 0xac1 ||
-                 h >> 16 == 0xc0a8 || h >> 16 == 0xa9fe || h >> 22 == 0x191 || h >> 28 >= 0xe);
-    }
-    return inet_pton(AF_INET6, text, &a6) == 1 && (a6.s6_addr[0] & 0xe0) == 0x20; /* 2000::/3 */
-}
-
 static bool has(const struct dnsask *a, const char *text)
 {
     for (size_t i = 0; i < a->n; i++) {
@@ -208,65 +201,14 @@ static bool has(const struct dnsask *a, const char *text)
     return false;
 }
 
-/* Addresses of one name server of the delegation. */
-static void check_glue(struct doctor *d, const char *zone, const char *host)
-{
-    static const enum dnsask_type TYPES[] = { DNSASK_A, DNSASK_AAAA };
-    struct err_info info = { "" };
-    struct dnsask a;
-    size_t n = 0;
-    for (size_t t = 0; t < ARRAY_LEN(TYPES); t++) {
-        if (dnsask(&d->resolver, host, TYPES[t], &a, &info) != ERR_OK)
-            continue;
-        for (size_t i = 0; i < a.n; i++, n++) {
-            if (!is_public(a.text[i]))
-                findings_add(&d->found, FINDING_FAIL, "glue", zone,
-                             "name server %s has the address %s, which the Internet cannot reach",
-                             host, a.text[i]);
-        }
-    }
-    if (n == 0)
-        findings_add(&d->found, FINDING_FAIL, "glue", zone, "name server %s has no address%s%s",
-                     host, info.text[0] != 0 ? ": " : "", info.text);
-    else
-        findings_add(&d->found, FINDING_PASS, "glue", zone, "name server %s has %zu address%s",
-                     host, n, n == 1 ? "" : "es");
-}
-
-/* What the world finds against what our name servers say of themselves. */
 static void check_delegation(struct doctor *d, const struct config_zone *z)
 {
-    struct err_info info = { "" };
-    struct dnsask world, own;
-    if (z->n_nameservers == 0)
-        return;
-    if (!d->has_resolver) {
-        findings_add(&d->found, FINDING_WARN, "delegation", z->name,
-                     "not looked at: name a resolver by --resolver ADDRESS:PORT");
-        return;
-    }
-    if (dnsask(&z->nameservers[0], z->name, DNSASK_NS, &own, &info) != ERR_OK || own.n == 0) {
-        findings_add(&d->found, FINDING_FAIL, "delegation", z->name,
-                     "our own name server gives no NS records: %s",
-                     info.text[0] != 0 ? info.text : "the zone has none");
-        return;
-    }
-    if (dnsask(&d->resolver, z->name, DNSASK_NS, &world, &info) != ERR_OK || world.n == 0) {
-        findings_add(&d->found, FINDING_FAIL, "delegation", z->name,
-                     "the resolver does not find the zone (%s): has the parent NS records for it?",
-                     info.text[0] != 0 ? info.text : "no NS records");
-        return;
-    }
-    bool same = own.n == world.n;
-    for (size_t i = 0; i < world.n; i++)
-        same = same && has(&own, world.text[i]);
-    findings_add(
-        &d->found, same ? FINDING_PASS : FINDING_FAIL, "delegation", z->name,
-        same ? "%zu name servers, the same here and there"
-             : "the world finds %zu name servers that differ from the zone's own NS records",
-        world.n);
-    for (size_t i = 0; i < world.n; i++)
-        check_glue(d, z->name, world.text[i]);
+    const struct delegation what = { .zone = z,
+                                     .resolver = d->has_resolver ? &d->resolver : NULL,
+                                     .n_parents = d->n_parents,
+                                     .parents = d->parents,
+                                     .found = &d->found };
+    delegation_check(&what);
 }
 
 /* --- CAA --- */
@@ -429,6 +371,71 @@ static void check_challenge(struct doctor *d, const struct config_zone *z)
     challenge_store_free(s);
 }
 
+/* --- dns-persist-01 --- */
+
+static void on_account(void *arg, const struct issuer_account *a)
+{
+    struct doctor *d = arg;
+    d->reply = a->reply;
+    d->account = *a;
+    loop_stop(d->loop);
+}
+
+/* Whether a name server has the record that lets this account issue for a device. */
+static void read_persist(struct doctor *d, const struct config_zone *z, const struct addr *server,
+                         const struct issuer *is, const char *record)
+{
+    char name[300], text[ADDR_TEXT_MAX];
+    struct err_info info = { "" };
+    struct dnsask a;
+    (void)snprintf(name, sizeof name, "_validation-persist." RESERVED_ID ".%s", z->name);
+    addr_format(server, text);
+    enum err e = dnsask(server, name, DNSASK_TXT, &a, &info);
+    if (e == ERR_OK && has(&a, record))
+        findings_add(&d->found, FINDING_PASS, "persist", z->name,
+                     "name server %s has the record of issuer %s", text, is->name);
+    else if (e == ERR_OK || e == ERR_NOTFOUND)
+        findings_add(&d->found, FINDING_FAIL, "persist", z->name,
+                     "name server %s lacks the record of issuer %s (%.200s): issuer persist %s "
+                     "prints the file for its option persist",
+                     text, is->name, record, z->name);
+    else
+        findings_add(&d->found, FINDING_FAIL, "persist", z->name, "name server %s", info.text);
+}
+
+static void check_persist_of(struct doctor *d, const struct config_zone *z, struct issuer *is)
+{
+    struct issuer_facts f;
+    char record[ISSUER_TXT_MAX];
+    is->ops->account(is, ISSUER_ACCOUNT_SHOW, on_account, d);
+    loop_run(d->loop);
+    is->ops->facts(is, &f);
+    if (d->reply.verdict != ISSUER_OK || f.n_persist == 0 || d->account.persist_uri[0] == 0) {
+        findings_add(&d->found, FINDING_FAIL, "persist", z->name, "issuer %s: %s", is->name,
+                     d->reply.verdict != ISSUER_OK ? d->reply.info.text
+                                                   : "the CA names no domain for such records");
+        return;
+    }
+    for (size_t i = 0; i < f.n_persist; i++) {
+        for (size_t k = 0; k < z->n_nameservers; k++) {
+            if (persist_record(record, f.persist[i], d->account.persist_uri) == ERR_OK)
+                read_persist(d, z, &z->nameservers[k], is, record);
+        }
+    }
+}
+
+static void check_persist(struct doctor *d, const struct config_zone *z, struct issuers *all)
+{
+    for (size_t i = 0; i < z->n_issuers; i++) {
+        size_t index = z->issuers[i];
+        const struct config_issuer *is = &d->config->issuers[index];
+        if (is->is_local || challenge_kind_find(is->challenge)->has_token)
+            continue;
+        for (size_t k = 0; k < issuers_n_accounts(all, index); k++)
+            check_persist_of(d, z, issuers_account(all, index, k));
+    }
+}
+
 /* --- our listeners --- */
 
 /* When the certificate that is served there ends; false when nobody answers. */
@@ -491,8 +498,15 @@ static bool parse_args(struct doctor *d, int argc, char **argv, bool *as_json)
                 return false;
             }
             d->has_resolver = true;
+        } else if (strcmp(argv[i], "--parent") == 0 && i + 1 < argc &&
+                   d->n_parents < ARRAY_LEN(d->parents)) {
+            if (addr_parse(&d->parents[d->n_parents++], argv[++i], &info) != ERR_OK) {
+                (void)admin_usage("--parent: %s", info.text);
+                return false;
+            }
         } else {
-            (void)admin_usage("doctor takes --resolver ADDRESS:PORT and --json");
+            (void)admin_usage(
+                "doctor takes --resolver ADDRESS:PORT, --parent ADDRESS:PORT and --json");
             return false;
         }
     }
@@ -521,6 +535,8 @@ int admin_doctor(const struct admin *a, int argc, char **argv)
         check_delegation(&d, &a->config->zones[i]);
         if (e == ERR_OK)
             check_caa(&d, &a->config->zones[i], all);
+        if (e == ERR_OK)
+            check_persist(&d, &a->config->zones[i], all);
         check_challenge(&d, &a->config->zones[i]);
     }
     check_listener(&d, "device", &a->config->device);

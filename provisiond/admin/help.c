@@ -52,7 +52,7 @@ static const struct {
       "                           and copy an SQLite store into the empty PostgreSQL of the\n"
       "                           configuration: everything, or nothing\n" },
     { "doctor",
-      "  doctor [--resolver ADDRESS:PORT] [--json]\n"
+      "  doctor [--resolver ADDRESS:PORT] [--parent ADDRESS:PORT]... [--json]\n"
       "                           check database, CAs, limits, delegation, CAA, challenges,\n"
       "                           certificates; exit status 1 with warnings, 2 with failures\n" },
 };

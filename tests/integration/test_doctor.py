@@ -5,11 +5,18 @@ import subprocess
 import time
 from email.utils import formatdate
 
+import dns.flags
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
 import pytest
 
+import badns
+from badns import BadServer
 from daemon import environment, program
 import mockca
 from mockca import MockCa
+from netns import Netns
 from ports import free_port
 from stack import ZONE, Service
 from wait import until
@@ -37,11 +44,38 @@ def write_zone(service, *, caa="mock.example", ns1="8.8.8.8"):
     service.dnsd.start()
 
 
+GLUE = (("ns1", "A", "8.8.8.8"), ("ns2", "A", "8.8.4.4"), ("ns2", "AAAA", "2606:4700:4700::1111"))
+
+
+def referral(hosts=("ns1", "ns2"), glue=GLUE):
+    """What a server of the parent answers about the zone."""
+    def answer(query, reply):
+        name = query.question[0].name.to_text().lower()
+        reply.flags &= ~dns.flags.AA
+        if name == f"{ZONE}." and hosts:
+            reply.authority.append(dns.rrset.from_text(name, 3600, "IN", "NS", *(f"{h}.{ZONE}." for h in hosts)))
+            reply.additional += [dns.rrset.from_text(f"{h}.{ZONE}.", 3600, "IN", kind, address)
+                                 for h, kind, address in glue]
+    return answer
+
+
+def nxdomain(_query, reply):
+    reply.set_rcode(dns.rcode.NXDOMAIN)
+
+
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
+def parent():
+    """A server of the parent that is as it should be, unless `parent.wrong` is changed."""
+    with BadServer(referral()) as s:
+        yield s
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory, parent):
     folder = tmp_path_factory.mktemp("doctor")
     with Service(folder, lambda dns: MockCa(folder / "ca"), enroll="open",
                  extra=f'listen_public = "127.0.0.1:{free_port()}"') as s:
+        s.parent = "%s:%d" % parent.where
         write_zone(s)
         until(lambda: "pass" in statuses(s, "service"), 30, "the first sign of life")
         yield s
@@ -56,7 +90,8 @@ def doctor(service, *args, config=None):
 
 def report(service, config=None):
     """(exit status, [rows])"""
-    code, out, err = doctor(service, "--json", "--resolver", service.dns, config=config)
+    code, out, err = doctor(service, "--json", "--resolver", service.dns, "--parent", service.parent,
+                            config=config)
     answer = json.loads(out)
     assert ["pass", "warn", "fail"].index(answer["status"]) == code, err
     return code, answer["checks"]
@@ -83,7 +118,7 @@ def test_as_text(service):
         assert line.startswith(("pass  ", "warn  ", "fail  "))
 
 
-@pytest.mark.parametrize("args", [["--resolver"], ["--resolver", "nonsense"], ["--verbose"]])
+@pytest.mark.parametrize("args", [["--resolver"], ["--resolver", "nonsense"], ["--parent", "8.8.8.8"], ["--verbose"]])
 def test_wrong_call(service, args):
     code, out, err = doctor(service, *args)
     assert (code, out) == (2, "") and err.startswith("lanyard-provisiond: ") and "Usage: " in err
@@ -95,6 +130,57 @@ def test_glue_that_nobody_can_reach(service):
         assert "fail" in statuses(service, "glue")
     finally:
         write_zone(service)
+
+
+PARENTS = [
+    ("names another server", referral(("ns1", "ns3")), "fail", "differ"),
+    ("names one less", referral(("ns1",)), "fail", "differ"),
+    ("knows of no delegation", referral(()), "fail", "no NS records"),
+    ("has no such name", nxdomain, "fail", "no such name"),
+    ("hands out no address", referral(glue=GLUE[:1]), "fail", "no address for ns2"),
+    ("hands out another address", referral(glue=(("ns1", "A", "9.9.9.9"), *GLUE[1:])), "fail", "9.9.9.9 for ns1"),
+    ("does not answer", badns.mute, "fail", "do not answer"),
+    ("refuses", badns.servfail, "fail", "do not answer"),
+]
+
+
+@pytest.mark.parametrize("wrong, status, detail", [row[1:] for row in PARENTS], ids=[row[0] for row in PARENTS])
+def test_what_the_parent_says(service, parent, wrong, status, detail):
+    parent.wrong = wrong
+    try:
+        rows = [r for r in report(service)[1] if r["check"] in ("delegation", "glue")]
+    finally:
+        parent.wrong = referral()
+    assert [r["status"] for r in rows if detail in r["detail"]] == [status], rows
+
+
+def test_the_parent_is_found(tmp_path):
+    """By a resolver, which is asked for the servers of "example" and for their addresses: here one program is the
+    resolver, the parent and our own name server, by what is asked and whether it should look further."""
+    answers = {(f"{ZONE}.", "NS"): f"ns.{ZONE}.", (f"ns.{ZONE}.", "A"): "8.8.8.8", ("example.", "NS"): "ns.example.",
+               ("ns.example.", "A"): "127.0.0.1"}
+
+    def answer(query, reply):
+        name, kind = query.question[0].name.to_text().lower(), dns.rdatatype.to_text(query.question[0].rdtype)
+        if not query.flags & dns.flags.RD:
+            referral(("ns",), (("ns", "A", "8.8.8.8"),))(query, reply)
+        elif (name, kind) in answers:
+            reply.answer.append(dns.rrset.from_text(name, 60, "IN", kind, answers[name, kind]))
+
+    config = tmp_path / "provisiond.conf"
+    config.write_text(f"""store = "sqlite:provisiond.db"
+issuer "local" {{ type = "local"  dir = "ca" }}
+zone "{ZONE}" {{ issuers = {{"local"}}  enroll = "open"  nameservers = {{"127.0.0.1:53"}} }}
+""", encoding="ascii")
+    config.chmod(0o600)
+    netns = Netns("doctor")
+    server = netns.call(lambda: BadServer(answer, 53))
+    try:
+        run = netns.run(program("lanyard-provisiond"), "-c", config, "doctor", "--resolver", "127.0.0.1:53")
+    finally:
+        netns.call(server.stop)
+        netns.remove()
+    assert f"pass  delegation {ZONE}: 1 of the parent's servers name the zone's own 1 name servers" in run.stdout, run
 
 
 def test_caa_of_another_ca(service):

@@ -1,6 +1,7 @@
 """Certificates by dns-persist-01, with no challenge store anywhere: dnsd makes the record, the mock CA
 looks it up, and nothing is written for an order."""
 
+import subprocess
 from contextlib import ExitStack
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 
 import badns
 from badns import BadServer
+from daemon import environment, program
 from device import Device
 from mockca import MockCa
 from ports import free_port
@@ -70,6 +72,14 @@ def chain(device):
     return poll_until(device, lambda r: r.status == 200, 60).body
 
 
+def doctor(fleet):
+    """Its lines about the record; whatever else it finds."""
+    run = subprocess.run([program("lanyard-provisiond"), "-c", fleet.provisiond.config, "doctor"],
+                         capture_output=True, text=True, check=False, timeout=120, env=environment(),
+                         stdin=subprocess.DEVNULL)
+    return [line for line in run.stdout.splitlines() if "  persist " in line]
+
+
 def trouble(device):
     return poll_until(device, lambda r: "problem" in r.json, 60, wait_s=1).json
 
@@ -86,6 +96,8 @@ def test_issued_without_a_value(fleet):
     assert len(lines) == fleet.accounts and {line[0] for line in lines} == {"mock.example"}
     hidden = all("/account-hash/sha-256/" in uri for _, uri in lines)
     assert hidden == (fleet.ca.persist_draft == 2)
+    found = [line.split(":")[0] for line in doctor(fleet)]
+    assert found == [f"pass  persist {ZONE}"] * fleet.accounts
 
 
 def test_an_account_that_dnsd_does_not_have(fleet):
@@ -97,6 +109,8 @@ def test_an_account_that_dnsd_does_not_have(fleet):
     assert said["problem"] == "dns-not-ready", said
     assert f"issuer persist {ZONE}" in said["detail"] and "option persist" in said["detail"]
     assert fleet.ca.n("challenge") == 0
+    row, = doctor(fleet)
+    assert row.startswith(f"fail  persist {ZONE}: ") and f"issuer persist {ZONE}" in row
     fleet.publish()
     chain(device)
     assert fleet.ca.n("new-order") == fleet.ca.n("challenge") == 1
