@@ -24,8 +24,8 @@ static cfg_opt_t issuer_opts[] = {
     CFG_STR("ca_file", NULL, CFGF_NONE),
     CFG_STR("contact", NULL, CFGF_NONE),
     CFG_STR("account_key", NULL, CFGF_NONE),
-    CFG_STR("eab_kid", NULL, CFGF_NONE),
-    CFG_STR("eab_hmac_file", NULL, CFGF_NONE),
+    CFG_STR_LIST("eab_kid", NULL, CFGF_NONE),
+    CFG_STR_LIST("eab_hmac_file", NULL, CFGF_NONE),
     CFG_STR("dir", NULL, CFGF_NONE),
     CFG_STR("profile", NULL, CFGF_NONE),
     CFG_STR("prefer_chain", NULL, CFGF_NONE),
@@ -232,6 +232,34 @@ static enum err read_wishes(struct reader *r, cfg_t *sec, struct config_issuer *
     return e;
 }
 
+/* External account binding: CAs that ask for it may take each kid once. */
+static enum err read_bindings(struct reader *r, cfg_t *sec, struct config_issuer *is)
+{
+    unsigned n = cfg_size(sec, "eab_kid");
+    if (n != cfg_size(sec, "eab_hmac_file"))
+        return FAIL(r, sec, NULL,
+                    "eab_kid and eab_hmac_file go together, as many of one as of the "
+                    "other");
+    if (n > 1 && n != is->n_accounts)
+        return FAIL(r, sec, "eab_kid", "give one for all accounts, or one for each of the %zu",
+                    is->n_accounts);
+    for (unsigned i = 0; i < n; i++) {
+        const char *kid = cfg_getnstr(sec, "eab_kid", i);
+        if (kid[0] == 0)
+            return FAIL(r, sec, "eab_kid", "is empty: give it a value or leave it out");
+        is->eab_kid[i] = strdup(kid);
+        is->eab_hmac_file[i] = conf_path(r->conf, cfg_getnstr(sec, "eab_hmac_file", i));
+        is->n_eab = i + 1;
+        if (is->eab_kid[i] == NULL || is->eab_hmac_file[i] == NULL)
+            return no_memory(r);
+        if (access(is->eab_hmac_file[i], R_OK) != 0)
+            return FAIL(r, sec, "eab_hmac_file",
+                        "cannot read %s: check that it is there and who may read it",
+                        is->eab_hmac_file[i]);
+    }
+    return ERR_OK;
+}
+
 static enum err read_acme(struct reader *r, cfg_t *sec, struct config_issuer *is)
 {
     enum err e = copy(r, sec, "directory", &is->directory);
@@ -248,12 +276,8 @@ static enum err read_acme(struct reader *r, cfg_t *sec, struct config_issuer *is
     if (e == ERR_OK)
         e = copy(r, sec, "contact", &is->contact);
     if (e == ERR_OK)
-        e = copy(r, sec, "eab_kid", &is->eab_kid);
-    if (e == ERR_OK)
-        e = copy_file(r, sec, "eab_hmac_file", &is->eab_hmac_file);
-    if (e == ERR_OK && (is->eab_kid == NULL) != (is->eab_hmac_file == NULL))
-        e = FAIL(r, sec, NULL, "eab_kid and eab_hmac_file go together");
-    return e == ERR_OK ? read_wishes(r, sec, is) : e;
+        e = read_wishes(r, sec, is);
+    return e == ERR_OK ? read_bindings(r, sec, is) : e;
 }
 
 static enum err read_limit(struct reader *r, cfg_t *sec, const char *key, enum bucket_kind kind,
@@ -675,11 +699,15 @@ void config_free(struct config *c)
         free(c->server_names[i]);
     for (size_t i = 0; i < c->n_issuers; i++) {
         struct config_issuer *is = &c->issuers[i];
-        char *const all[] = { is->where,       is->name,    is->directory,     is->ca_file,
-                              is->contact,     is->profile, is->prefer_chain,  is->challenge,
-                              is->account_key, is->eab_kid, is->eab_hmac_file, is->dir };
+        char *const all[] = { is->where,       is->name,    is->directory,    is->ca_file,
+                              is->contact,     is->profile, is->prefer_chain, is->challenge,
+                              is->account_key, is->dir };
         for (size_t k = 0; k < ARRAY_LEN(all); k++)
             free(all[k]);
+        for (size_t k = 0; k < is->n_eab; k++) {
+            free(is->eab_kid[k]);
+            free(is->eab_hmac_file[k]);
+        }
     }
     for (size_t i = 0; i < c->n_zones; i++) {
         struct config_zone *z = &c->zones[i];

@@ -31,8 +31,10 @@ struct config_issuer {
     char *where; /* "FILE:LINE", for what is found wrong when it is opened */
     bool is_local;
     /* acme */
-    char *directory, *ca_file, *contact, *account_key, *eab_kid, *eab_hmac_file;
+    char *directory, *ca_file, *contact, *account_key;
     size_t n_accounts;
+    size_t n_eab; /* bindings: 0, 1 for all accounts, or one for each */
+    char *eab_kid[CONFIG_ACCOUNTS_MAX], *eab_hmac_file[CONFIG_ACCOUNTS_MAX];
     bool agree_terms;
     char *profile, *prefer_chain, *challenge; /* NULL: the CA's default, dns-01 */
     int64_t lifetime_s;                       /* asked for with each order; 0: the CA's choice */

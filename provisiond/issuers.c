@@ -18,13 +18,18 @@ struct issuers {
     struct localca *cas[CONFIG_LIST_MAX]; /* of the local ones; NULL elsewhere */
 };
 
-static enum err read_eab(const struct config_issuer *is, struct buf *out, struct err_info *info)
+/* The binding of account `k`: its own, or the one for all. */
+static enum err read_eab(const struct config_issuer *is, size_t k, const char **kid,
+                         struct buf *hmac, struct err_info *info)
 {
-    if (is->eab_hmac_file == NULL)
+    *kid = NULL;
+    if (is->n_eab == 0)
         return ERR_OK;
-    enum err e = file_read_secret(is->eab_hmac_file, out, info);
-    while (e == ERR_OK && out->len > 0 && out->p[out->len - 1] <= ' ')
-        out->p[--out->len] = 0;
+    size_t at = is->n_eab > 1 ? k : 0;
+    enum err e = file_read_secret(is->eab_hmac_file[at], hmac, info);
+    while (e == ERR_OK && hmac->len > 0 && hmac->p[hmac->len - 1] <= ' ')
+        hmac->p[--hmac->len] = 0;
+    *kid = is->eab_kid[at];
     return e;
 }
 
@@ -38,30 +43,40 @@ static enum err key_path(char out[PATH_MAX], const struct config_issuer *is, siz
                                  : err_set(info, ERR_CONFIG, "the path of account_key is too long");
 }
 
-static enum err open_acme(struct issuers *s, struct loop *l, size_t index, struct err_info *info)
+static enum err open_account(struct issuers *s, struct loop *l, size_t index, size_t k,
+                             struct err_info *info)
 {
     const struct config_issuer *is = &s->config->issuers[index];
     char path[PATH_MAX];
+    const char *kid;
     struct buf hmac;
     buf_init(&hmac, HMAC_FILE_MAX);
-    enum err e = read_eab(is, &hmac, info);
-    for (size_t k = 0; k < is->n_accounts && e == ERR_OK; k++) {
+    enum err e = read_eab(is, k, &kid, &hmac, info);
+    if (e == ERR_OK)
+        e = key_path(path, is, k, info);
+    if (e == ERR_OK) {
         struct acme_options o = { .name = is->name,
                                   .directory_url = is->directory,
                                   .ca_file = is->ca_file,
                                   .contact = is->contact,
                                   .account_key = path,
-                                  .eab_kid = is->eab_kid,
-                                  .eab_hmac = is->eab_kid != NULL ? buf_str(&hmac) : NULL,
+                                  .eab_kid = kid,
+                                  .eab_hmac = kid != NULL ? buf_str(&hmac) : NULL,
                                   .user_agent = "lanyard-provisiond/" LANYARD_VERSION,
                                   .agree_terms = is->agree_terms,
                                   .prefer_chain = is->prefer_chain,
                                   .challenge = is->challenge };
-        e = key_path(path, is, k, info);
-        if (e == ERR_OK)
-            e = acme_issuer_new(&s->accounts[index][k], l, &o, info);
+        e = acme_issuer_new(&s->accounts[index][k], l, &o, info);
     }
     buf_wipe(&hmac);
+    return e;
+}
+
+static enum err open_acme(struct issuers *s, struct loop *l, size_t index, struct err_info *info)
+{
+    enum err e = ERR_OK;
+    for (size_t k = 0; k < s->config->issuers[index].n_accounts && e == ERR_OK; k++)
+        e = open_account(s, l, index, k, info);
     return e;
 }
 

@@ -73,6 +73,7 @@ class MockCa:
         self.profiles = {"classic": "90 days", "shortlived": "160 hours"}
         self.lives_s = {"classic": 90 * 86400, "shortlived": 160 * 3600}
         self.eab = eab  # {kid: key bytes}: required
+        self.eab_once = False  # a kid is good for one account, as Google's are
         self.terms = "/terms/1"
         self.caa = ["mock.example"]
         self.has_renewal_info = True
@@ -261,6 +262,8 @@ class MockCa:
         key = self.eab.get(inner.header.get("kid"))
         if key is None or not inner.verify_mac(key) or thumbprint(inner.object) != thumbprint(jwk):
             raise Refused(403, "unauthorized", "the binding does not hold")
+        if self.eab_once:
+            del self.eab[inner.header["kid"]]
 
     def _account(self, _rest, jws, account):
         wish = jws.object if jws.payload else {}
