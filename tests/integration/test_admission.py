@@ -5,10 +5,14 @@ import concurrent.futures
 import hashlib
 import http.client
 import json
+import os
+import random
 import re
 import shutil
 import signal
 import sqlite3
+import statistics
+import time
 
 import pytest
 from cryptography import x509
@@ -261,6 +265,52 @@ def test_no_oracle(tmp_path):
         assert len(answers) == 1 and answers.pop()[0] == 403
         assert new_device(p, False).enroll(f" {tokens['good'].upper().replace('LT_', 'lt_')}\n").status == 201
         assert not [t for t in tokens.values() if t in p.log(whole=True)], "case 32"
+
+
+N_TIMED = int(os.environ.get("LANYARD_TEST_TIMED", "250"))  # answers of each kind
+PER_IDENTITY = 24  # below the burst that one identity may ask
+
+
+def welch_t(a, b):
+    """The t statistic of two samples, without the slowest tenth of each: what the machine did meanwhile."""
+    a, b = (sorted(x)[:len(x) * 9 // 10] for x in (a, b))
+    spread = statistics.variance(a) / len(a) + statistics.variance(b) / len(b)
+    return (statistics.fmean(a) - statistics.fmean(b)) / spread ** 0.5
+
+
+def timed_enrolments(p, bodies, n_each):
+    """{kind: seconds of each answer}. Kinds follow each other at random on each connection, so that whatever else
+    the machine does meets all of them alike."""
+    kinds = [kind for kind in bodies for _ in range(n_each)]
+    random.shuffle(kinds)
+    times = {kind: [] for kind in bodies}
+    for start in range(0, len(kinds), PER_IDENTITY):
+        connection = new_device(p, False).connection(60)
+        for kind in kinds[start:start + PER_IDENTITY]:
+            began = time.perf_counter()
+            connection.request("POST", "/v1/enroll", bodies[kind], {"Content-Type": "application/json"})
+            reply = connection.getresponse()
+            reply.read()
+            times[kind].append(time.perf_counter() - began)
+            assert reply.status == 403
+        connection.close()
+    return times
+
+
+def test_no_oracle_by_time(tmp_path):
+    """Case 26: how long the answer takes does not tell a token that exists from one that does not. The bound of
+    4.5 is that of the case; LANYARD_TEST_TIMED=5000 takes as many samples as it says."""
+    with provisiond(tmp_path, "token") as p:
+        tokens = {k: p.admin("token", "create").strip() for k in ("used", "expired")}
+        assert new_device(p, False).enroll(tokens["used"]).status == 201
+        with sqlite3.connect(p.db, timeout=20) as db:
+            db.execute("UPDATE token SET expires_at=1 WHERE id=2")
+        tokens.update(unknown="lt_" + "a" * (len(tokens["used"]) - 3), unknown2="lt_" + "b" * (len(tokens["used"]) - 3))
+        bodies = {k: json.dumps({"zone": ZONE, "token": t}) for k, t in tokens.items()}
+        times = timed_enrolments(p, bodies, N_TIMED)
+    t = {kind: round(welch_t(times[kind], times["unknown"]), 2) for kind in ("used", "expired", "unknown2")}
+    print({k: f"{statistics.fmean(v) * 1e6:.0f} us" for k, v in times.items()}, t)
+    assert all(abs(value) < 4.5 for value in t.values()), t
 
 
 def test_a_restored_backup(tmp_path):
