@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -280,8 +281,26 @@ class Relay:
         self.open = []
 
 
+class Flash:
+    """What an agent writes below its state folder, as strace sees it: bytes, and how often something has
+    to reach the disk (a file, a folder or a name)."""
+
+    WRITE = re.compile(r"\bp?write(?:64)?\(\d+<(?P<path>[^>]*)>.*= (?P<n>\d+)$", re.M)
+    SYNC = re.compile(r"\b(?:fsync|fdatasync)\(\d+<(?P<path>[^>]*)>.*= 0$", re.M)
+
+    def __init__(self, agent, trace):
+        self.state, self.trace = str(agent.state), trace
+        agent.argv = ["strace", "-D", "-f", "-q", "-y", "-o", trace, "-e", "trace=write,pwrite64,fsync,fdatasync",
+                      *agent.argv]
+
+    def seen(self):
+        text = self.trace.read_text()
+        return (sum(int(m["n"]) for m in self.WRITE.finditer(text) if m["path"].startswith(self.state)),
+                sum(m["path"].startswith(self.state) for m in self.SYNC.finditer(text)))
+
+
 def service(bench):
-    """Bytes to and from a real provisiond while the certificate has long to go."""
+    """Bytes to and from a real provisiond, and to the disk, while the certificate has long to go."""
     from device import Device
     from stack import Agent, Service
     from types import SimpleNamespace
@@ -293,21 +312,45 @@ def service(bench):
     with Service(folder, enroll="open") as real:
         relay = Relay(real.provisiond.server)
         front = SimpleNamespace(server=relay.server, ca=real.provisiond.ca)
-        with Agent(folder, front) as agent:
-            agent.wait_for_certificate()
-            bench.until(lambda: agent.status()["state"] == "serve", 20, "rest")
-            relay.cut()  # the next question comes hours later, on a connection of its own
+        agent = Agent(folder, front)
+        flash = Flash(agent, folder / "trace")
+
+        def at_rest(generation):
+            bench.until(lambda: agent.status()["state"] == "serve"
+                        and agent.status()["certificate"]["generation"] == generation, 60, agent.tail)
+
+        def question():
+            relay.cut()  # it comes on a connection of its own
             relay.bytes, last = 0, -1
             while not relay.open or relay.bytes != last:
                 last = relay.bytes
                 time.sleep(5)
-            one = relay.bytes
+            return relay.bytes
+
+        with agent:
+            agent.wait_for_certificate()
+            at_rest(1)
+            before = flash.seen()
+            agent.tool("renew")
+            at_rest(2)
+            question()  # the answer is what the certificate's renewal is planned by, and kept
+            renewal = [x - y for x, y in zip(flash.seen(), before)]
+        with agent:
+            at_rest(2)
+            one, asked = question(), flash.seen()
             identity = load_pem_private_key((agent.state / "identity.pem").read_bytes(), None)
             device = Device(folder, real.provisiond.server, real.provisiond.ca, key=identity)
             wait_s = json.loads(device.call("GET", "/v1/renewal").body)["next_check_in"]
     a_day = one * 86400 / wait_s
     bench.row("idle: bytes a day to and from the service", f"{a_day / 1000:.1f} kB", "20 kB",
               f"{one} bytes of TCP each {wait_s / 3600:.1f} h, TLS handshake included")
+    month = [q * 30 * 86400 / wait_s + r * 30 / RENEWAL_DAYS for q, r in zip(asked, renewal)]
+    bench.row("idle: written to flash in a month", f"{month[0] / 1000:.1f} kB in {month[1]:.0f} syncs", "",
+              f"a renewal {renewal[0]} bytes in {renewal[1]} syncs, every {RENEWAL_DAYS} days; "
+              f"a start and a question {asked[0]} bytes")
+
+
+RENEWAL_DAYS = 60  # two thirds of 90
 
 
 def transfer(proxy, kind, megabytes):
@@ -366,4 +409,56 @@ def connections(bench):
             lambda p: handshakes(p, 500 if bench.quick else 2000), "0.9")
 
 
-ROWS = {"size": size, "memory": memory, "rest": rest, "service": service, "bulk": bulk, "connections": connections}
+def tcp_pair():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname(), 60)
+        return near, server.accept()[0]
+
+
+def copied(program, how, megabytes):
+    """Megabytes per CPU second between two sockets without TLS."""
+    (source, arrives), (leaves, sink) = tcp_pair(), tcp_pair()
+    leaves.settimeout(None)  # or the program would be told to come back later
+    ends = (arrives.fileno(), leaves.fileno())
+    child = subprocess.Popen(["taskset", "-c", "0", program, how, *map(str, ends)], pass_fds=ends,
+                             stdout=subprocess.PIPE, text=True)
+    for s in (arrives, leaves):
+        s.close()
+
+    def feed():
+        for _ in range(megabytes):
+            source.sendall(PIECE)
+        source.close()
+
+    threading.Thread(target=feed, daemon=True).start()
+    into, done = bytearray(1 << 18), 0
+    while n := sink.recv_into(into):
+        done += n
+    us = int(child.communicate(timeout=60)[0])
+    assert child.returncode == 0 and done == megabytes << 20
+    return done / us
+
+
+def kernel(bench):
+    """What the kernel could take off the proxy's hands: TLS records, and bytes that need no TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as server, \
+            socket.create_connection(server.getsockname()) as tcp:
+        try:
+            tcp.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
+            bench.row("kernel TLS", "there")
+        except OSError as e:
+            bench.row("kernel TLS", "not in this kernel", "", e.strerror)
+    program = bench.work / "copy"
+    make(["cc", "-O2", "-D_GNU_SOURCE", "-o", program, Path(__file__).parent / "copy.c"])
+    found = {"splice": [], "recv": []}
+    for _ in range(3 if bench.quick else 7):
+        for how, values in found.items():
+            values.append(copied(program, how, 256 if bench.quick else 1024))
+    ratios = sorted(a / b for a, b in zip(found["splice"], found["recv"]))
+    bench.row("without TLS: splice / recv and send, bytes per CPU second",
+              f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})", "",
+              ", ".join(f"{how} {statistics.median(v):.0f} MB" for how, v in found.items()))
+
+
+TCP_ULP = 31
+ROWS = {"size": size, "memory": memory, "rest": rest, "service": service, "bulk": bulk, "connections": connections, "kernel": kernel}
