@@ -35,10 +35,10 @@ def test_every_test_that_a_table_names_is_there():
     assert not wrong, "\n".join(wrong)
 
 
-def test_every_case_has_its_row():
-    """Faults 21 to 40 of a service on the Internet, and the 24 failures of CAs."""
+def rows_of(readme):
+    """The numbers in the columns "case" and "no." of its tables."""
     numbers, column = {}, None
-    for line in text("provisiond/README.md").splitlines():
+    for line in text(readme).splitlines():
         head = line.split("|")[1].strip() if line.startswith("|") else None
         if head in ("case", "no."):
             column = head
@@ -46,5 +46,12 @@ def test_every_case_has_its_row():
             column = None
         elif column is not None:
             numbers.setdefault(column, set()).update(int(n) for n in re.findall(r"\d+", head))
+    return numbers
+
+
+def test_every_case_has_its_row():
+    """Faults 21 to 40 of a service on the Internet, 41 to 49 of the agent, and the 24 failures of CAs."""
+    numbers = rows_of("provisiond/README.md")
     assert set(range(21, 41)) - numbers["case"] == set()
     assert set(range(1, 25)) - numbers["no."] == set()
+    assert set(range(41, 50)) - rows_of("agent/README.md")["case"] == set()
