@@ -84,7 +84,8 @@ function make(tag, props = {}, ...children) {
     return node;
 }
 
-const button = (text, onclick, className = '') => make('button', { type: 'button', textContent: text, onclick, className });
+const button = (text, onclick, className = '') => (
+    make('button', { type: 'button', textContent: text, onclick, className }));
 
 // Only where a link cannot run anything here.
 function link(text, href, className) {
@@ -187,7 +188,8 @@ class Card {
         const { last_seen_at: at, online } = this.device;
         if (!at)
             return null;
-        const text = online ? 'In contact with its service' : `Last heard of ${ago(Math.max(0, Date.now() / 1000 - at))}`;
+        const text = online ? 'In contact with its service'
+            : `Last heard of ${ago(Math.max(0, Date.now() / 1000 - at))}`;
         return make('p', { className: 'soft', textContent: text });
     }
 
@@ -239,7 +241,8 @@ class Card {
             permission ? permissionHelp() : null,
             checks ? checksOf() : null,
             uri || !device.page || verdict === 'WRONG_DEVICE' ? null : this.ownPage(),
-            this.steps.children.length ? null : make('p', { className: 'soft', textContent: 'Nothing was sent to the device.' }),
+            this.steps.children.length ? null
+                : make('p', { className: 'soft', textContent: 'Nothing was sent to the device.' }),
         ].filter((n) => n !== null));
         this.steps.parentElement.hidden = this.steps.children.length === 0;
     }

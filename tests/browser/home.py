@@ -1,0 +1,334 @@
+"""A home and an Internet in four network namespaces: a browser's computer (10.0.0.9, 3ffe:2::9) and a
+device (10.0.0.5, 3ffe:2::5) behind a router that translates IPv4 addresses, and beyond it the name
+server of the zone, the service that has the page, and a relay. The addresses of the Internet are ones
+that browsers and resolvers take for public: the documentation ranges are not."""
+
+import contextlib
+import datetime
+import ipaddress
+import json
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+import tags
+from daemon import Daemon
+from device import key_pem
+from netns import Netns, ip
+from stack import ZONE, Agent, DemoApp, Dnsd, Provisiond
+from unbound import Unbound
+from webserver import Web, dns_over
+
+APP = "app.example"  # the page is not in the devices' zone, so that it loads when that is blocked
+ORIGIN = f"https://{APP}"
+DNS, SERVICE, RELAY, WAN = "192.88.99.53", "192.88.99.10", "192.88.99.20", "192.88.99.7"
+ROUTER, DEVICE, CLIENT = "10.0.0.1", "10.0.0.5", "10.0.0.9"
+DEVICE_GUA, CLIENT_GUA, ROUTER_GUA = "3ffe:2::5", "3ffe:2::9", "3ffe:2::1"
+TAG_KEY = bytes(range(16))
+APP_PORT, HELLO_PORT, PAGE_PORT = 8443, 8481, 8480
+
+
+def make_certificate(name, names, issuer=None, issuer_key=None, key=None):
+    """(certificate, key): a CA without an issuer."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.utcnow()
+    builder = (x509.CertificateBuilder().subject_name(subject).public_key(key.public_key())
+               .issuer_name(issuer.subject if issuer else subject)
+               .serial_number(x509.random_serial_number())
+               .not_valid_before(now - datetime.timedelta(days=1))
+               .not_valid_after(now + datetime.timedelta(days=60))
+               .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True))
+    if names:
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
+    return builder.sign(issuer_key or key, hashes.SHA256()), key
+
+
+class Networks:
+    """world - router - {device, client}."""
+
+    def __init__(self):
+        self.world, self.router = Netns("world"), Netns("router")
+        self.device, self.client = Netns("device"), Netns("client")
+        w, r = self.world.name, self.router.name
+        ip("-n", w, "link", "add", "net", "type", "veth", "peer", "name", "wan", "netns", r)
+        for address in (DNS, SERVICE, RELAY, "192.88.99.1"):
+            ip("-n", w, "addr", "add", f"{address}/24", "dev", "net")
+        ip("-n", w, "addr", "add", "3ffe:1::1/64", "dev", "net", "nodad")
+        ip("-n", w, "link", "set", "net", "up")
+        ip("-n", r, "addr", "add", f"{WAN}/24", "dev", "wan")
+        ip("-n", r, "addr", "add", "3ffe:1::7/64", "dev", "wan", "nodad")
+        ip("-n", r, "link", "set", "wan", "up")
+        ip("-n", r, "link", "add", "lan", "type", "bridge")
+        ip("-n", r, "addr", "add", f"{ROUTER}/24", "dev", "lan")
+        ip("-n", r, "addr", "add", f"{ROUTER_GUA}/64", "dev", "lan", "nodad")
+        ip("-n", r, "link", "set", "lan", "up")
+        for ns, v4, v6 in ((self.device, DEVICE, DEVICE_GUA), (self.client, CLIENT, CLIENT_GUA)):
+            port = "to-" + ns.name.rsplit("-", 1)[1]
+            ip("-n", r, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns.name)
+            ip("-n", r, "link", "set", port, "master", "lan", "up")
+            self.plug_in(ns, v4, v6)
+        ip("-n", w, "route", "add", "3ffe:2::/64", "via", "3ffe:1::7")
+        ip("-n", r, "route", "add", "default", "via", "192.88.99.1")
+        rules = ("add table ip nat; add chain ip nat post { type nat hook postrouting priority 100; }; "
+                 "add rule ip nat post oifname wan masquerade")
+        for argv in (["sysctl", "-qw", "net.ipv4.ip_forward=1"],
+                     ["sysctl", "-qw", "net.ipv6.conf.all.forwarding=1"], ["nft", rules]):
+            run = self.router.run(*argv)
+            assert run.returncode == 0, run.stderr
+        self.world.use_resolver(DNS)
+        self.device.use_resolver(ROUTER)
+        self.client.use_resolver(ROUTER)
+
+    @staticmethod
+    def plug_in(ns, v4, v6):
+        ip("-n", ns.name, "addr", "replace", f"{v4}/24", "dev", "eth0")
+        ip("-n", ns.name, "link", "set", "eth0", "up")
+        ip("-n", ns.name, "addr", "replace", f"{v6}/64", "dev", "eth0", "nodad")
+        ip("-n", ns.name, "route", "replace", "default", "via", ROUTER)
+        ip("-n", ns.name, "route", "replace", "default", "via", ROUTER_GUA)
+
+    def remove(self):
+        for ns in (self.client, self.device, self.router, self.world):
+            ns.remove()
+
+
+class Pipe:
+    """A stand-in for the relay: passes the bytes of each connection at RELAY:443 to the device, without
+    a look into them, and hangs up when the device cannot be reached from the router."""
+
+    def __init__(self, world, router):
+        self.router = router
+        self.listener = world.call(lambda: socket.create_server((RELAY, 443), backlog=64))
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.carry, args=(client,), daemon=True).start()
+
+    def carry(self, client):
+        try:
+            device = self.router.call(lambda: socket.create_connection((DEVICE, HELLO_PORT), 30))
+        except OSError:
+            client.close()
+            return
+        back = threading.Thread(target=self.copy, args=(device, client), daemon=True)
+        back.start()
+        self.copy(client, device)
+        back.join()
+        client.close()
+        device.close()
+
+    @staticmethod
+    def copy(source, to):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(65536):
+                to.sendall(piece)
+        with contextlib.suppress(OSError):
+            to.shutdown(socket.SHUT_WR)
+
+    def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join()
+
+
+class Dnsmasq(Daemon):
+    def __init__(self, folder, netns, *options):
+        super().__init__("dnsmasq", ["dnsmasq", "-k", "-C", "/dev/null", "--user=root", "--no-resolv",
+                                     "--no-hosts", "--pid-file", f"--server={DNS}", "--bind-interfaces",
+                                     f"--listen-address={ROUTER}", "--log-facility=-", *options],
+                         folder, r"started, version", netns=netns)
+
+
+FILTER = "\n    ".join(f"private-address: {n}" for n in (
+    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fd00::/8", "fe80::/10"))
+
+
+class Home:
+    """Everything but the browser. `resolver(name)` changes what the router's DNS does."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.net = Networks()
+        self.parts = []
+        self.dns = None
+        self.make_service()
+        self.make_device()
+        self.pipe = Pipe(self.net.world, self.net.router)
+
+    def make_service(self):
+        root, root_key = make_certificate("test root", [])
+        leaf, key = make_certificate(APP, [APP, f"hub.{ZONE}"], root, root_key)
+        self.root, pair = self.folder / "root.pem", self.folder / "web.pem"
+        self.root.write_bytes(root.public_bytes(Encoding.PEM))
+        pair.write_bytes(key_pem(key) + leaf.public_bytes(Encoding.PEM))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair)
+        for zone, hosts in ((ZONE, f"hub A {SERVICE}\n"), (APP, f"@ A {SERVICE}\n")):
+            (self.folder / zone).write_text(
+                f"$TTL 300\n$ORIGIN {zone}.\n@ SOA ns1 hostmaster 1 7200 3600 1209600 60\n@ NS ns1\n"
+                f"ns1 A {DNS}\n{hosts}", encoding="ascii")
+        (self.folder / "tag.keys").write_text(TAG_KEY.hex() + "\n", encoding="ascii")
+        (self.folder / "tag.keys").chmod(0o600)
+        self.provisiond = Provisiond(self.folder, f"{SERVICE}:8443", f"{DNS}:53", netns=self.net.world,
+                                     enroll="open")
+        dnsd = Dnsd(self.folder, [f"{DNS}:53"], None, netns=self.net.world)
+        (self.folder / "dnsd.conf").write_text(f"""listen = {{"{DNS}:53"}}
+zone "{ZONE}" {{
+    file = "{ZONE}"
+    tag_keys = "tag.keys"
+    challenges = "none"
+}}
+zone "{APP}" {{
+    file = "{APP}"
+    challenges = "none"
+}}
+""", encoding="ascii")
+        self.start(dnsd, self.provisiond)
+        self.web = Web((SERVICE, 443), context=context, netns=self.net.world)
+        self.web.dns = dns_over(self.net.world, DNS)
+
+    def make_device(self):
+        self.agent = Agent(self.folder, self.provisiond, netns=self.net.device, addresses=(DEVICE,),
+                           proxies=[(f"{DEVICE}:{APP_PORT}", "127.0.0.1:8096")],
+                           extra=f'page = {{"{DEVICE}:{PAGE_PORT}"}}\n'
+                                 f'page_tls = {{"{DEVICE}:{HELLO_PORT}", "[{DEVICE_GUA}]:{HELLO_PORT}"}}')
+        self.start(DemoApp(self.folder, 8096, netns=self.net.device), self.agent)
+        self.agent.wait_for_certificate()
+        self.id = self.agent.status()["id"]
+
+    def start(self, *daemons):
+        for daemon in daemons:
+            self.parts.append(daemon)
+            daemon.start()
+
+    def resolver(self, name):
+        """A fresh one: nothing cached from the last."""
+        if self.dns:
+            self.dns.stop()
+        folder = self.folder / f"{name}-{time.monotonic_ns()}"
+        folder.mkdir()
+        router, stop = self.net.router, "--stop-dns-rebind"
+
+        def unbound(*options):
+            return Unbound(folder, ROUTER, 53, ZONE, (DNS, 53), netns=router, extra="\n    ".join(
+                (f'local-data: "{APP}. A {SERVICE}"', *options)))
+        self.dns = {
+            "dnsmasq": lambda: Dnsmasq(folder, router),
+            "dnsmasq-filter": lambda: Dnsmasq(folder, router, stop),
+            "dnsmasq-exempt": lambda: Dnsmasq(folder, router, stop, f"--rebind-domain-ok=/{ZONE}/"),
+            "dnsmasq-blocked": lambda: Dnsmasq(folder, router, f"--address=/{ZONE}/"),
+            "unbound-filter": lambda: unbound(FILTER),
+            "unbound-exempt": lambda: unbound(FILTER, f'private-domain: "{ZONE}"'),
+        }[name]()
+        self.dns.start()
+
+    def name(self, address):
+        address = ipaddress.ip_address(address)
+        label = tags.label(address)
+        if tags.kind(address) == "public":
+            label = tags.tagged(TAG_KEY, self.id, address)
+        return f"{label}.{self.id}.{ZONE}"
+
+    def connection(self, kind):
+        address, port = {"lan": (DEVICE, APP_PORT), "gua": (DEVICE_GUA, HELLO_PORT),
+                         "relay": (RELAY, 443)}[kind]
+        found = {"uri": f"https://{self.name(address)}:{port}", "address": address, "port": port,
+                 "kind": kind, "local": kind == "lan", "relay": kind == "relay", "IPv6": ":" in address}
+        return {**found, "hello_port": HELLO_PORT} if kind == "lan" else found
+
+    def describe(self, *kinds, **members):
+        """The device as the service would describe it, with these connections."""
+        return {"id": self.id, "zone": ZONE, "name": "Living room NAS", "last_seen_at": int(time.time()),
+                "online": True, "publicAddressMatches": True, "dnsRebindingProtection": None,
+                "natLoopbackSupported": None, "cure": None,
+                "connections": [self.connection(k) for k in kinds],
+                "page": f"http://{DEVICE}:{PAGE_PORT}/", **members}
+
+    @contextlib.contextmanager
+    def trouble(self, kind):
+        """"": none, "dead": the agent is killed, "unplugged": the device's cable is out, "impostor":
+        another device has its address."""
+        if kind == "":
+            yield
+        elif kind == "unplugged":
+            ip("-n", self.net.device.name, "link", "set", "eth0", "down")
+            try:
+                yield
+            finally:
+                self.net.plug_in(self.net.device, DEVICE, DEVICE_GUA)
+        else:
+            self.agent.kill()
+            other = self.stranger(kind) if kind == "impostor" else contextlib.nullcontext()
+            with other:
+                yield
+            self.agent.start()
+
+    def stranger(self, folder):
+        """An agent with an identity of its own, at this one's address."""
+        folder = self.folder / folder
+        folder.mkdir(exist_ok=True)
+        return Agent(folder, self.provisiond, netns=self.net.device, addresses=(DEVICE,),
+                     extra=f'page = {{"{DEVICE}:{PAGE_PORT}"}}\npage_tls = {{"{DEVICE}:{HELLO_PORT}"}}')
+
+    def stop(self, failed=False):
+        self.pipe.stop()
+        self.web.stop()
+        for daemon in [self.dns, *reversed(self.parts)]:
+            if daemon is not None:
+                daemon.kill() if failed else daemon.stop()
+        self.net.remove()
+
+
+class Sniffer:
+    """Whether a packet for the device's addresses leaves the client: counted by the client's own
+    firewall, so that nothing sent is missed."""
+
+    def __init__(self, netns):
+        self.netns = netns
+        self.nft(f"add table inet seen; add chain inet seen out {{ type filter hook output priority 0; }}; "
+                 f"add rule inet seen out ip daddr {DEVICE} counter; "
+                 f"add rule inet seen out ip6 daddr {DEVICE_GUA} counter; "
+                 f"add rule inet seen out tcp dport {PAGE_PORT} counter")
+
+    def nft(self, *argv):
+        run = self.netns.run("nft", *argv)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    def counters(self):
+        rules = [r["rule"] for r in json.loads(self.nft("-j", "list", "chain", "inet", "seen", "out"))["nftables"]
+                 if "rule" in r]
+        return [e["counter"]["packets"] for rule in rules for e in rule["expr"] if "counter" in e]
+
+    def packets(self):
+        """(IPv4, IPv6) so far."""
+        return tuple(self.counters()[:2])
+
+    def plain_packets(self):
+        """To the port of the device's plain HTTP page."""
+        return self.counters()[2]
+
+
+def served_key(netns, address, port, name):
+    """The public key in the certificate that `address` shows for `name`."""
+    run = subprocess.run(netns.command(["openssl", "s_client", "-connect", f"{address}:{port}",
+                                        "-servername", name]), stdin=subprocess.DEVNULL,
+                         capture_output=True, text=True, check=False, timeout=60)
+    return x509.load_pem_x509_certificate(run.stdout.encode()).public_key().public_numbers()

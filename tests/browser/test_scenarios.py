@@ -1,0 +1,276 @@
+"""The companion's page in real browsers, in a home behind a router: what it ends in for each kind of
+resolver, permission and trouble. LANYARD_TEST_ALL_BROWSERS=1 takes every row in both browsers and
+prints a table with times; otherwise a sample."""
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+
+import pytest
+
+from chromium import Chromium
+from firefox import Firefox
+from home import (DEVICE, DEVICE_GUA, HELLO_PORT, ORIGIN, RELAY, Home, Sniffer, served_key)
+from netns import ETC
+from stack import ZONE
+
+ALL = os.environ.get("LANYARD_TEST_ALL_BROWSERS") == "1"
+PAGE = f"{ORIGIN}/companion/"
+
+# The first card's verdict, and how long after the start of the page's loading it was there.
+VERDICT = """new Promise((done) => {
+    const look = () => {
+        const node = document.querySelector('.device[data-verdict]');
+        if (node)
+            done({ ...node.dataset, now: performance.getEntriesByName('verdict').pop().startTime,
+                href: node.querySelector('a.button')?.href || null });
+        else
+            setTimeout(look, 5);
+    };
+    look();
+})"""
+
+
+@dataclass
+class Row:
+    why: str
+    dns: str
+    permission: str  # None: not asked yet
+    kinds: tuple
+    verdict: str
+    rung: str = ""
+    trouble: str = ""  # "dead": the agent is killed, "unplugged", "impostor": another device at its address
+    clicked: bool = False  # "Test again" is pressed, so that the plain probe may be sent
+    packets: tuple = None  # whether any left for the device's (IPv4, IPv6) address
+    sample: str = ""  # the browsers that have it in the regular run
+    only: str = ""  # the browser that this is about
+    members: dict = field(default_factory=dict)
+
+    def __str__(self):
+        return self.why.replace(" ", "-")
+
+
+C, F, CF = "chromium", "firefox", "chromium firefox"
+LAN, LR, GLR = ("lan",), ("lan", "relay"), ("gua", "lan", "relay")
+ROWS = [
+    Row("case 11: undecided, the page does not ask by itself", "dnsmasq", None, LAN, "NEEDS_PERMISSION",
+        packets=(False, False), sample=CF),
+    Row("case 11: undecided, with a relay", "dnsmasq", None, LR, "NEEDS_PERMISSION", "relay",
+        packets=(False, False)),
+    Row("cases 11 and 21: granted", "dnsmasq", "granted", LR, "SECURE_LAN", "lan", sample=CF),
+    Row("case 11: denied, nothing is sent to the LAN", "dnsmasq", "denied", LAN, "PERMISSION_DENIED",
+        packets=(False, False), clicked=True, sample=CF),
+    Row("case 11: denied, with a relay", "dnsmasq", "denied", LR, "PERMISSION_DENIED", "relay",
+        packets=(False, False), sample=C),
+    Row("nothing filtered, IPv6", "dnsmasq", None, GLR, "SECURE_IPV6", "gua"),
+    Row("case 12: dnsmasq filters, granted", "dnsmasq-filter", "granted", LR, "DNS_FILTERED", "relay",
+        sample=CF),
+    Row("case 12: dnsmasq filters, no relay", "dnsmasq-filter", "granted", LAN, "DNS_FILTERED",
+        clicked=True, sample=C, only=C),
+    Row("dnsmasq filters, undecided", "dnsmasq-filter", None, LR, "NEEDS_PERMISSION", "relay",
+        packets=(False, False)),
+    Row("dnsmasq filters, denied", "dnsmasq-filter", "denied", LR, "PERMISSION_DENIED", "relay",
+        packets=(False, False)),
+    Row("dnsmasq exempts the zone", "dnsmasq-exempt", "granted", LR, "SECURE_LAN", "lan"),
+    Row("case 12: unbound filters, granted", "unbound-filter", "granted", LR, "DNS_FILTERED", "relay",
+        sample=C),
+    Row("unbound filters, denied", "unbound-filter", "denied", LR, "PERMISSION_DENIED", "relay",
+        packets=(False, False)),
+    Row("case 12: unbound exempts the zone", "unbound-exempt", "granted", LR, "SECURE_LAN", "lan", sample=C),
+    Row("case 13: dnsmasq filters, denied, IPv6", "dnsmasq-filter", "denied", GLR, "SECURE_IPV6", "gua",
+        packets=(False, True), sample=CF),
+    Row("case 13: unbound filters, denied, IPv6", "unbound-filter", "denied", GLR, "SECURE_IPV6", "gua",
+        packets=(False, True)),
+    Row("case 14: off, the resolver does not filter", "dnsmasq", "granted", LR, "DEVICE_UNREACHABLE",
+        trouble="dead", clicked=True, sample=C, only=C),
+    Row("case 14: off, the resolver filters", "dnsmasq-filter", "granted", LR, "DEVICE_UNREACHABLE",
+        trouble="dead", clicked=True, sample=C, only=C),
+    Row("case 14: off, and the service knows", "dnsmasq-filter", "granted", LR, "DEVICE_UNREACHABLE",
+        trouble="dead", sample=F, members={"online": False}),
+    Row("case 23: unplugged, IPv6 too", "dnsmasq", "granted", GLR, "DEVICE_UNREACHABLE",
+        trouble="unplugged"),
+    Row("case 23: unplugged, the resolver filters", "dnsmasq-filter", "granted", GLR, "DEVICE_UNREACHABLE",
+        trouble="unplugged", clicked=True, only=C),
+    Row("case 15: the zone is blocked", "dnsmasq-blocked", "granted", GLR, "ZONE_BLOCKED_OR_OFFLINE",
+        sample=CF),
+    Row("case 15: the zone is blocked, undecided", "dnsmasq-blocked", None, GLR, "ZONE_BLOCKED_OR_OFFLINE"),
+    Row("case 19: another device at its address", "dnsmasq-filter", "granted", LAN, "WRONG_DEVICE",
+        trouble="impostor", clicked=True, sample=C, only=C),
+    Row("in another network nobody is asked", "dnsmasq", None, LR, "SECURE_REMOTE", "relay",
+        packets=(False, False), members={"publicAddressMatches": False}),
+]
+
+
+def rows(browser):
+    return [r for r in ROWS if (ALL or browser in r.sample) and r.only in ("", browser)]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    h = Home(tmp_path_factory.mktemp("home"))
+    failed = True
+    try:
+        yield h
+        failed = False
+    finally:
+        h.stop(failed)
+
+
+@pytest.fixture(scope="module")
+def sniffer(home):
+    return Sniffer(home.net.client)
+
+
+@pytest.fixture(scope="module")
+def chromium(home, tmp_path_factory):
+    with Chromium(tmp_path_factory.mktemp("chromium"), netns=home.net.client,
+                  roots=[home.root, home.provisiond.ca]) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def firefox(home, tmp_path_factory):
+    with Firefox(tmp_path_factory.mktemp("firefox") / "home", netns=home.net.client,
+                 roots=[home.root, home.provisiond.ca]) as browser:
+        yield browser
+
+
+@contextlib.contextmanager
+def chromium_page(browser, row):
+    with browser.page(permission=row.permission, origin=ORIGIN) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def firefox_page(browser, row):
+    browser.allow(ORIGIN, row.permission)
+    browser.forget()
+    yield browser
+    browser.evaluate("localStorage.clear()")
+
+
+def run(home, sniffer, row, page):
+    """What the page says, as the row sets things up; after the click when there is one."""
+    home.resolver(row.dns)
+    home.web.devices = [home.describe(*row.kinds, **row.members)]
+    before = sniffer.packets()
+    with home.trouble(row.trouble):
+        page.open(PAGE)
+        seen = page.evaluate(VERDICT)
+        if row.clicked:
+            page.evaluate("[...document.querySelectorAll('button')].find((b) => b.textContent === 'Test again')"
+                          ".click()")
+            seen = page.evaluate(VERDICT)
+    seen["sent"] = tuple(after > b for after, b in zip(sniffer.packets(), before))
+    return seen
+
+
+def judge(home, row, seen):
+    assert (seen["verdict"], seen["rung"]) == (row.verdict, row.rung), seen
+    if row.packets is not None:
+        assert seen["sent"] == row.packets
+    if row.rung:
+        assert seen["href"] == home.connection(row.rung)["uri"].removesuffix(":443") + "/"
+    else:
+        assert seen["href"] is None
+
+
+def note(browser, row, seen):
+    if ALL:
+        how = row.permission or "not asked"
+        print(f"\n| {row.dns} | {browser} | {how} | {', '.join(row.kinds)} | {row.trouble or '-'} "
+              f"| {row.verdict} | {row.rung or '-'} | {float(seen['now']):.0f} | {seen['ms']} |", end="")
+
+
+@pytest.mark.parametrize("row", rows(C), ids=str)
+def test_chromium(home, sniffer, chromium, row):
+    with chromium_page(chromium, row) as page:
+        seen = run(home, sniffer, row, page)
+        assert page.console() == []
+    judge(home, row, seen)
+    note(C, row, seen)
+
+
+@pytest.mark.parametrize("row", rows(F), ids=str)
+def test_firefox(home, sniffer, firefox, row):
+    with firefox_page(firefox, row) as page:
+        seen = run(home, sniffer, row, page)
+    judge(home, row, seen)
+    note(F, row, seen)
+
+
+def test_firefox_sends_no_plain_http(home, sniffer, firefox):
+    """Case 21: no address space in its requests, so the plain probe is not even tried after a click."""
+    row = Row("", "dnsmasq-filter", "granted", LAN, "DNS_FILTERED", clicked=True)
+    before = sniffer.plain_packets()
+    with firefox_page(firefox, row) as page:
+        seen = run(home, sniffer, row, page)
+        with pytest.raises(AssertionError, match="TypeError"):  # the alias, which the library passes over
+            value = page.evaluate("navigator.permissions.query({ name: 'local-network-access' })")
+            assert not str(value).startswith("error:"), value
+    judge(home, row, seen)
+    assert sniffer.plain_packets() == before
+
+
+def test_firefox_with_a_resolver_of_its_own(home, sniffer, firefox):
+    """Case 22: DNS over HTTPS only, which refuses private answers whatever the router does."""
+    row = Row("", "dnsmasq", "granted", LR, "DNS_FILTERED", "relay", members={"dnsRebindingProtection": False})
+    firefox.set("network.trr.uri", f"{ORIGIN}/dns-query")
+    firefox.set("network.trr.bootstrapAddr", "192.88.99.10")
+    firefox.set("network.trr.mode", 3)
+    try:
+        with firefox_page(firefox, row) as page:
+            seen = run(home, sniffer, row, page)
+    finally:
+        firefox.set("network.trr.mode", 0)
+    assert any(r.startswith("/dns-query") for r in home.web.requests)
+    judge(home, row, seen)
+
+
+def test_the_relay_shows_the_devices_certificate(home):
+    """Case 12: TLS ends on the device, with the same key as on the LAN."""
+    keys = [served_key(home.net.client, address, port, home.name(address.strip("[]")))
+            for address, port in ((RELAY, 443), (DEVICE, HELLO_PORT), (f"[{DEVICE_GUA}]", HELLO_PORT))]
+    assert keys[0] == keys[1] == keys[2]
+
+
+def test_what_worked_is_remembered(home, sniffer, chromium):
+    """And forgotten as soon as something better works again."""
+    row = Row("", "dnsmasq-filter", "granted", LR, "DNS_FILTERED", "relay")
+    with chromium_page(chromium, row) as page:
+        run(home, sniffer, row, page)
+        remembered = f"localStorage.getItem('lanyard:n1:{home.id}')"
+        assert page.evaluate(remembered) == "relay"
+        cured = Row("", "dnsmasq-exempt", "granted", LR, "SECURE_LAN", "lan")
+        judge(home, cured, run(home, sniffer, cured, page))
+        assert page.evaluate(remembered) == "lan"
+
+
+FRAMED = """<!doctype html><script type="module">
+import { connect } from '/companion/lanyard.js';
+const device = await (await fetch('/v1/nearby')).json();
+const result = await connect(device.devices[0], { ask: true });
+parent.postMessage(result.rung, '*');
+</script>"""
+FRAMING = """<!doctype html><script>
+window.got = new Promise((done) => addEventListener('message', (e) => done(e.data)));
+</script><iframe src="https://hub.{zone}/framed" {allow}></iframe>"""
+
+
+def test_in_a_frame(home, tmp_path):
+    """Case 17: what the enterprise policy has granted counts in a frame from elsewhere only with
+    allow="local-network". A permission given over the DevTools protocol would be seen everywhere."""
+    policies = ETC / home.net.client.name / "chromium/policies/managed"
+    policies.mkdir(parents=True)
+    (policies / "lan.json").write_text(
+        f'{{"LocalNetworkAccessAllowedForUrls": ["{ORIGIN}", "https://hub.{ZONE}"]}}', encoding="ascii")
+    home.resolver("dnsmasq")
+    home.web.devices = [home.describe("lan", online=False)]
+    html = "text/html; charset=utf-8"
+    home.web.files["/framed"] = FRAMED.encode(), html
+    with Chromium(tmp_path / "chromium", netns=home.net.client, roots=[home.root, home.provisiond.ca]) as browser:
+        for allow, rung in (("", None), ('allow="local-network"', "lan")):
+            home.web.files["/framing"] = FRAMING.format(zone=ZONE, allow=allow).encode(), html
+            with browser.page() as page:
+                page.open(f"{ORIGIN}/framing")
+                assert page.evaluate("got") == rung, allow
