@@ -124,8 +124,8 @@ static int create(const struct admin *a, int argc, char **argv, bool json)
     if (!read_options(a, argc, argv, &row))
         return ADMIN_WRONG_CALL;
     secret_random(random, sizeof random);
-    token_format(text, random);
-    enum err e = token_hash(act.hash, span_str(text));
+    token_format(text, TOKEN_ENROLMENT, random);
+    enum err e = token_hash(act.hash, TOKEN_ENROLMENT, span_str(text));
     if (e == ERR_OK)
         e = sql_transact(a->db, do_create, &act, &info);
     row.id = act.id;

@@ -25,7 +25,7 @@ int64_t admit_wait_s(struct call *c)
 static void prepare_token(struct call *c, struct span token)
 {
     memset(c->token_hash, 0, sizeof c->token_hash);
-    if (token_hash(c->token_hash, token) != ERR_OK)
+    if (token_hash(c->token_hash, TOKEN_ENROLMENT, token) != ERR_OK)
         memset(c->token_hash, 0, sizeof c->token_hash);
     c->request.token_hash = c->token_hash;
 }

@@ -6,12 +6,13 @@
 
 #include "common/base/base32.h"
 
-static const char PREFIX[] = "lt_";
-#define PREFIX_LEN (sizeof PREFIX - 1)
+#define PREFIX_LEN 3
+static const char PREFIX[][PREFIX_LEN + 1] = { [TOKEN_ENROLMENT] = "lt_", [TOKEN_VIEWER] = "lv_" };
 
-void token_format(char out[TOKEN_TEXT_LEN + 1], const uint8_t random[TOKEN_RANDOM_LEN])
+void token_format(char out[TOKEN_TEXT_LEN + 1], enum token_kind kind,
+                  const uint8_t random[TOKEN_RANDOM_LEN])
 {
-    memcpy(out, PREFIX, PREFIX_LEN);
+    memcpy(out, PREFIX[kind], PREFIX_LEN);
     base32_encode((struct span){ random, TOKEN_RANDOM_LEN }, out + PREFIX_LEN);
 }
 
@@ -20,7 +21,7 @@ static bool is_space(uint8_t c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-enum err token_hash(uint8_t out[TOKEN_HASH_LEN], struct span text)
+enum err token_hash(uint8_t out[TOKEN_HASH_LEN], enum token_kind kind, struct span text)
 {
     uint8_t random[TOKEN_RANDOM_LEN];
     size_t len;
@@ -30,7 +31,7 @@ enum err token_hash(uint8_t out[TOKEN_HASH_LEN], struct span text)
     }
     while (text.len > 0 && is_space(text.p[text.len - 1]))
         text.len--;
-    if (text.len != TOKEN_TEXT_LEN || memcmp(text.p, PREFIX, PREFIX_LEN) != 0)
+    if (text.len != TOKEN_TEXT_LEN || memcmp(text.p, PREFIX[kind], PREFIX_LEN) != 0)
         return ERR_INVALID;
     struct span tail = { text.p + PREFIX_LEN, text.len - PREFIX_LEN };
     if (base32_decode(tail, random, sizeof random, &len) != ERR_OK || len != sizeof random)
