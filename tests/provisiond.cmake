@@ -17,10 +17,12 @@ unit_test(provisiond/claim DEPS provisiond_store)
 target_sources(unit_provisiond_claim PRIVATE ${CMAKE_SOURCE_DIR}/provisiond/claim.c)
 postgres_test(provisiond/claim)
 # the discovery API
-foreach(name jwks jwt)
+foreach(name jwks jwt pairing)
     unit_test(provisiond/core/${name} DEPS provisiond_core)
 endforeach()
 fuzz_target(jwt DEPS provisiond_core)
+unit_test(provisiond/store/viewer DEPS provisiond_store)
+postgres_test(provisiond/store/viewer)
 
 fuzz_target(acmemsg DEPS provisiond_acme)
 fuzz_target(csr DEPS provisiond_core)

@@ -5,6 +5,7 @@
 #include "provisiond/store/key.h"
 #include "provisiond/store/report.h"
 #include "provisiond/store/token.h"
+#include "provisiond/store/viewer.h"
 
 #define TOUCH_EVERY_S 3600
 
@@ -173,7 +174,10 @@ enum err device_set_state(struct sql *db, const char *id, enum device_state s, i
     sql_bind_text(&q, 1, s == DEVICE_SUSPENDED ? "the device was suspended" : "the device is gone");
     sql_bind_int(&q, 2, now_s);
     sql_bind_text(&q, 3, id);
-    return sql_end(&q, NULL, info);
+    e = sql_end(&q, NULL, info);
+    if (e == ERR_OK && s == DEVICE_FORGOTTEN) /* they must not see it again when it comes back */
+        e = viewer_remove_all(db, id, &changed, info);
+    return e;
 }
 
 enum err device_flag(struct sql *db, const char *id, const char *why, struct err_info *info)

@@ -53,7 +53,8 @@ NODISCARD enum err device_touch(struct sql *db, const char *id, int64_t now_s,
                                 struct err_info *info);
 
 /* Errors: ERR_NOTFOUND. Orders of a device that is no longer active are canceled; the id of one
- * that is forgotten is kept, and in quarantine until the last of its certificates ends. */
+ * that is forgotten is kept, and in quarantine until the last of its certificates ends; nobody may
+ * see it from a browser any more. */
 NODISCARD enum err device_set_state(struct sql *db, const char *id, enum device_state s,
                                     int64_t now_s, struct err_info *info);
 

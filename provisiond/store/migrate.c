@@ -119,6 +119,15 @@ static const char *const STEPS[] = {
      "CREATE INDEX observed_at ON observed (at);"),
     /* 8: which of an issuer's accounts pays for an order */
     "ALTER TABLE cert_order ADD COLUMN account_no INTEGER NOT NULL DEFAULT 0;",
+    /* 9: pairing codes and the wrong ones tried, who may see a device */
+    ("CREATE TABLE pairing_code ("
+     " device_id TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE, expires_at INTEGER NOT NULL);"
+     "CREATE INDEX pairing_code_end ON pairing_code (expires_at);"
+     "CREATE TABLE pairing_guess (day INTEGER PRIMARY KEY, units INTEGER NOT NULL);"
+     "CREATE TABLE viewer ("
+     " hash BLOB NOT NULL, device_id TEXT NOT NULL, kind INTEGER NOT NULL,"
+     " created_at INTEGER NOT NULL, seen_at INTEGER NOT NULL, PRIMARY KEY (hash, device_id));"
+     "CREATE INDEX viewer_device ON viewer (device_id);"),
 };
 
 int migrate_latest(void)
