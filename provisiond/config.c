@@ -12,6 +12,7 @@
 #include "common/conf/conf.h"
 #include "provisiond/acme/challenge.h"
 #include "common/store/challenge.h"
+#include "provisiond/core/jwt.h"
 #include "provisiond/store/node.h"
 #include "provisiond/tagkeys.h"
 
@@ -45,17 +46,13 @@ static cfg_opt_t issuer_opts[] = {
 };
 
 static cfg_opt_t zone_opts[] = {
-    CFG_STR_LIST("issuers", NULL, CFGF_NONE),
-    CFG_STR("enroll", "token", CFGF_NONE),
-    CFG_STR("challenges", NULL, CFGF_NONE),
-    CFG_STR_LIST("nameservers", NULL, CFGF_NONE),
-    CFG_STR("tag_keys", NULL, CFGF_NONE),
-    CFG_STR("factory_ca", NULL, CFGF_NONE),
-    CFG_BOOL("bare_name", cfg_false, CFGF_NONE),
-    CFG_STR("allow_devices", NULL, CFGF_NONE),
-    CFG_STR("deny_devices", NULL, CFGF_NONE),
-    CFG_STR("suspended", NULL, CFGF_NONE),
-    CFG_END(),
+    CFG_STR_LIST("issuers", NULL, CFGF_NONE),    CFG_STR("enroll", "token", CFGF_NONE),
+    CFG_STR("challenges", NULL, CFGF_NONE),      CFG_STR_LIST("nameservers", NULL, CFGF_NONE),
+    CFG_STR("tag_keys", NULL, CFGF_NONE),        CFG_STR("factory_ca", NULL, CFGF_NONE),
+    CFG_BOOL("bare_name", cfg_false, CFGF_NONE), CFG_STR("allow_devices", NULL, CFGF_NONE),
+    CFG_STR("deny_devices", NULL, CFGF_NONE),    CFG_STR("suspended", NULL, CFGF_NONE),
+    CFG_STR("oidc_issuer", NULL, CFGF_NONE),     CFG_STR("oidc_audience", NULL, CFGF_NONE),
+    CFG_STR("oidc_ca_file", NULL, CFGF_NONE),    CFG_END(),
 };
 
 static cfg_opt_t relay_opts[] = {
@@ -86,6 +83,10 @@ static cfg_opt_t root_opts[] = {
     CFG_INT("enroll_per_hour", 60, CFGF_NONE),
     CFG_INT("enroll_per_hour_net", 0, CFGF_NONE),
     CFG_STR("blocked_keys", NULL, CFGF_NONE),
+    CFG_STR_LIST("web_origins", NULL, CFGF_NONE),
+    CFG_INT("web_per_minute", 120, CFGF_NONE),
+    CFG_INT("pair_per_hour", 30, CFGF_NONE),
+    CFG_STR("companion_dir", NULL, CFGF_NONE),
     CFG_SEC("issuer", issuer_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
     CFG_SEC("zone", zone_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
     CFG_SEC("relay", relay_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
@@ -430,6 +431,25 @@ static enum err read_zone_admission(struct reader *r, cfg_t *sec, struct config_
     return e == ERR_OK ? copy_path(r, sec, "suspended", &z->suspended) : e;
 }
 
+static enum err read_zone_accounts(struct reader *r, cfg_t *sec, struct config_zone *z)
+{
+    enum err e = copy(r, sec, "oidc_issuer", &z->oidc_issuer);
+    if (e == ERR_OK)
+        e = copy(r, sec, "oidc_audience", &z->oidc_audience);
+    if (e == ERR_OK)
+        e = copy_file(r, sec, "oidc_ca_file", &z->oidc_ca_file);
+    if (e == ERR_OK && (z->oidc_issuer == NULL) != (z->oidc_audience == NULL))
+        e = FAIL(r, sec, z->oidc_issuer != NULL ? "oidc_issuer" : "oidc_audience",
+                 "oidc_issuer and oidc_audience go together");
+    if (e == ERR_OK && z->oidc_issuer != NULL && strncmp(z->oidc_issuer, "https://", 8) != 0)
+        e = FAIL(r, sec, "oidc_issuer", "must begin with https://");
+    if (e == ERR_OK && z->oidc_issuer != NULL &&
+        (strlen(z->oidc_issuer) >= JWT_URL_MAX || strlen(z->oidc_audience) >= JWT_URL_MAX))
+        e = FAIL(r, sec, "oidc_issuer", "issuer and audience have at most %d bytes",
+                 JWT_URL_MAX - 1);
+    return e;
+}
+
 static enum err read_zone(struct reader *r, cfg_t *sec, struct config_zone *z)
 {
     const char *title = cfg_title(sec), *enroll = cfg_getstr(sec, "enroll");
@@ -456,6 +476,8 @@ static enum err read_zone(struct reader *r, cfg_t *sec, struct config_zone *z)
         e = read_zone_dns(r, sec, z);
     if (e == ERR_OK)
         e = read_tag_keys(r, sec, &z->tag_keys);
+    if (e == ERR_OK)
+        e = read_zone_accounts(r, sec, z);
     return e == ERR_OK ? read_zone_admission(r, sec, z) : e;
 }
 
@@ -540,6 +562,36 @@ static enum err read_relay(struct reader *r, cfg_t *sec, struct config_relay *re
         e = read_int(r, sec, "port", 1, 65535, &port);
     relay->port = (uint16_t)port;
     return e == ERR_OK ? read_relay_keys(r, sec, relay) : e;
+}
+
+/* As browsers send them: scheme, host and port, nothing behind. [RFC 6454 s6.2] */
+static bool is_origin(const char *text)
+{
+    const char *host = strstr(text, "://");
+    return host != NULL && host != text && host[3] != 0 && strpbrk(host + 3, "/ ,*?#@") == NULL;
+}
+
+/* What the browser-facing listener is told. */
+static enum err read_web(struct reader *r, cfg_t *root, struct config *c)
+{
+    unsigned n = cfg_size(root, "web_origins");
+    enum err e = ERR_OK;
+    if (n > CONFIG_LIST_MAX)
+        return FAIL(r, root, "web_origins", "more than %d", CONFIG_LIST_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        const char *v = cfg_getnstr(root, "web_origins", i);
+        if (!is_origin(v))
+            return FAIL(r, root, "web_origins",
+                        "'%s' is no origin: write \"https://HOST\" or \"https://HOST:PORT\"", v);
+        if ((c->web_origins[c->n_web_origins++] = strdup(v)) == NULL)
+            return no_memory(r);
+    }
+    e = read_int(r, root, "web_per_minute", 1, 1000000, &c->web_per_minute);
+    if (e == ERR_OK)
+        e = read_int(r, root, "pair_per_hour", 1, 1000000, &c->pair_per_hour);
+    if (e == ERR_OK)
+        e = copy_file(r, root, "companion_dir", &c->companion_dir);
+    return e == ERR_OK ? note_where(r, root, "companion_dir", &c->companion_where) : e;
 }
 
 static enum err read_server_names(struct reader *r, cfg_t *root)
@@ -630,7 +682,7 @@ static enum err read_root(struct reader *r)
         e = copy_file(r, root, "blocked_keys", &c->blocked_keys);
     if (e == ERR_OK)
         e = note_where(r, root, "blocked_keys", &c->blocked_where);
-    return e;
+    return e == ERR_OK ? read_web(r, root, c) : e;
 }
 
 static enum err read_sections(struct reader *r)
@@ -695,6 +747,10 @@ void config_free(struct config *c)
     free(c->user_where);
     free(c->blocked_keys);
     free(c->blocked_where);
+    free(c->companion_dir);
+    free(c->companion_where);
+    for (size_t i = 0; i < c->n_web_origins; i++)
+        free(c->web_origins[i]);
     for (size_t i = 0; i < c->n_server_names; i++)
         free(c->server_names[i]);
     for (size_t i = 0; i < c->n_issuers; i++) {
@@ -712,8 +768,9 @@ void config_free(struct config *c)
     for (size_t i = 0; i < c->n_zones; i++) {
         struct config_zone *z = &c->zones[i];
         tagkeys_free(z->tag_keys);
-        char *const all[] = { z->name,       z->challenges,    z->challenges_where, z->where,
-                              z->factory_ca, z->allow_devices, z->deny_devices,     z->suspended };
+        char *const all[] = { z->name,        z->challenges,    z->challenges_where, z->where,
+                              z->factory_ca,  z->allow_devices, z->deny_devices,     z->suspended,
+                              z->oidc_issuer, z->oidc_audience, z->oidc_ca_file };
         for (size_t k = 0; k < ARRAY_LEN(all); k++)
             free(all[k]);
     }

@@ -63,6 +63,8 @@ struct config_zone {
     char *allow_devices, *deny_devices; /* ids one a line; NULL: all, none */
     struct tag_keys *tag_keys;          /* of public addresses' names; NULL: none have names */
     char *suspended; /* the file of that name that dnsd reads, kept up to date; NULL: none */
+    /* accounts at the vendor; NULL: none. Issuer and audience go together. */
+    char *oidc_issuer, *oidc_audience, *oidc_ca_file;
 };
 
 /* Where devices can be reached that nobody can reach directly: see provisiond/relay. */
@@ -93,7 +95,12 @@ struct config {
     int64_t failover_percent;    /* of a certificate's life: with less left the next CA is asked */
     int64_t enroll_per_hour;     /* enrolments from one IPv4 address or IPv6 /56 */
     int64_t enroll_per_hour_net; /* and from one IPv4 /24 or IPv6 /48 */
-    char *blocked_keys, *blocked_where; /* SHA-256 of keys known to others, one a line; NULL */
+    char *blocked_keys, *blocked_where;    /* SHA-256 of keys known to others, one a line; NULL */
+    size_t n_web_origins;                  /* 0: any */
+    char *web_origins[CONFIG_LIST_MAX];    /* whose pages may use the discovery API */
+    int64_t web_per_minute;                /* requests from one IPv4 address or IPv6 /56 */
+    int64_t pair_per_hour;                 /* pairing codes tried from there */
+    char *companion_dir, *companion_where; /* what is served as /companion/; NULL: as installed */
     size_t n_issuers;
     struct config_issuer issuers[CONFIG_LIST_MAX];
     size_t n_zones;

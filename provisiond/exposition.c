@@ -113,6 +113,7 @@ void exposition_write(struct buf *out, const struct exposition *e)
             "When the listeners' certificate ends, Unix time.", (uint64_t)e->owncert->not_after_s);
     put_listeners(out, e);
     api_write_metrics(e->api, out);
+    discovery_write_metrics(e->discovery, out);
     orderstats_write(engine_stats(e->engine), e->config, out);
     put_gates(out, e);
     put_stores(out, e);

@@ -9,6 +9,7 @@
 #include "common/net/httpd.h"
 #include "provisiond/api/api.h"
 #include "provisiond/config.h"
+#include "provisiond/discovery/discovery.h"
 #include "provisiond/engine.h"
 #include "provisiond/fleetcount.h"
 #include "provisiond/owncert.h"
@@ -19,6 +20,7 @@ struct exposition {
     const struct httpd_counts *device, *public_; /* NULL: not served */
     const struct jobs_counts *store, *challenges;
     const struct api *api;
+    const struct discovery *discovery;
     const struct engine *engine;
     const struct fleetcount *fleet;
     const struct owncert *owncert;

@@ -16,9 +16,12 @@ struct route {
     void (*fn)(const struct publicweb *w, struct httpd_req *r);
 };
 
+/* A page may see that it can be reached: the static name hub.ZONE leads here, and so tells a zone
+ * that is blocked from a device that is off. */
 static void get_healthz(const struct publicweb *w, struct httpd_req *r)
 {
     bool alive = health_is_alive(w->health);
+    httpd_add_header(r, "Access-Control-Allow-Origin", "*");
     httpd_add_header(r, "Cache-Control", "no-store");
     httpd_respond(r, alive ? 200 : 503, "text/plain; charset=utf-8",
                   span_str(alive ? "alive\n" : "a database thread does not answer\n"));
@@ -61,12 +64,21 @@ static bool has_method(const struct route *route, const char *method)
 
 void publicweb_on_request(void *web, struct httpd_req *r)
 {
+    const struct publicweb *w = web;
     char allow[64] = "";
+    if (discovery_has(r)) {
+        discovery_on_request(w->discovery, r);
+        return;
+    }
+    if (pagefiles_has(r)) {
+        pagefiles_on_request(w->companion, r);
+        return;
+    }
     for (size_t i = 0; i < ARRAY_LEN(ROUTES); i++) {
         if (strcmp(ROUTES[i].path, httpd_path(r)) != 0)
             continue;
         if (has_method(&ROUTES[i], httpd_method(r))) {
-            ROUTES[i].fn(web, r);
+            ROUTES[i].fn(w, r);
             return;
         }
         size_t len = strlen(allow);

@@ -53,6 +53,8 @@ struct server {
     struct fleetcount *fleet;
     struct pruner *pruner;
     struct publicweb publicweb;
+    struct discovery *discovery;
+    struct pagefiles *companion;
     struct metricweb *metrics;
     int64_t started_s;
     uint64_t reloads, reloads_failed;
@@ -210,6 +212,7 @@ static void write_metrics(struct buf *out, void *arg)
                                   .store = jobs_counts(s->store),
                                   .challenges = jobs_counts(engine_challenge_jobs(s->engine)),
                                   .api = s->api,
+                                  .discovery = s->discovery,
                                   .engine = s->engine,
                                   .fleet = s->fleet,
                                   .owncert = &s->owncert,
@@ -244,6 +247,18 @@ static enum err start_watch(struct server *s, struct err_info *info)
 
 /* --- the whole --- */
 
+/* What browsers are given on the public listener. */
+static enum err open_discovery(struct server *s, struct err_info *info)
+{
+    const struct discovery_parts parts = { s->loop, s->config, s->store };
+    enum err e = discovery_new(&s->discovery, &parts, info);
+    if (e == ERR_OK)
+        e = pagefiles_new(&s->companion, s->config, info);
+    s->publicweb.discovery = s->discovery;
+    s->publicweb.companion = s->companion;
+    return e;
+}
+
 static enum err prepare(struct server *s, struct err_info *info)
 {
     const struct config *c = s->config;
@@ -273,6 +288,8 @@ static enum err prepare(struct server *s, struct err_info *info)
     struct api_parts api = { s->loop, c, s->store, on_order, s };
     if (e == ERR_OK)
         e = api_new(&s->api, &api, info);
+    if (e == ERR_OK)
+        e = open_discovery(s, info);
     if (e == ERR_OK)
         e = open_listeners(s, info);
     struct engine_parts parts = { s->loop, c, s->issuers, s->store, c->node, on_change, s };
@@ -307,7 +324,7 @@ static void log_start(const struct config *c)
     log_info("listening for devices at https://%s/", text);
     if (c->public_.set) {
         addr_format(&c->public_.addr, text);
-        log_info("listening for health checks at https://%s/healthz", text);
+        log_info("listening for browsers and health checks at https://%s/", text);
     }
     if (c->metrics.set) {
         addr_format(&c->metrics.addr, text);
@@ -330,6 +347,8 @@ static void clear(struct server *s)
     revoker_free(s->revoker);
     pruner_free(s->pruner);
     api_free(s->api);
+    discovery_free(s->discovery);
+    pagefiles_free(s->companion);
     loop_timer_free(s->own_cert_timer);
     loop_signal_free(s->term);
     loop_signal_free(s->intr);

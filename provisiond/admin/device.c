@@ -1,5 +1,5 @@
 /* device.c - lanyard-provisiond device list | show | suspend | resume | forget | release | revoke |
- * flag */
+ * unpair | flag */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +13,7 @@
 #include "provisiond/store/order.h"
 #include "provisiond/store/revocation.h"
 #include "provisiond/store/stopped.h"
+#include "provisiond/store/viewer.h"
 
 #define LIST_DEFAULT 100
 #define CERTIFICATES_SHOWN 5
@@ -173,6 +174,21 @@ static void print_whole(const struct device_row *d)
     (void)printf("seen         %s\n", at);
 }
 
+static enum err show_viewers(const struct admin *a, const char *id, struct whole *w,
+                             struct err_info *info)
+{
+    int64_t n_tokens = 0, n_accounts = 0;
+    enum err e = viewer_count(a->db, id, clock_now_s(), &n_tokens, &n_accounts, info);
+    if (e == ERR_OK && w->device != NULL) {
+        jsonline_int(w->device, "viewers", n_tokens);
+        jsonline_int(w->device, "accounts", n_accounts);
+    } else if (e == ERR_OK) {
+        (void)printf("shown to     %lld viewer%s and %lld account%s\n", (long long)n_tokens,
+                     n_tokens == 1 ? "" : "s", (long long)n_accounts, n_accounts == 1 ? "" : "s");
+    }
+    return e;
+}
+
 static int show(const struct admin *a, const char *id, bool json)
 {
     struct device_row d;
@@ -199,6 +215,8 @@ static int show(const struct admin *a, const char *id, bool json)
         e = revocation_each(a->db, id, CERTIFICATES_SHOWN, add_revocation, &w, &info);
     if (e == ERR_OK)
         e = reportshow(a->db, &d, a->config, w.device, &info);
+    if (e == ERR_OK)
+        e = show_viewers(a, id, &w, &info);
     if (e == ERR_OK && json)
         jsonline_print(w.device);
     else
@@ -231,6 +249,7 @@ struct act {
     const char *flag; /* "" takes it away */
     struct device_row device;
     int64_t n_revoking;
+    int64_t n_viewers;
     struct err_info info;
 };
 
@@ -318,6 +337,24 @@ static enum err do_flag(struct act *act)
                        : e;
 }
 
+static enum err do_unpair(struct act *act)
+{
+    enum err e = viewer_remove_all(act->a->db, act->id, &act->n_viewers, &act->info);
+    return e == ERR_OK ? admin_note(act->a, act->id, "unpair", &act->info, "%lld viewers",
+                                    (long long)act->n_viewers)
+                       : e;
+}
+
+static int unpair(const struct admin *a, const char *id)
+{
+    struct act act = { .a = a, .id = id };
+    int status = run_act(&act, do_unpair);
+    if (status == 0)
+        (void)printf("device %s is shown to nobody any more: it was to %lld viewer%s\n", id,
+                     (long long)act.n_viewers, act.n_viewers == 1 ? "" : "s");
+    return status;
+}
+
 static int flag(const struct admin *a, int argc, char **argv)
 {
     struct act act = { .a = a, .id = argv[1], .flag = "by the operator" };
@@ -381,7 +418,8 @@ static int plain_act(const struct admin *a, const char *verb, const char *id)
         return status;
     }
     return admin_usage(
-        "device takes list, show, suspend, resume, forget, release, revoke or flag, not %s", verb);
+        "device takes list, show, suspend, resume, forget, release, revoke, unpair or flag, not %s",
+        verb);
 }
 
 int admin_device(const struct admin *a, int argc, char **argv)
@@ -392,8 +430,8 @@ int admin_device(const struct admin *a, int argc, char **argv)
     if (strcmp(verb, "list") == 0)
         return list(a, argc, argv, json);
     if (argc < 2)
-        return admin_usage("device takes list, or show, suspend, resume, forget, release, revoke "
-                           "or flag and an id");
+        return admin_usage("device takes list, or show, suspend, resume, forget, release, revoke, "
+                           "unpair or flag and an id");
     if (!devid_is_valid(span_str(argv[1])))
         return admin_usage("'%s' is not a device id: 32 characters of a-z and 2-7", argv[1]);
     if (strcmp(verb, "revoke") == 0)
@@ -402,5 +440,7 @@ int admin_device(const struct admin *a, int argc, char **argv)
         return flag(a, argc, argv);
     if (argc != 2)
         return admin_usage("device %s takes an id and nothing more", verb);
+    if (strcmp(verb, "unpair") == 0)
+        return unpair(a, argv[1]);
     return strcmp(verb, "show") == 0 ? show(a, argv[1], json) : plain_act(a, verb, argv[1]);
 }

@@ -23,6 +23,8 @@ static const struct {
                 "till they end\n"
                 "  device release ID        end the quarantine: it may enrol again\n"
                 "  device revoke ID [--reason keyCompromise] [--serial HEX]\n"
+                "  device unpair ID         no browser sees it any more by a viewer token or an "
+                "account\n"
                 "  device flag ID [--why TEXT | --clear]\n"
                 "                           mark it for attention, or take the mark away\n" },
     { "order", "  order list [--all] [--device ID] [--limit N] [--json]\n"

@@ -37,6 +37,8 @@ static const struct route ROUTES[] = {
     { "GET", "/v1/renewal", RULE_DEVICE, get_renewal },
     { "PUT", "/v1/report", RULE_DEVICE, put_report },
     { "DELETE", "/v1/device", RULE_DEVICE, delete_device },
+    { "POST", "/v1/pairing", RULE_DEVICE, post_pairing },
+    { "DELETE", "/v1/viewers", RULE_DEVICE, delete_viewers },
     { "GET", "/.well-known/est/cacerts", RULE_ANYONE, get_est_cacerts },
     { "GET", "/.well-known/est/csrattrs", RULE_ANYONE, get_est_csrattrs },
     { "POST", "/.well-known/est/simpleenroll", RULE_IDENTITY, post_est_simpleenroll },
@@ -235,7 +237,11 @@ void api_reload_lists(struct api *a)
 void api_write_metrics(const struct api *a, struct buf *out)
 {
     static const char STALE[] = "lanyard_provisiond_lists_stale";
-    requeststats_write(&a->stats, out);
+    requeststats_write(&a->stats, "lanyard_provisiond_requests_total",
+                       "Requests of devices by route, status and kind of problem. Combinations "
+                       "that never occurred are left out; route none is a path that does not "
+                       "exist.",
+                       out);
     metric_put_head(out, STALE, "gauge",
                     "1 while a file of blocked_keys, allow_devices, deny_devices or factory_ca "
                     "cannot be read and the lists of before are in force.");

@@ -1,6 +1,6 @@
 /* body.h - the JSON body of a request, parsed strictly: one object, no member twice, valid UTF-8,
  * no NUL in a string, at most BODY_DEPTH_MAX levels. What it lets through, every strict reader
- * reads the same. Pure. Private to api/. */
+ * reads the same. Pure. */
 #ifndef LANYARD_PROVISIOND_API_BODY_H
 #define LANYARD_PROVISIOND_API_BODY_H
 

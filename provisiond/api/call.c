@@ -1,6 +1,5 @@
 #include "provisiond/api/call.h"
 
-#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +46,7 @@ static void call_free(struct call *c)
     buf_clear(&c->chain);
     buf_clear(&c->body);
     report_clear(&c->report);
+    explicit_bzero(c->code, sizeof c->code);
     free(c);
 }
 
@@ -123,25 +123,12 @@ enum err call_check_device(struct call *c, struct sql *db, int64_t now_s)
     return device_touch(db, c->id.text, now_s, &c->job.info);
 }
 
-/* The network, not the address: enough to see where a device was, little about whom. */
-static void name_actor(const struct call *c, char out[AUDIT_ACTOR_MAX])
-{
-    char text[INET6_ADDRSTRLEN] = "";
-    uint8_t ip[16] = { 0 };
-    uint8_t prefix[8];
-    size_t n =
-        admission_prefix(addr_ip((const struct sockaddr *)&c->peer.ss), ADMISSION_NET_WIDE, prefix);
-    memcpy(ip, prefix, n);
-    (void)inet_ntop(n == 3 ? AF_INET : AF_INET6, ip, text, sizeof text);
-    (void)snprintf(out, AUDIT_ACTOR_MAX, "net %s/%d", text, n == 3 ? 24 : 48);
-}
-
 static struct audit_row audit_row(const struct call *c, const char *action)
 {
     struct audit_row row = { .seq = 0 };
     (void)snprintf(row.device_id, sizeof row.device_id, "%s", c->id.text);
     (void)snprintf(row.action, sizeof row.action, "%s", action);
-    name_actor(c, row.actor);
+    audit_name_network(row.actor, addr_ip((const struct sockaddr *)&c->peer.ss));
     return row;
 }
 

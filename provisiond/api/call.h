@@ -11,6 +11,7 @@
 #include "provisiond/api/requeststats.h"
 #include "provisiond/core/admission.h"
 #include "provisiond/core/gcra.h"
+#include "provisiond/core/pairing.h"
 #include "provisiond/store/certificate.h"
 #include "provisiond/store/current.h"
 #include "provisiond/store/device.h"
@@ -54,6 +55,9 @@ struct call {
     /* renewal */
     bool has_current;
     struct current_row current;
+    /* pairing */
+    char code[PAIRING_TEXT_LEN + 1];
+    int64_t code_expires_at;
     /* report */
     struct ip from; /* the address of the connection */
     struct report_row report;
@@ -84,6 +88,8 @@ void get_certificate(struct call *c);
 void get_renewal(struct call *c);
 void put_report(struct call *c);
 void delete_device(struct call *c);
+void post_pairing(struct call *c);
+void delete_viewers(struct call *c);
 void post_revoke(struct call *c);
 void get_est_cacerts(struct call *c);
 void get_est_csrattrs(struct call *c);

@@ -27,12 +27,10 @@ void requeststats_count(struct requeststats *s, const char *method, const char *
     metric_add(find(s, &want), 1);
 }
 
-void requeststats_write(const struct requeststats *s, struct buf *out)
+void requeststats_write(const struct requeststats *s, const char *name, const char *help,
+                        struct buf *out)
 {
-    static const char NAME[] = "lanyard_provisiond_requests_total";
-    metric_put_head(out, NAME, "counter",
-                    "Requests of devices by route, status and kind of problem. Combinations that "
-                    "never occurred are left out; route none is a path that does not exist.");
+    metric_put_head(out, name, "counter", help);
     for (size_t i = 0; i < s->n_rows; i++) {
         const struct requeststats_row *row = &s->rows[i];
         char route[128] = "none", status[16];
@@ -42,9 +40,9 @@ void requeststats_write(const struct requeststats *s, struct buf *out)
         const struct metric_label labels[] = { { "route", route },
                                                { "status", status },
                                                { "problem", row->problem } };
-        metric_put(out, NAME, labels, ARRAY_LEN(labels), metric_get(&row->n));
+        metric_put(out, name, labels, ARRAY_LEN(labels), metric_get(&row->n));
     }
     const struct metric_label other = { "route", "other" };
     if (metric_get(&s->others) > 0)
-        metric_put(out, NAME, &other, 1, metric_get(&s->others));
+        metric_put(out, name, &other, 1, metric_get(&s->others));
 }

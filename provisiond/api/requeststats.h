@@ -27,7 +27,8 @@ struct requeststats {
 void requeststats_count(struct requeststats *s, const char *method, const char *path, int status,
                         const char *problem);
 
-/* Appends the metric. Errors are those of `out`. */
-void requeststats_write(const struct requeststats *s, struct buf *out);
+/* Appends them as the metric `name`. Errors are those of `out`. */
+void requeststats_write(const struct requeststats *s, const char *name, const char *help,
+                        struct buf *out);
 
 #endif

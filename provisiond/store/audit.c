@@ -1,5 +1,6 @@
 #include "provisiond/store/audit.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,11 +8,23 @@
 #include <openssl/evp.h>
 
 #include "common/base/buf.h"
+#include "provisiond/core/admission.h"
 
 #define RARELY_S 3600
 #define COLUMNS "chain, seq, at, device_id, actor, action, detail, hash"
 
 static const uint8_t START[AUDIT_HASH_LEN]; /* what the first row follows */
+
+void audit_name_network(char out[AUDIT_ACTOR_MAX], struct span ip)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    uint8_t whole[16] = { 0 };
+    uint8_t prefix[8];
+    size_t n = admission_prefix(ip, ADMISSION_NET_WIDE, prefix);
+    memcpy(whole, prefix, n);
+    (void)inet_ntop(n == 3 ? AF_INET : AF_INET6, whole, text, sizeof text);
+    (void)snprintf(out, AUDIT_ACTOR_MAX, "net %s/%d", text, n == 3 ? 24 : 48);
+}
 
 static void add_number(struct buf *b, int64_t v)
 {

@@ -9,6 +9,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
+#include "common/base/span.h"
 #include "common/pki/devid.h"
 #include "provisiond/store/sql.h"
 
@@ -27,6 +28,10 @@ struct audit_row {
     char detail[AUDIT_DETAIL_MAX];
     uint8_t hash[AUDIT_HASH_LEN];
 };
+
+/* The actor of whoever came from `ip`: its network, not the address: enough to see where it was,
+ * little about whom. */
+void audit_name_network(char out[AUDIT_ACTOR_MAX], struct span ip);
 
 /* Appends to this machine's chain: device_id, actor, action and detail count, the rest is filled
  * in here. */

@@ -1,10 +1,12 @@
 /* First byte 't': a token, any bytes. No token is accepted but the three of the corpus, whose keys
  * exist no more: the bytes that were signed must be theirs. First byte 'k': a key set; every key of
- * it is one that can be asked its size. */
+ * it is one that can be asked its size. 'd': the document of an issuer; what is taken from it is a
+ * URL over https. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "provisiond/core/jwt.h"
+#include "provisiond/core/oidcdoc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -59,6 +61,15 @@ static void check_set(struct span text)
     jwks_free(s);
 }
 
+static void check_document(struct span text)
+{
+    char url[OIDCDOC_URL_MAX];
+    struct err_info info;
+    if (oidcdoc_parse(url, text, "https://i.example", &info) == ERR_OK &&
+        (strncmp(url, "https://", 8) != 0 || strpbrk(url, " \r\n") != NULL))
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
@@ -68,5 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_token(rest);
     else if (data[0] == 'k')
         check_set(rest);
+    else if (data[0] == 'd')
+        check_document(rest);
     return 0;
 }

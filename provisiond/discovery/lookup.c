@@ -1,0 +1,85 @@
+#include "provisiond/discovery/lookup.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/sha.h>
+
+#include "common/base/b64url.h"
+#include "provisiond/discovery/devicejson.h"
+#include "provisiond/store/device.h"
+
+#define NETWORK_HASH_LEN 12 /* bytes of it that are shown */
+
+/* Adds one device to v->devices. */
+static enum err add_device(struct visit *v, struct sql *db, const char *id, int64_t now_s)
+{
+    const struct config *config = v->d->parts.config;
+    struct device_row row;
+    struct report_row report = { .body = NULL };
+    struct reportbody body;
+    struct observed_row observed[OBSERVED_MAX];
+    struct ip proven[OBSERVED_MAX];
+    size_t n = 0;
+    enum err e = device_get(db, id, &row, &v->job.info);
+    if (e == ERR_NOTFOUND || (e == ERR_OK && row.state != DEVICE_ACTIVE))
+        return ERR_OK;
+    const struct config_zone *zone = e == ERR_OK ? config_zone_find(config, row.zone) : NULL;
+    if (e == ERR_OK && zone == NULL) /* not served any more */
+        return ERR_OK;
+    if (e == ERR_OK)
+        e = observed_list(db, id, now_s - OBSERVED_PROVEN_S, observed, &n, &v->job.info);
+    if (e != ERR_OK)
+        return e;
+    e = report_get(db, id, &report, &v->job.info);
+    bool reported = e == ERR_OK && reportbody_parse(&body, span_str(report.body), NULL) == ERR_OK;
+    report_clear(&report);
+    if (e != ERR_OK && e != ERR_NOTFOUND)
+        return e;
+    for (size_t i = 0; i < n; i++)
+        proven[i] = observed[i].ip;
+    if (reported)
+        reportbody_keep_proven(&body, proven, n);
+    const struct devicejson d = { .id = id,
+                                  .zone = zone->name,
+                                  .tag_keys = zone->tag_keys,
+                                  .seen_at = reported ? report.at : row.seen_at,
+                                  .report = reported ? &body : NULL,
+                                  .n_observed = n,
+                                  .observed = observed,
+                                  .visitor = &v->from,
+                                  .now_s = now_s };
+    return json_array_append_new(v->devices, devicejson_make(&d)) == 0 ? ERR_OK : ERR_NOMEM;
+}
+
+enum err lookup_devices(struct visit *v, struct sql *db, char (*ids)[DEVID_LEN + 1], size_t n,
+                        int64_t now_s)
+{
+    json_decref(v->devices); /* of a run before this one */
+    v->devices = json_array();
+    enum err e = v->devices == NULL ? ERR_NOMEM : ERR_OK;
+    for (size_t i = 0; i < n && e == ERR_OK; i++)
+        e = add_device(v, db, ids[i], now_s);
+    return e;
+}
+
+json_t *lookup_network(const struct visit *v)
+{
+    char network[NETWORK_TEXT_MAX], text[NETWORK_TEXT_MAX + 32];
+    char out[B64URL_LEN(NETWORK_HASH_LEN) + 1];
+    uint8_t hash[SHA256_DIGEST_LENGTH];
+    network_text(&v->from, network);
+    int n = snprintf(text, sizeof text, "lanyard-network-v1 %s", network);
+    SHA256((const uint8_t *)text, (size_t)n, hash);
+    b64url_encode((struct span){ hash, NETWORK_HASH_LEN }, out);
+    return json_string(out);
+}
+
+void lookup_respond(struct visit *v)
+{
+    v->answer = json_pack("{s:o, s:O}", "network", lookup_network(v), "devices", v->devices);
+    if (v->answer == NULL)
+        visit_problem(v, 503, "unavailable", "out of memory: try again", 10);
+    else
+        visit_respond(v, 200, v->answer);
+}
