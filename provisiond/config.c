@@ -83,6 +83,7 @@ static cfg_opt_t root_opts[] = {
     CFG_INT("enroll_per_hour", 60, CFGF_NONE),
     CFG_INT("enroll_per_hour_net", 0, CFGF_NONE),
     CFG_STR("blocked_keys", NULL, CFGF_NONE),
+    CFG_STR_LIST("web_proxy_protocol_from", NULL, CFGF_NONE),
     CFG_STR_LIST("web_origins", NULL, CFGF_NONE),
     CFG_INT("web_per_minute", 120, CFGF_NONE),
     CFG_INT("pair_per_hour", 30, CFGF_NONE),
@@ -564,6 +565,21 @@ static enum err read_relay(struct reader *r, cfg_t *sec, struct config_relay *re
     return e == ERR_OK ? read_relay_keys(r, sec, relay) : e;
 }
 
+static enum err read_proxies(struct reader *r, const char *key, struct config_proxies *out)
+{
+    cfg_t *root = conf_root(r->conf);
+    unsigned n = cfg_size(root, key);
+    struct err_info why;
+    if (n > CONFIG_LIST_MAX)
+        return FAIL(r, root, key, "more than %d", CONFIG_LIST_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        const char *v = cfg_getnstr(root, key, i);
+        if (cidr_parse(&out->from[out->n++], v, &why) != ERR_OK)
+            return FAIL(r, root, key, "%s", why.text);
+    }
+    return ERR_OK;
+}
+
 /* As browsers send them: scheme, host and port, nothing behind. [RFC 6454 s6.2] */
 static bool is_origin(const char *text)
 {
@@ -572,10 +588,11 @@ static bool is_origin(const char *text)
 }
 
 /* What the browser-facing listener is told. */
-static enum err read_web(struct reader *r, cfg_t *root, struct config *c)
+static enum err read_web(struct reader *r)
 {
+    cfg_t *root = conf_root(r->conf);
+    struct config *c = r->out;
     unsigned n = cfg_size(root, "web_origins");
-    enum err e = ERR_OK;
     if (n > CONFIG_LIST_MAX)
         return FAIL(r, root, "web_origins", "more than %d", CONFIG_LIST_MAX);
     for (unsigned i = 0; i < n; i++) {
@@ -586,7 +603,9 @@ static enum err read_web(struct reader *r, cfg_t *root, struct config *c)
         if ((c->web_origins[c->n_web_origins++] = strdup(v)) == NULL)
             return no_memory(r);
     }
-    e = read_int(r, root, "web_per_minute", 1, 1000000, &c->web_per_minute);
+    enum err e = read_proxies(r, "web_proxy_protocol_from", &c->public_proxies);
+    if (e == ERR_OK)
+        e = read_int(r, root, "web_per_minute", 1, 1000000, &c->web_per_minute);
     if (e == ERR_OK)
         e = read_int(r, root, "pair_per_hour", 1, 1000000, &c->pair_per_hour);
     if (e == ERR_OK)
@@ -605,20 +624,6 @@ static enum err read_server_names(struct reader *r, cfg_t *root)
             return FAIL(r, root, "server_names", "'%s' is not a domain name", v);
         if ((r->out->server_names[r->out->n_server_names++] = strdup(v)) == NULL)
             return no_memory(r);
-    }
-    return ERR_OK;
-}
-
-static enum err read_proxies(struct reader *r, cfg_t *root, struct config *c)
-{
-    unsigned n = cfg_size(root, "proxy_protocol_from");
-    struct err_info why;
-    if (n > CONFIG_LIST_MAX)
-        return FAIL(r, root, "proxy_protocol_from", "more than %d", CONFIG_LIST_MAX);
-    for (unsigned i = 0; i < n; i++) {
-        const char *v = cfg_getnstr(root, "proxy_protocol_from", i);
-        if (cidr_parse(&c->proxies[c->n_proxies++], v, &why) != ERR_OK)
-            return FAIL(r, root, "proxy_protocol_from", "%s", why.text);
     }
     return ERR_OK;
 }
@@ -650,7 +655,7 @@ static enum err read_root(struct reader *r)
     if (e == ERR_OK)
         e = read_listen(r, "listen_device", &c->device);
     if (e == ERR_OK)
-        e = read_proxies(r, root, c);
+        e = read_proxies(r, "proxy_protocol_from", &c->device_proxies);
     if (e == ERR_OK)
         e = read_node(r, root, c);
     if (e == ERR_OK)
@@ -682,7 +687,7 @@ static enum err read_root(struct reader *r)
         e = copy_file(r, root, "blocked_keys", &c->blocked_keys);
     if (e == ERR_OK)
         e = note_where(r, root, "blocked_keys", &c->blocked_where);
-    return e == ERR_OK ? read_web(r, root, c) : e;
+    return e;
 }
 
 static enum err read_sections(struct reader *r)
@@ -719,6 +724,8 @@ enum err config_load(struct config **out, const char *path, struct err_info *inf
     struct reader r = { conf, c, info };
     if (e == ERR_OK)
         e = read_root(&r);
+    if (e == ERR_OK)
+        e = read_web(&r);
     if (e == ERR_OK)
         e = read_sections(&r);
     conf_free(conf);

@@ -26,6 +26,12 @@ struct config_listen {
     char *where; /* "FILE:LINE", for a bind that fails */
 };
 
+/* Load balancers before a listener. */
+struct config_proxies {
+    size_t n;
+    struct cidr from[CONFIG_LIST_MAX];
+};
+
 struct config_issuer {
     char *name;
     char *where; /* "FILE:LINE", for what is found wrong when it is opened */
@@ -82,10 +88,9 @@ struct config {
         *store_where; /* "sqlite:PATH", PATH resolved, or "postgresql://..."; "FILE:LINE" */
     char *node;       /* unlike that of every other node over the same store */
     struct config_listen device, public_, metrics;
-    size_t n_proxies;
-    struct cidr proxies[CONFIG_LIST_MAX]; /* load balancers before `device` */
-    char *tls_cert, *tls_key;             /* both or neither */
-    char *tls_where;                      /* "FILE:LINE" of tls_cert */
+    struct config_proxies device_proxies, public_proxies;
+    char *tls_cert, *tls_key; /* both or neither */
+    char *tls_where;          /* "FILE:LINE" of tls_cert */
     size_t n_server_names;
     char *server_names[CONFIG_LIST_MAX]; /* for a certificate by the local CA */
     char *user, *user_where;             /* NULL: stay */

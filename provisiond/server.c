@@ -111,21 +111,39 @@ static void on_own_cert_timer(void *arg)
 
 /* --- listeners --- */
 
+/* What browsers are given on the public listener. */
+static enum err open_discovery(struct server *s, struct err_info *info)
+{
+    const struct discovery_parts parts = { s->loop, s->config, s->store };
+    enum err e = discovery_new(&s->discovery, &parts, info);
+    if (e == ERR_OK)
+        e = pagefiles_new(&s->companion, s->config, info);
+    s->publicweb.discovery = s->discovery;
+    s->publicweb.companion = s->companion;
+    return e;
+}
+
 static enum err open_listeners(struct server *s, struct err_info *info)
 {
     SSL_CTX *device = NULL, *public_ctx = NULL;
-    enum err e = owncert_make(&s->owncert, &device, &public_ctx, info);
+    enum err e = open_discovery(s, info);
+    if (e == ERR_OK)
+        e = owncert_make(&s->owncert, &device, &public_ctx, info);
     if (e == ERR_OK) {
         e = httpd_new(&s->device, s->loop, s->device_fd, device, NULL, api_on_device_request,
                       s->api);
         s->device_fd = e == ERR_OK ? -1 : s->device_fd;
     }
     if (e == ERR_OK)
-        e = httpd_set_proxies(s->device, s->config->proxies, s->config->n_proxies);
+        e = httpd_set_proxies(s->device, s->config->device_proxies.from,
+                              s->config->device_proxies.n);
     if (e == ERR_OK && s->public_fd >= 0) {
         e = httpd_new(&s->public_, s->loop, s->public_fd, public_ctx, NULL, publicweb_on_request,
                       &s->publicweb);
         s->public_fd = e == ERR_OK ? -1 : s->public_fd;
+        if (e == ERR_OK)
+            e = httpd_set_proxies(s->public_, s->config->public_proxies.from,
+                                  s->config->public_proxies.n);
     }
     SSL_CTX_free(device);
     SSL_CTX_free(public_ctx);
@@ -247,18 +265,6 @@ static enum err start_watch(struct server *s, struct err_info *info)
 
 /* --- the whole --- */
 
-/* What browsers are given on the public listener. */
-static enum err open_discovery(struct server *s, struct err_info *info)
-{
-    const struct discovery_parts parts = { s->loop, s->config, s->store };
-    enum err e = discovery_new(&s->discovery, &parts, info);
-    if (e == ERR_OK)
-        e = pagefiles_new(&s->companion, s->config, info);
-    s->publicweb.discovery = s->discovery;
-    s->publicweb.companion = s->companion;
-    return e;
-}
-
 static enum err prepare(struct server *s, struct err_info *info)
 {
     const struct config *c = s->config;
@@ -288,8 +294,6 @@ static enum err prepare(struct server *s, struct err_info *info)
     struct api_parts api = { s->loop, c, s->store, on_order, s };
     if (e == ERR_OK)
         e = api_new(&s->api, &api, info);
-    if (e == ERR_OK)
-        e = open_discovery(s, info);
     if (e == ERR_OK)
         e = open_listeners(s, info);
     struct engine_parts parts = { s->loop, c, s->issuers, s->store, c->node, on_change, s };

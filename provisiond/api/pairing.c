@@ -20,6 +20,8 @@ static enum err run_pairing(struct job *j, void *ctx)
     uint8_t hash[PAIRING_HASH_LEN];
     int64_t now = clock_now_s();
     enum err e = call_check_device(c, ctx, now);
+    if (e == ERR_OK && !c->api->parts.config->public_.set)
+        return ERR_ILLEGAL;
     if (e == ERR_OK)
         e = pairing_hash(hash, span_str(c->code));
     c->code_expires_at = now + PAIRING_LIFE_S;
@@ -33,6 +35,10 @@ static enum err run_pairing(struct job *j, void *ctx)
 static void done_pairing(struct job *j, enum err e)
 {
     struct call *c = (struct call *)j;
+    if (e == ERR_ILLEGAL) {
+        call_problem(c, 409, "no-discovery", "this service has no listener for browsers", 0);
+        return;
+    }
     if (e != ERR_OK) {
         if (!call_device_refused(c, e))
             call_store_failed(c, e);
@@ -52,10 +58,6 @@ static void done_pairing(struct job *j, enum err e)
 void post_pairing(struct call *c)
 {
     uint8_t random[PAIRING_RANDOM_LEN];
-    if (!c->api->parts.config->public_.set) {
-        call_problem(c, 409, "no-discovery", "this service has no listener for browsers", 0);
-        return;
-    }
     secret_random(random, sizeof random);
     pairing_format(c->code, random);
     explicit_bzero(random, sizeof random);

@@ -107,6 +107,8 @@ ROUTES = {
     ("GET", "/v1/renewal"): (lambda d: None, (200, 404)),
     ("PUT", "/v1/report"): (lambda d: "{}", (200, 400)),
     ("POST", "/v1/revoke"): (lambda d: "{}", 404),
+    ("POST", "/v1/pairing"): (lambda d: None, (200, 409)),  # 409: without a listener for browsers
+    ("DELETE", "/v1/viewers"): (lambda d: None, 204),
     ("DELETE", "/v1/device"): (lambda d: None, 204),
     ("GET", EST + "/cacerts"): (lambda d: None, 200),
     ("GET", EST + "/csrattrs"): (lambda d: None, 200),

@@ -1,7 +1,7 @@
 """The discovery API, as browsers and strangers use it: pairing by a code, viewer tokens, accounts by tokens
 of an OpenID Connect issuer, devices near, other origins, limits, the companion page, and what is not said."""
 
-import http.client
+import ipaddress
 import json
 import re
 import ssl
@@ -13,14 +13,25 @@ import urllib.request
 import pytest
 
 import openapi
+from balancer import Connection, header
 from device import Device, Reply
 from oidc import Issuer, Key
 from ports import free_port
 from stack import ZONE, Provisiond
+from tags import tagged
 from wait import until
 
+BALANCER = "127.255.0.1"
+KEY = bytes(range(16))
 CSP = "frame-ancestors 'none'"
 ADDRESSES = iter(f"127.{a}.{b}.1" for a in range(1, 250) for b in range(1, 250))
+
+
+def connect(host, port, source, context, timeout_s):
+    """A connection from `source`: from there on loopback, or by the balancer when it is elsewhere."""
+    if source.startswith("127."):
+        return Connection(host, port, source=source, context=context, timeout=timeout_s)
+    return Connection(host, port, source=BALANCER, first=header(source), context=context, timeout=timeout_s)
 
 
 def zone(name, issuer):
@@ -35,12 +46,13 @@ class Service:
     def __init__(self, folder, issuer=None, extra=""):
         self.folder, self.public, self.metrics = folder, free_port(), free_port()
         key = folder / "tag.keys"
-        key.write_text("000102030405060708090a0b0c0d0e0f\n", encoding="ascii")
+        key.write_text(KEY.hex(), encoding="ascii")
         key.chmod(0o600)
         accounts = zone("x", issuer).split("\n")[1].rstrip(" }") if issuer else ""
         self.daemon = Provisiond(
             folder, f"127.0.0.1:{free_port()}", "127.0.0.1:1", enroll="open", values=False,
-            extra=f'listen_public = "127.0.0.1:{self.public}"\nmetrics = "127.0.0.1:{self.metrics}"\n{extra}',
+            extra=f'listen_public = "127.0.0.1:{self.public}"\nmetrics = "127.0.0.1:{self.metrics}"\n'
+                  f'proxy_protocol_from = {{"{BALANCER}"}}\nweb_proxy_protocol_from = {{"{BALANCER}"}}\n{extra}',
             zone_extra=f'tag_keys = "{key}"\n{accounts}')
 
     def device(self, source="127.0.0.1", zone_name=ZONE):
@@ -52,8 +64,7 @@ class Service:
     def ask(self, method, path, body=None, *, bearer=None, origin=None, source=None, headers=()):
         """One request of a browser at `source`, by default an address that no other request has."""
         context = ssl.create_default_context(cafile=str(self.daemon.ca))
-        connection = http.client.HTTPSConnection("127.0.0.1", self.public, context=context, timeout=60,
-                                                 source_address=(source or next(ADDRESSES), 0))
+        connection = connect("127.0.0.1", self.public, source or next(ADDRESSES), context, 60)
         head = dict(headers)
         if bearer is not None:
             head["Authorization"] = f"Bearer {bearer}"
@@ -84,18 +95,8 @@ class Service:
 class SourcedDevice(Device):
     source = "127.0.0.1"
 
-    def call(self, method, path, body=None, content_type=None, timeout_s=75):
-        connection = http.client.HTTPSConnection(*self.server, context=self.context(), timeout=timeout_s,
-                                                 source_address=(self.source, 0))
-        try:
-            connection.request(method, path, body, {"Content-Type": content_type} if content_type else {})
-            answer = connection.getresponse()
-            reply = Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
-            complaint = openapi.complain(method, path, reply.status, reply.headers, reply.body)
-            assert complaint is None, complaint
-            return reply
-        finally:
-            connection.close()
+    def connection(self, timeout_s):
+        return connect(*self.server, self.source, self.context(), timeout_s)
 
     def code(self):
         reply = self.call("POST", "/v1/pairing")
@@ -399,6 +400,44 @@ def test_nearby_shows_those_that_want_it_behind_the_same_address(service):
     assert service.ask("GET", "/v1/nearby", source=elsewhere).json["devices"] == []
 
 
+def test_public_addresses_are_shown_once_they_are_proven(service):
+    """Over IPv4 and IPv6, from two networks: the names have tags, the ladder is in order."""
+    home4, home6, away = "192.88.99.7", "3ffe:1:2:3::7", "192.88.99.8"
+    device = service.device(home4)
+    said = {"name": "NAS", "nearby": True, "nat_loopback": False, "connections": [
+        {"kind": "mapped", "address": home4, "port": 4443}, {"kind": "mapped", "address": away, "port": 4443},
+        {"kind": "ula", "address": "fd00::5", "port": 8443}, {"kind": "gua", "address": home6, "port": 8443}]}
+    device.report(**said)
+
+    def kinds(source):
+        found = service.ask("GET", "/v1/nearby", source=source).json["devices"]
+        return [(c["kind"], c["address"]) for d in found for c in d["connections"]]
+
+    assert kinds(home4) == [("ula", "fd00::5")]  # IPv6 is not proven yet; the router brings nothing back in
+    assert kinds("3ffe:1:2:3::99") == []
+    device.source = home6
+    device.report(**said)
+    assert kinds(home4) == [("gua", home6), ("ula", "fd00::5")]
+    assert kinds("3ffe:1:2:3::99") == kinds(home4)  # the same /64
+    assert kinds("3ffe:1:2:4::99") == [] and kinds(away) == []
+    device.report(**{**said, "nat_loopback": True})
+    assert kinds(home4) == [("gua", home6), ("ula", "fd00::5"), ("mapped", home4)]
+    device.report(**said)
+    token = service.pair(device.code()).json["viewer_token"]
+    seen = service.ask("GET", f"/v1/devices/{device.id}", bearer=token, source=away).json
+    assert not seen["publicAddressMatches"]
+    assert [c["kind"] for c in seen["connections"]] == ["gua", "ula", "mapped"]
+    for connection, ip in zip(seen["connections"], (home6, None, home4)):
+        label = connection["uri"].split("/")[2].split(".")[0]
+        assert label == (tagged(KEY, device.id, ipaddress.ip_address(ip)) if ip else "fd00--5")
+        assert connection["IPv6"] == (ip != home4) and connection["local"] == (ip is None)
+    # a day later nothing is proven any more
+    sqlite(service, "UPDATE observed SET at=at-86401")
+    seen = service.ask("GET", f"/v1/devices/{device.id}", bearer=token, source=home4).json
+    assert [c["kind"] for c in seen["connections"]] == ["ula"] and not seen["publicAddressMatches"]
+    assert kinds(home4) == []
+
+
 def test_a_network_has_one_opaque_name(service):
     one, again, other = (service.ask("GET", "/v1/nearby", source=s).json["network"]
                          for s in ("127.80.0.1", "127.80.0.1", "127.80.0.2"))
@@ -516,7 +555,7 @@ def test_the_companion_page(closed):
 # --- what is not said ---
 
 SECRET = re.compile(r"[a-z2-7]{32}|l[vt]_[a-z2-7]+|eyJ[\w-]+|[A-Z2-7]{4}-[A-Z2-7]{4}"
-                    r"|127\.(?!0\.0\.1\b)\d+\.\d+\.\d+|192\.168\.\d+\.\d+|user-\d")
+                    r"|127\.(?!0\.0\.1\b)\d+\.\d+\.\d+|192\.(168|88)\.\d+\.\d+|3ffe:|user-\d")
 
 
 def test_nothing_of_it_is_logged(service, closed):

@@ -7,11 +7,11 @@ import json
 import socket
 import sqlite3
 import ssl
-import struct
 import subprocess
 
 import pytest
 
+from balancer import SIGNATURE, Connection, header
 from daemon import environment, program
 from device import Device
 from metrics import Metrics
@@ -22,30 +22,7 @@ from tags import tagged
 ZONE = "direct.example"
 KEY = bytes(range(16))
 BALANCER = "127.0.0.2"
-SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 DAY_S = 86400
-
-
-def header(address):
-    """PROXY protocol version 2, TCP from `address`; None: a connection of the balancer itself."""
-    if address is None:
-        return SIGNATURE + b"\x20\0\0\0"
-    ip = ipaddress.ip_address(address)
-    body = ip.packed + bytes(len(ip.packed)) + struct.pack("!HH", 49152, 8443)
-    return SIGNATURE + bytes([0x21, 0x11 if ip.version == 4 else 0x21]) + struct.pack("!H", len(body)) + body
-
-
-class Connection(http.client.HTTPSConnection):
-    """From `source`, with `first` before the handshake."""
-
-    def __init__(self, *server, source, first, **options):
-        super().__init__(*server, **options)
-        self.source, self.first, self.tls = source, first, options["context"]
-
-    def connect(self):
-        plain = socket.create_connection((self.host, self.port), self.timeout, (self.source, 0))
-        plain.sendall(self.first)
-        self.sock = self.tls.wrap_socket(plain, server_hostname=self.host)
 
 
 class Reporter(Device):

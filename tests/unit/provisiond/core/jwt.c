@@ -19,7 +19,7 @@
 #define ISSUER "https://id.vendor.example"
 #define CLAIMS                                                                                     \
     "{\"iss\":\"" ISSUER "\",\"sub\":\"u1\",\"aud\":\"app\",\"exp\":1700000600,\"iat\":"           \
-                         "1699999990}"
+    "1699999990}"
 
 /* One key of each kind, and the set that publishes them as "rsa", "ec" and "ed". */
 static EVP_PKEY *keys[JWKS_ALG_N];
