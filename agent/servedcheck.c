@@ -4,17 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <event2/bufferevent.h>
-#include <event2/bufferevent_ssl.h>
-#include <event2/event.h>
-#include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "agent/tlslook.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/pki/cert.h"
 
-#define DEADLINE_S 10 /* for connection and handshake */
 #define EVERY_MS (INT64_C(6) * 3600 * 1000)
 
 /* Between looks while the old certificate is still there, in milliseconds. */
@@ -26,8 +22,8 @@ struct servedcheck {
     char address_text[ADDR_TEXT_MAX];
     char *name;
     SSL_CTX *tls;
-    X509 *leaf; /* expected; NULL: nothing yet */
-    struct bufferevent *bev;
+    X509 *leaf;           /* expected; NULL: nothing yet */
+    struct tlslook *look; /* NULL: none is under way */
     struct loop_timer *timer;
     size_t looks; /* since the expectation */
     struct served_result result;
@@ -57,9 +53,8 @@ static void report(const struct servedcheck *s)
 static void settle(struct servedcheck *s, enum served what)
 {
     bool last = s->looks >= sizeof PATIENCE_MS / sizeof PATIENCE_MS[0];
-    if (s->bev != NULL)
-        bufferevent_free(s->bev);
-    s->bev = NULL;
+    tlslook_free(s->look);
+    s->look = NULL;
     s->result.at = clock_now_s();
     if (what != SERVED_CURRENT && !last) {
         loop_timer_set(s->timer, PATIENCE_MS[s->looks++]);
@@ -79,13 +74,11 @@ static void say(struct servedcheck *s, const char *what)
                    s->address_text, what);
 }
 
-static void compare(struct servedcheck *s)
+static void compare(struct servedcheck *s, X509 *got)
 {
-    X509 *got = SSL_get1_peer_certificate(bufferevent_openssl_get_ssl(s->bev));
-    bool same = got != NULL && X509_cmp(got, s->leaf) == 0;
-    if (got == NULL || cert_serial_hex(got, s->result.serial, sizeof s->result.serial) != ERR_OK)
+    bool same = X509_cmp(got, s->leaf) == 0;
+    if (cert_serial_hex(got, s->result.serial, sizeof s->result.serial) != ERR_OK)
         s->result.serial[0] = 0;
-    X509_free(got);
     if (same)
         say(s, "serves the present certificate");
     else
@@ -93,53 +86,30 @@ static void compare(struct servedcheck *s)
     settle(s, same ? SERVED_CURRENT : SERVED_OTHER);
 }
 
-static void fail(struct servedcheck *s, short what)
+static void on_look(void *arg, enum tlslook_end end, X509 *leaf)
 {
+    static const char *const FAILED[] = {
+        [TLSLOOK_SILENT] = "does not answer",
+        [TLSLOOK_REFUSED] = "cannot be reached: is it running?",
+        [TLSLOOK_NO_TLS] = "does not speak TLS",
+    };
+    struct servedcheck *s = arg;
+    if (end == TLSLOOK_SEEN) {
+        compare(s, leaf);
+        return;
+    }
     s->result.serial[0] = 0;
-    if ((what & BEV_EVENT_TIMEOUT) != 0)
-        say(s, "does not answer");
-    else if (BIO_number_written(SSL_get_wbio(bufferevent_openssl_get_ssl(s->bev))) == 0)
-        say(s, "cannot be reached: is it running?");
-    else
-        say(s, "does not speak TLS");
-    ERR_clear_error();
+    say(s, FAILED[end]);
     settle(s, SERVED_UNREACHABLE);
-}
-
-static void on_event(struct bufferevent *bev, short what, void *arg)
-{
-    (void)bev;
-    if ((what & BEV_EVENT_CONNECTED) != 0)
-        compare(arg);
-    else
-        fail(arg, what);
 }
 
 static void look(void *arg)
 {
     struct servedcheck *s = arg;
-    if (s->leaf == NULL || s->bev != NULL)
+    if (s->leaf == NULL || s->look != NULL)
         return;
-    SSL *ssl = SSL_new(s->tls);
-    if (ssl == NULL || SSL_set_tlsext_host_name(ssl, s->name) != 1) {
-        SSL_free(ssl);
+    if (tlslook_new(&s->look, s->loop, s->tls, &s->address, s->name, on_look, s) != ERR_OK)
         loop_timer_set(s->timer, EVERY_MS);
-        return;
-    }
-    s->bev = bufferevent_openssl_socket_new(loop_base(s->loop), -1, ssl, BUFFEREVENT_SSL_CONNECTING,
-                                            BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
-    if (s->bev == NULL) {
-        SSL_free(ssl);
-        loop_timer_set(s->timer, EVERY_MS);
-        return;
-    }
-    static const struct timeval LIMIT = { .tv_sec = DEADLINE_S };
-    bufferevent_setcb(s->bev, NULL, NULL, on_event, s);
-    (void)bufferevent_set_timeouts(s->bev, &LIMIT, &LIMIT);
-    (void)bufferevent_enable(s->bev, EV_READ | EV_WRITE);
-    if (bufferevent_socket_connect(s->bev, (struct sockaddr *)&s->address.ss,
-                                   (int)s->address.len) != 0)
-        fail(s, BEV_EVENT_ERROR);
 }
 
 enum err servedcheck_new(struct servedcheck **out, struct loop *l, const struct addr *address,
@@ -185,8 +155,7 @@ void servedcheck_free(struct servedcheck *s)
 {
     if (s == NULL)
         return;
-    if (s->bev != NULL)
-        bufferevent_free(s->bev);
+    tlslook_free(s->look);
     loop_timer_free(s->timer);
     SSL_CTX_free(s->tls);
     X509_free(s->leaf);
