@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/control.h"
+#include "agent/core/worth.h"
 #include "agent/events.h"
 #include "agent/fallback.h"
 #include "agent/front.h"
@@ -16,6 +17,7 @@
 #include "agent/identity.h"
 #include "agent/issuance.h"
 #include "agent/netwatch.h"
+#include "agent/portmap.h"
 #include "agent/proxy.h"
 #include "agent/servedcheck.h"
 #include "agent/statedir.h"
@@ -47,6 +49,7 @@ struct agent {
     struct front *front;
     struct fallback fallback;
     struct netwatch *netwatch; /* NULL: the system has none */
+    struct portmap *portmap;   /* NULL: not wanted */
     struct loop_timer *daily, *control_retry;
     struct notify notify; /* the service manager; nobody with a host */
     struct loop_timer *alive;
@@ -195,8 +198,11 @@ static void refresh_fallback(struct agent *a)
 
 static void on_network(void *arg)
 {
+    struct agent *a = arg;
     log_debug("addresses or routes changed");
-    refresh_fallback(arg);
+    refresh_fallback(a);
+    if (a->portmap != NULL)
+        portmap_refresh(a->portmap);
 }
 
 static void on_day(void *arg)
@@ -225,6 +231,68 @@ static void on_certificate(void *arg)
         check_served(a);
 }
 
+/* ---- a port of the router ---------------------------------------------------------------------
+ */
+
+static bool is_key_of(X509 *cert, X509 *leaf)
+{
+    return cert != NULL && EVP_PKEY_eq(X509_get0_pubkey(cert), X509_get0_pubkey(leaf)) == 1;
+}
+
+/* Whether one of our keys made that connection: the public certificate's, or our own. */
+static bool is_ours(void *arg, X509 *leaf)
+{
+    const struct agent *a = arg;
+    const struct certset *set = issuance_current(a->issuance);
+    return is_key_of(a->fallback.cert, leaf) ||
+           (set != NULL && is_key_of(sk_X509_value(set->chain, 0), leaf));
+}
+
+static void on_portmap(void *arg)
+{
+    struct agent *a = arg;
+    struct portmap_connection c;
+    char ip[WORTH_TEXT_MAX];
+    if (portmap_connection(a->portmap, &c)) {
+        worth_format(&c.address, ip);
+        events_add(&a->events, clock_now_s(), "the router's %s:%u leads here", ip, c.port);
+    } else {
+        events_add(&a->events, clock_now_s(), "no port of the router leads here");
+    }
+}
+
+static void start_portmap(struct agent *a)
+{
+    char name[ISSUANCE_NAME_MAX + 8];
+    struct err_info info;
+    const struct config *c = a->config;
+    (void)snprintf(name, sizeof name, "hairpin%s", issuance_name(a->issuance) + 1);
+    struct portmap_options o = {
+        .port = c->mapped_port,
+        .external =
+            c->mapped_external != 0 ? c->mapped_external : mapping_port_of(a->identity.id.text),
+        .name = name,
+        .is_ours = is_ours,
+        .on_change = on_portmap,
+        .arg = a,
+    };
+    if (c->port_mapping && portmap_new(&a->portmap, a->loop, &o, &info) != ERR_OK)
+        log_error("no port of the router is asked for: %s", info.text);
+}
+
+static void on_port_given_back(void *arg)
+{
+    const struct agent *a = arg;
+    loop_stop(a->loop);
+}
+
+/* Once what others gave us is given back; at once when asked twice. */
+static void stop(struct agent *a)
+{
+    if (a->portmap == NULL || !portmap_end(a->portmap, on_port_given_back, a))
+        loop_stop(a->loop);
+}
+
 /* ---- commands ---------------------------------------------------------------------------------
  */
 
@@ -244,6 +312,7 @@ json_t *agent_status(const struct agent *a)
         .next_at = issuance_next_at(a->issuance),
         .fallback = &a->fallback,
         .served = a->served,
+        .portmap = a->portmap,
         .proxies = a->proxies,
     };
     return status_to_json(&s, clock_now_s());
@@ -262,7 +331,7 @@ static void on_forgotten(void *arg, enum err e, const struct err_info *info)
     control_reply(req, json_pack("{sb ss}", "ok", e == ERR_OK, "text",
                                  e == ERR_OK ? "This device is forgotten." : info->text));
     if (e == ERR_OK)
-        loop_stop(a->loop);
+        stop(a);
 }
 
 static void forget(struct agent *a, struct control_req *req, bool force)
@@ -320,7 +389,7 @@ static void on_stop(void *arg)
 {
     struct agent *a = arg;
     log_info("stopping");
-    loop_stop(a->loop);
+    stop(a);
 }
 
 static bool same_proxies(const struct config *a, const struct config *b)
@@ -346,6 +415,12 @@ static bool same_pages(const struct config *a, const struct config *b)
                memcmp(&p->listen.ss, &q->listen.ss, p->listen.len) == 0;
     }
     return same;
+}
+
+static bool same_port_mapping(const struct config *a, const struct config *b)
+{
+    return a->port_mapping == b->port_mapping && a->mapped_port == b->mapped_port &&
+           a->mapped_external == b->mapped_external;
 }
 
 static bool same_text(const char *a, const char *b)
@@ -383,9 +458,9 @@ static void reload(struct agent *a)
     if (!same_text(c->server, old->server) || !same_text(c->server_ca, old->server_ca) ||
         !same_text(c->zone, old->zone) || !same_text(c->state_dir, old->state_dir) ||
         !same_text(c->user, old->user) || !same_proxies(c, old) || !same_pages(c, old) ||
-        c->refuse_foreign != old->refuse_foreign) {
-        log_error("server, server_ca, zone, state_dir, user, foreign_sni, page and proxy change at "
-                  "a restart only; going on with the configuration before");
+        c->refuse_foreign != old->refuse_foreign || !same_port_mapping(c, old)) {
+        log_error("server, server_ca, zone, state_dir, user, foreign_sni, port_mapping, page and "
+                  "proxy change at a restart only; going on with the configuration before");
         config_free(c);
         return;
     }
@@ -575,6 +650,7 @@ void agent_start(struct agent *a)
     if (netwatch_new(&a->netwatch, a->loop, NET_QUIET_MS, on_network, a, &info) != ERR_OK)
         log_warn("%s", info.text);
     on_day(a);
+    start_portmap(a);
     /* a crash between the new certificate and its reload command */
     if (set != NULL && a->config->reload_command != NULL &&
         issuance_journal(a->issuance)->hook.generation != set->generation)
@@ -609,6 +685,7 @@ void agent_free(struct agent *a)
     front_free(a->front);
     fallback_clear(&a->fallback);
     netwatch_free(a->netwatch);
+    portmap_free(a->portmap);
     loop_timer_free(a->daily);
     loop_timer_free(a->control_retry);
     loop_timer_free(a->alive);

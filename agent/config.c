@@ -48,6 +48,9 @@ static cfg_opt_t OPTS[] = {
     CFG_STR_LIST("page", NULL, CFGF_NONE),
     CFG_STR_LIST("page_tls", NULL, CFGF_NONE),
     CFG_STR("foreign_sni", "local", CFGF_NONE),
+    CFG_BOOL("port_mapping", cfg_false, CFGF_NONE),
+    CFG_INT("port_mapping_port", 0, CFGF_NONE),
+    CFG_INT("port_mapping_external", 0, CFGF_NONE),
     CFG_STR("reload_command", NULL, CFGF_NONE),
     CFG_INT("reload_timeout_s", 30, CFGF_NONE),
     CFG_STR("check_served", NULL, CFGF_NONE),
@@ -380,6 +383,36 @@ static enum err read_foreign_sni(const struct reader *r, struct config *c)
     return ERR_OK;
 }
 
+/* The port of the first proxy that others can come to over IPv4; 0: there is none. */
+static uint16_t open_port(const struct config *c)
+{
+    for (size_t i = 0; i < c->n_proxies; i++) {
+        struct sockaddr_in sin;
+        memcpy(&sin, &c->proxies[i].listen.ss, sizeof sin);
+        if (sin.sin_family == AF_INET && (ntohl(sin.sin_addr.s_addr) >> 24) != IN_LOOPBACKNET)
+            return ntohs(sin.sin_port);
+    }
+    return 0;
+}
+
+static enum err read_port_mapping(const struct reader *r, struct config *c)
+{
+    int64_t port = 0, external = 0;
+    enum err e = read_int(r, r->root, "port_mapping_port", 0, UINT16_MAX, &port);
+    if (e == ERR_OK)
+        e = read_int(r, r->root, "port_mapping_external", 0, UINT16_MAX, &external);
+    if (e != ERR_OK)
+        return e;
+    c->port_mapping = cfg_getbool(r->root, "port_mapping") == cfg_true;
+    c->mapped_port = port != 0 ? (uint16_t)port : open_port(c);
+    c->mapped_external = (uint16_t)external;
+    if (c->port_mapping && c->mapped_port == 0)
+        return conf_fail(r->conf, r->root, "port_mapping", r->info,
+                         "no proxy listens on an IPv4 address of the network: say which port the "
+                         "application has with port_mapping_port");
+    return ERR_OK;
+}
+
 static enum err read_key_type(const struct reader *r, struct config *c)
 {
     const char *text = cfg_getstr(r->root, "key_type");
@@ -506,6 +539,8 @@ static enum err read_all(const struct reader *r, struct config *c)
         e = read_pages(r, c, "page_tls", true);
     if (e == ERR_OK)
         e = read_foreign_sni(r, c);
+    if (e == ERR_OK)
+        e = read_port_mapping(r, c);
     if (e == ERR_OK)
         e = read_key_type(r, c);
     if (e == ERR_OK)

@@ -57,8 +57,10 @@ struct config {
     struct config_proxy proxies[CONFIG_PROXIES_MAX];
     size_t n_pages;
     struct config_page pages[CONFIG_PAGES_MAX];
-    char *reload_command; /* NULL: none */
-    bool check_served;    /* whether the application at `served_at` has the new certificate */
+    bool port_mapping;                     /* ask the router for a port */
+    uint16_t mapped_port, mapped_external; /* ours; the outer one, 0: choose */
+    char *reload_command;                  /* NULL: none */
+    bool check_served; /* whether the application at `served_at` has the new certificate */
     struct addr served_at;
     int64_t reload_timeout_ms;
     int64_t retry_s; /* first wait after a failure */

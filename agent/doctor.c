@@ -56,6 +56,20 @@ static void add_days(char *out, size_t cap, int64_t seconds)
 
 /* ---- this device ---------------------------------------------------------------------------- */
 
+/* What the agent knows of the router; nothing when no port is asked for. */
+static void check_port_mapping(struct doctor *d, const json_t *mapping)
+{
+    const char *state = json_string_value(json_object_get(mapping, "state"));
+    const char *text = json_string_value(json_object_get(mapping, "text"));
+    if (state == NULL || text == NULL)
+        return;
+    bool open = strcmp(state, "open") == 0;
+    findings_add(&d->found, open ? FINDING_PASS : FINDING_WARN, "port mapping", "%s%s", text,
+                 strcmp(state, "failed") == 0
+                     ? ": switch UPnP or NAT-PMP on in the router, or do without port_mapping"
+                     : "");
+}
+
 static void check_daemon(struct doctor *d)
 {
     char path[PATH_MAX];
@@ -73,6 +87,7 @@ static void check_daemon(struct doctor *d)
             "not running: nothing is renewed and no proxy works; start `lanyard-agent run`");
     else
         findings_add(&d->found, FINDING_FAIL, "agent", "%s", info.text);
+    check_port_mapping(d, json_object_get(root, "port_mapping"));
     json_decref(root);
 }
 

@@ -152,7 +152,7 @@ enum err hook_run(struct hook *h, const char *command, char *const env[], int64_
 {
     int ends[2];
     if (h->pid != 0)
-        return err_set(info, ERR_ILLEGAL, "the reload command is still running");
+        return err_set(info, ERR_ILLEGAL, "the command before is still running");
     close_output(h);
     if (pipe2(ends, O_CLOEXEC) != 0)
         return err_set(info, ERR_IO, "cannot make a pipe: %s", strerror(errno));
@@ -166,7 +166,7 @@ enum err hook_run(struct hook *h, const char *command, char *const env[], int64_
     close(ends[1]);
     if (rc != 0) {
         close_output(h);
-        return err_set(info, ERR_IO, "cannot start the reload command: %s", strerror(rc));
+        return err_set(info, ERR_IO, "cannot start a command: %s", strerror(rc));
     }
     h->pid = pid;
     h->result = (struct hook_result){ .generation = generation };

@@ -1,5 +1,6 @@
-/* hook.h - runs the reload command: by /bin/sh, in a process group of its own, with a time limit,
- * its output kept up to a cap. One run at a time. Never blocks the loop. One loop, its thread. */
+/* hook.h - runs a command, such as the reload command: by /bin/sh, in a process group of its own,
+ * with a time limit, its output kept up to a cap. One run at a time. Never blocks the loop. One
+ * loop, its thread. */
 #ifndef LANYARD_AGENT_HOOK_H
 #define LANYARD_AGENT_HOOK_H
 

@@ -154,6 +154,15 @@ static void add_certificates(struct buf *out, const json_t *status)
     buf_add_str(out, "</table>\n");
 }
 
+static void add_router(struct buf *out, const json_t *mapping)
+{
+    if (!json_is_object(mapping))
+        return;
+    buf_add_str(out, "<h2>Router</h2>\n<table>\n");
+    add_row(out, "Port mapping", text_of(mapping, "text"));
+    buf_add_str(out, "</table>\n");
+}
+
 static void add_events(struct buf *out, const struct events *events)
 {
     const struct event_note *one = events_get(events, 0);
@@ -184,6 +193,7 @@ enum err page_render(struct buf *out, const json_t *status, const char *name,
     add_state(out, status);
     add_urls(out, json_object_get(status, "urls"));
     add_certificates(out, status);
+    add_router(out, json_object_get(status, "port_mapping"));
     add_events(out, events);
     buf_add_str(out, "</main></body></html>\n");
     return buf_error(out);

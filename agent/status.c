@@ -161,6 +161,8 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
     (void)json_object_set_new(root, "warnings", warnings_to_json(s, now_s));
     (void)json_object_set_new(root, "hook", hook_to_json(s));
     (void)json_object_set_new(root, "served", served_to_json(s->served));
+    (void)json_object_set_new(root, "port_mapping",
+                              s->portmap != NULL ? portmap_to_json(s->portmap) : json_null());
     (void)json_object_set_new(root, "proxies", proxies_to_json(s));
     return root;
 }
@@ -243,6 +245,12 @@ static void print_served(FILE *out, const json_t *s)
     (void)fprintf(out, "application  %s%s\n", bad ? "WARNING: " : "", text_of(s, "text"));
 }
 
+static void print_port_mapping(FILE *out, const json_t *m)
+{
+    if (json_is_object(m))
+        (void)fprintf(out, "router       port %lld: %s\n", int_of(m, "port"), text_of(m, "text"));
+}
+
 static void print_proxies(FILE *out, const json_t *list)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -294,5 +302,6 @@ void status_print(const json_t *root, FILE *out)
     print_fallback(out, json_object_get(root, "local_certificate"));
     print_hook(out, json_object_get(root, "hook"));
     print_served(out, json_object_get(root, "served"));
+    print_port_mapping(out, json_object_get(root, "port_mapping"));
     print_proxies(out, json_object_get(root, "proxies"));
 }

@@ -11,6 +11,7 @@
 #include "agent/config.h"
 #include "agent/fallback.h"
 #include "agent/journal.h"
+#include "agent/portmap.h"
 #include "agent/proxy.h"
 #include "agent/servedcheck.h"
 #include "common/pki/devid.h"
@@ -27,6 +28,7 @@ struct status {
     const char *storage;              /* why nothing can be stored; "" when it can */
     const struct fallback *fallback;  /* NULL: not known */
     const struct servedcheck *served; /* NULL: not checked */
+    const struct portmap *portmap;    /* NULL: no port of the router is asked for */
     struct proxy *const *proxies;     /* one for each of config's, or NULL */
 };
 

@@ -71,6 +71,8 @@ def test_every_kind_of_option(router):
 config lanyard 'main'
 	option server 'https://p.example'
 	option retry_s '30'
+	option port_mapping '1'
+	option vpn_addresses 'off'
 	list addresses 'auto'
 	list addresses '192.168.1.1'
 	option reload_command '/etc/init.d/uhttpd restart; echo $HOME'
@@ -91,6 +93,7 @@ config proxy
     assert done.stdout == """server = "https://p.example"
 reload_command = "/etc/init.d/uhttpd restart; echo $HOME"
 retry_s = 30
+port_mapping = true
 addresses = {"auto", "192.168.1.1"}
 file "privkey.pem" {
 group = "ssl-cert"

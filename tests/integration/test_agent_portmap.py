@@ -1,0 +1,211 @@
+"""A port of the home router: miniupnpd in a network namespace as the router, by both protocols."""
+
+import base64
+import concurrent.futures
+import hashlib
+import json
+import socket
+import ssl
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from daemon import Daemon, program
+from device import key_pem
+from fakerouter import NatPmp, Upnp, description, fault, natpmp, soap
+from fakeservice import PrivateCa
+from router import Home
+from stack import Agent
+from wait import until
+
+NOBODY = type("Nobody", (), {"server": ("127.0.0.1", 9), "ca": "/dev/null"})()
+
+
+def agent_of(home, extra="", listen="0.0.0.0:8443"):
+    agent = Agent(home.folder, NOBODY, netns=home.device, proxies=[(listen, "127.0.0.1:1")],
+                  extra="port_mapping = true\n" + extra)
+    agent.config.write_text(agent.config.read_text().replace('server_ca = "/dev/null"', ""))
+    return agent
+
+
+def mapping(agent, state):
+    """What `status` says of it once it is in `state`."""
+    def there():
+        m = agent.status()["port_mapping"]
+        return m if m["state"] == state else None
+
+    return until(there, 60, lambda: f"{state}: {agent.status()['port_mapping']}\n{agent.tail()}")
+
+
+def settled(agent):
+    """An open one, looked at from inside."""
+    def there():
+        m = agent.status()["port_mapping"]
+        return m if m["state"] == "open" and m["nat_loopback"] is not None else None
+
+    return until(there, 60, lambda: f"the look from inside: {agent.status()['port_mapping']}\n{agent.tail()}")
+
+
+def pin_seen(home, port):
+    """The pin of the key that is served to somebody on the Internet at that port of the router."""
+    def connect():
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        with socket.create_connection((home.wan, port), timeout=30) as s, context.wrap_socket(s) as tls:
+            return tls.getpeercert(binary_form=True)
+
+    key = x509.load_der_x509_certificate(home.world.call(connect)).public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(spki).digest()).decode()
+
+
+@pytest.mark.parametrize("protocol", ["natpmp", "upnp"])
+def test_from_outside_and_back(tmp_path, protocol):
+    """Mapped, reached from the Internet and from inside, shown everywhere, and given back at the end."""
+    with Home(tmp_path) as home:
+        home.start_upnpd(upnp=protocol == "upnp", natpmp=protocol == "natpmp")
+        with agent_of(home) as agent:
+            m = settled(agent)
+            assert m["protocol"] == protocol and m["address"] == home.WAN and m["nat_loopback"] is True
+            assert 49152 <= m["external_port"] <= 65535 and m["port"] == 8443
+            assert len(home.mappings()) == 1
+            assert pin_seen(home, m["external_port"]) == agent.status()["local_certificate"]["pin"]
+            assert "leads here; from inside as well" in agent.tool("status").stdout
+            found = {f["check"]: f for f in json.loads(agent.tool("doctor", "--json").stdout)["findings"]}
+            assert found["port mapping"]["result"] == "pass", found["port mapping"]
+        assert home.mappings() == [], "the router goes on leading strangers here"
+
+
+def test_the_address_of_the_router_changes(tmp_path):
+    """Its provider gives it another: it tells the network, and the agent hears that."""
+    with Home(tmp_path) as home:
+        home.start_upnpd(upnp=False)
+        with agent_of(home) as agent:
+            before = settled(agent)
+            home.change_wan("93.184.216.35")
+            until(lambda: agent.status()["port_mapping"].get("address") == "93.184.216.35", 60,
+                  lambda: f"the new address: {agent.status()['port_mapping']}\n{agent.tail()}")
+            after = settled(agent)
+            assert after["external_port"] == before["external_port"] and after["nat_loopback"] is True
+
+
+def test_no_way_back_from_inside(tmp_path):
+    """Without NAT loopback; and where the router itself answers there, with another key."""
+    with Home(tmp_path, hairpin=False) as home:
+        home.start_upnpd(upnp=False)
+        with agent_of(home, "port_mapping_external = 50123\n") as agent:
+            m = settled(agent)
+            assert m["external_port"] == 50123 and m["nat_loopback"] is False
+            assert "no NAT loopback" in m["text"]
+            assert pin_seen(home, 50123) == agent.status()["local_certificate"]["pin"]
+        ca = PrivateCa()
+        (tmp_path / "router.pem").write_bytes(ca.pem() + key_pem(ca.key))
+        argv = ["openssl", "s_server", "-accept", "50123", "-cert", tmp_path / "router.pem", "-key",
+                tmp_path / "router.pem", "-naccept", "1"]
+        with Daemon("s_server", argv, tmp_path, "ACCEPT", netns=home.router) as server:
+            with agent_of(home, "port_mapping_external = 50123\n") as agent:
+                assert settled(agent)["nat_loopback"] is False
+            assert server.wait(30) == 0, "it was asked for its certificate"
+
+
+@pytest.mark.parametrize("address, state, word", [
+    ("100.64.3.4", "useless", "the provider's NAT"),
+    ("192.168.178.20", "useless", "another router"),
+    ("0.0.0.0", "useless", "no address on the Internet"),
+])
+def test_second_nat(tmp_path, address, state, word):
+    """Known by the router's own address: such a port is of no use to anybody, and is not told of."""
+    with Home(tmp_path) as home, NatPmp(home, natpmp(address)), agent_of(home) as agent:
+        m = mapping(agent, state)
+        assert word in m["text"] and m["nat_loopback"] is None
+        found = {f["check"]: f for f in json.loads(agent.tool("doctor", "--json").stdout)["findings"]}
+        assert found["port mapping"]["result"] == "warn", found["port mapping"]
+
+
+def good(path, action, **actions):
+    """What a router says; `actions` are other answers to some."""
+    if action in actions:
+        return actions[action]
+    return {"": description(), "GetStatusInfo": soap(action, "<NewConnectionStatus>Connected</NewConnectionStatus>"),
+            "GetExternalIPAddress": soap(action, "<NewExternalIPAddress>93.184.216.34</NewExternalIPAddress>"),
+            }.get(action, soap(action))
+
+
+def drip():
+    while True:
+        time.sleep(0.05)  # as long as it is let
+        yield b" "
+
+
+def endless():
+    while True:
+        yield b"<device>" * 8192
+
+
+def only_permanent(asked):
+    """A router of the old kind."""
+    def answer(path, action):
+        if action == "AddPortMapping" and asked.actions.count(action) == 1:
+            return 500, fault(725)
+        return good(path, action)
+    return answer
+
+
+# why, answers beside those of `good` ("" is the description), what lanyard-portmap says
+HOSTILE = [
+    ("the description is garbage", {"": b"\x00<<<>>>&&&]]><controlURL>"}, "does not map ports by UPnP"),
+    ("a description without end", {"": endless()}, None),
+    ("a description that takes for ever", {"": drip()}, None),
+    ("control is at another machine", {"": description("http://192.168.7.99:80/ip")}, "leads away"),
+    ("control is at this device", {"": description("http://127.0.0.1:8443/ip")}, "leads away"),
+    ("an address that is none", {"GetExternalIPAddress": soap("GetExternalIPAddress", "<NewExternalIPAddress>"
+     + "9" * 5000 + "</NewExternalIPAddress>")}, '"address":"0.0.0.0"'),
+    ("it refuses", {"AddPortMapping": (500, fault(606))}, "refuses (UPnP 606"),
+    ("every port is taken", {"AddPortMapping": (500, fault(718))}, "refuses (UPnP 718"),
+    ("an answer that takes for ever", {"AddPortMapping": drip()}, None),
+]
+
+
+def hostile_row(home, why, actions, word):
+    with Upnp(home, lambda path, action: good(path, action, **actions)) as fake:
+        run = home.device.run(program("lanyard-portmap"), "-t", "4", "map", "8443", "50000", "60")
+        assert "Sanitizer" not in run.stderr, f"{why}: {run.stderr}"
+        assert len(fake.actions) < 20, why
+        if word is None:  # ended by its alarm, or it gave up by itself
+            assert run.returncode != 0, f"{why}: {run}"
+        else:
+            assert word in run.stdout, f"{why}: {run}"
+
+
+def test_hostile_upnp(tmp_path):
+    """Nothing but an answer, or the end in time. Each row waits more than it works: all at once, with a home each."""
+    homes = [Home(tmp_path) for _ in HOSTILE]
+    try:
+        with concurrent.futures.ThreadPoolExecutor(len(HOSTILE)) as pool:
+            for done in [pool.submit(hostile_row, home, *row) for home, row in zip(homes, HOSTILE)]:
+                done.result()
+    finally:
+        for home in homes:
+            home.close()
+
+
+def test_upnp_is_of_the_gateway_only(tmp_path):
+    """Somebody in the network who says that the router's description is elsewhere sends us nowhere."""
+    with Home(tmp_path) as home:
+        with Upnp(home, good) as elsewhere, Upnp(home, good, location=f"http://{home.WAN}:80/root.xml") as fake:
+            elsewhere.udp.close()
+            run = home.device.run(program("lanyard-portmap"), "-t", "10", "map", "8443", "50000", "60")
+            assert "does not speak UPnP" in run.stdout and not fake.actions and not elsewhere.actions
+
+
+def test_a_router_that_knows_no_leases(tmp_path):
+    with Home(tmp_path) as home:
+        fake = Upnp(home, good)
+        fake.answer = only_permanent(fake)
+        with fake:
+            run = home.device.run(program("lanyard-portmap"), "-t", "10", "map", "8443", "50000", "60")
+            assert json.loads(run.stdout)["lifetime_s"] == 0, run
+            assert fake.actions.count("AddPortMapping") == 2
