@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/interfaces.h"
@@ -104,6 +105,12 @@ static void add_url(const char *label, const char *id, const char *zone, unsigne
         (void)snprintf(suffix, sizeof suffix, ":%u", port & 0xffff);
     (void)snprintf(url, sizeof url, "https://%s.%s.%s%s/", label, id, zone, suffix);
     (void)json_array_append_new(urls, json_string(url));
+}
+
+uint16_t address_url_port(const char *url)
+{
+    const char *colon = strrchr(url, ':');
+    return colon == NULL || colon[1] == '/' ? HTTPS_PORT : (uint16_t)strtoul(colon + 1, NULL, 10);
 }
 
 void address_add_urls(const struct config *c, const char *id, json_t *urls)

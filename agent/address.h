@@ -26,4 +26,7 @@ size_t address_list(const struct config *c, struct ip out[ADDRESS_MAX]);
  * that listens there; without any proxy, for each address. */
 void address_add_urls(const struct config *c, const char *id, json_t *urls);
 
+/* The port of such a URL. */
+uint16_t address_url_port(const char *url);
+
 #endif

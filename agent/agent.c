@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "agent/address.h"
 #include "agent/control.h"
 #include "agent/core/worth.h"
 #include "agent/events.h"
@@ -16,6 +17,7 @@
 #include "agent/hook.h"
 #include "agent/identity.h"
 #include "agent/issuance.h"
+#include "agent/mdns.h"
 #include "agent/netwatch.h"
 #include "agent/portmap.h"
 #include "agent/proxy.h"
@@ -49,6 +51,7 @@ struct agent {
     struct front *front;
     struct fallback fallback;
     struct netwatch *netwatch; /* NULL: the system has none */
+    struct mdns *mdns;         /* NULL: not wanted */
     struct portmap *portmap;   /* NULL: not wanted */
     struct loop_timer *daily, *control_retry;
     struct notify notify; /* the service manager; nobody with a host */
@@ -160,6 +163,32 @@ static void use_certificate(struct agent *a)
         a->host.on_certificate(a->host.arg, false, set->key, set->chain, set->not_after_s);
 }
 
+/* ---- the home network -------------------------------------------------------------------------
+ */
+
+/* Tells it of the best address, while there is a certificate that makes it a secure one. */
+static void tell_network(struct agent *a)
+{
+    const struct certset *set = issuance_current(a->issuance);
+    json_t *urls = json_array();
+    if (a->mdns == NULL || urls == NULL)
+        goto out;
+    if (set != NULL && clock_now_s() < set->not_after_s)
+        address_add_urls(a->config, a->identity.id.text, urls);
+    const char *url = json_string_value(json_array_get(urls, 0));
+    uint16_t port = url != NULL ? address_url_port(url) : 0;
+    mdns_set(a->mdns, a->identity.id.text, url, port);
+out:
+    json_decref(urls);
+}
+
+static void start_mdns(struct agent *a)
+{
+    if (a->config->mdns && mdns_new(&a->mdns, a->loop, a->config->mdns_file) != ERR_OK)
+        log_error("the network is not told of this device: out of memory");
+    tell_network(a);
+}
+
 /* ---- the device's own certificate -------------------------------------------------------------
  */
 
@@ -201,6 +230,7 @@ static void on_network(void *arg)
     struct agent *a = arg;
     log_debug("addresses or routes changed");
     refresh_fallback(a);
+    tell_network(a);
     if (a->portmap != NULL)
         portmap_refresh(a->portmap);
 }
@@ -209,6 +239,7 @@ static void on_day(void *arg)
 {
     struct agent *a = arg;
     refresh_fallback(a); /* it grows old, too */
+    tell_network(a);
     loop_timer_set(a->daily, DAY_MS);
 }
 
@@ -225,6 +256,7 @@ static void on_certificate(void *arg)
     struct agent *a = arg;
     events_add(&a->events, clock_now_s(), "a new certificate is in place");
     use_certificate(a);
+    tell_network(a);
     if (a->config->reload_command != NULL)
         run_hook(a);
     else
@@ -313,6 +345,7 @@ json_t *agent_status(const struct agent *a)
         .fallback = &a->fallback,
         .served = a->served,
         .portmap = a->portmap,
+        .mdns = a->mdns,
         .proxies = a->proxies,
     };
     return status_to_json(&s, clock_now_s());
@@ -458,9 +491,11 @@ static void reload(struct agent *a)
     if (!same_text(c->server, old->server) || !same_text(c->server_ca, old->server_ca) ||
         !same_text(c->zone, old->zone) || !same_text(c->state_dir, old->state_dir) ||
         !same_text(c->user, old->user) || !same_proxies(c, old) || !same_pages(c, old) ||
-        c->refuse_foreign != old->refuse_foreign || !same_port_mapping(c, old)) {
-        log_error("server, server_ca, zone, state_dir, user, foreign_sni, port_mapping, page and "
-                  "proxy change at a restart only; going on with the configuration before");
+        c->refuse_foreign != old->refuse_foreign || !same_port_mapping(c, old) ||
+        c->mdns != old->mdns || !same_text(c->mdns_file, old->mdns_file)) {
+        log_error(
+            "server, server_ca, zone, state_dir, user, foreign_sni, port_mapping, mdns, "
+            "page and proxy change at a restart only; going on with the configuration before");
         config_free(c);
         return;
     }
@@ -472,6 +507,7 @@ static void reload(struct agent *a)
         log_error("the application is not checked: out of memory");
     check_served(a);
     refresh_fallback(a); /* `addresses` may be others */
+    tell_network(a);
     log_info("configuration read again");
 }
 
@@ -651,6 +687,7 @@ void agent_start(struct agent *a)
         log_warn("%s", info.text);
     on_day(a);
     start_portmap(a);
+    start_mdns(a);
     /* a crash between the new certificate and its reload command */
     if (set != NULL && a->config->reload_command != NULL &&
         issuance_journal(a->issuance)->hook.generation != set->generation)
@@ -686,6 +723,7 @@ void agent_free(struct agent *a)
     fallback_clear(&a->fallback);
     netwatch_free(a->netwatch);
     portmap_free(a->portmap);
+    mdns_free(a->mdns);
     loop_timer_free(a->daily);
     loop_timer_free(a->control_retry);
     loop_timer_free(a->alive);

@@ -48,6 +48,7 @@ static cfg_opt_t OPTS[] = {
     CFG_STR_LIST("page", NULL, CFGF_NONE),
     CFG_STR_LIST("page_tls", NULL, CFGF_NONE),
     CFG_STR("foreign_sni", "local", CFGF_NONE),
+    CFG_STR("mdns", "off", CFGF_NONE),
     CFG_BOOL("port_mapping", cfg_false, CFGF_NONE),
     CFG_INT("port_mapping_port", 0, CFGF_NONE),
     CFG_INT("port_mapping_external", 0, CFGF_NONE),
@@ -413,6 +414,22 @@ static enum err read_port_mapping(const struct reader *r, struct config *c)
     return ERR_OK;
 }
 
+static enum err read_mdns(const struct reader *r, struct config *c)
+{
+    static const char END[] = ".service";
+    const char *text = cfg_getstr(r->root, "mdns");
+    size_t len = strlen(text), end = sizeof END - 1;
+    c->mdns = strcmp(text, "off") != 0;
+    if (!c->mdns || strcmp(text, "avahi") == 0)
+        return ERR_OK;
+    if (len <= end || strcmp(text + len - end, END) != 0)
+        return conf_fail(r->conf, r->root, "mdns", r->info,
+                         "\"%.100s\" is neither \"off\", \"avahi\" nor a path that ends in %s",
+                         text, END);
+    c->mdns_file = conf_path(r->conf, text);
+    return c->mdns_file != NULL ? ERR_OK : ERR_NOMEM;
+}
+
 static enum err read_key_type(const struct reader *r, struct config *c)
 {
     const char *text = cfg_getstr(r->root, "key_type");
@@ -542,6 +559,8 @@ static enum err read_all(const struct reader *r, struct config *c)
     if (e == ERR_OK)
         e = read_port_mapping(r, c);
     if (e == ERR_OK)
+        e = read_mdns(r, c);
+    if (e == ERR_OK)
         e = read_key_type(r, c);
     if (e == ERR_OK)
         e = read_rest(r, c);
@@ -594,6 +613,7 @@ void config_free(struct config *c)
     }
     for (size_t i = 0; i < c->n_pages; i++)
         free(c->pages[i].listen_where);
+    free(c->mdns_file);
     free(c->reload_command);
     free_secret(c->p12_password);
     free(c->user);

@@ -57,6 +57,8 @@ struct config {
     struct config_proxy proxies[CONFIG_PROXIES_MAX];
     size_t n_pages;
     struct config_page pages[CONFIG_PAGES_MAX];
+    bool mdns;                             /* tell the network of the secure URL */
+    char *mdns_file;                       /* NULL: by avahi-publish */
     bool port_mapping;                     /* ask the router for a port */
     uint16_t mapped_port, mapped_external; /* ours; the outer one, 0: choose */
     char *reload_command;                  /* NULL: none */

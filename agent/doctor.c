@@ -70,6 +70,15 @@ static void check_port_mapping(struct doctor *d, const json_t *mapping)
                      : "");
 }
 
+static void check_mdns(struct doctor *d, const json_t *mdns)
+{
+    const char *state = json_string_value(json_object_get(mdns, "state"));
+    const char *text = json_string_value(json_object_get(mdns, "text"));
+    if (state != NULL && text != NULL)
+        findings_add(&d->found, strcmp(state, "failed") == 0 ? FINDING_WARN : FINDING_PASS, "mdns",
+                     "%s", text);
+}
+
 static void check_daemon(struct doctor *d)
 {
     char path[PATH_MAX];
@@ -88,6 +97,7 @@ static void check_daemon(struct doctor *d)
     else
         findings_add(&d->found, FINDING_FAIL, "agent", "%s", info.text);
     check_port_mapping(d, json_object_get(root, "port_mapping"));
+    check_mdns(d, json_object_get(root, "mdns"));
     json_decref(root);
 }
 

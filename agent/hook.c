@@ -173,8 +173,15 @@ enum err hook_run(struct hook *h, const char *command, char *const env[], int64_
     h->output_len = 0;
     h->fn = fn;
     h->arg = arg;
-    loop_timer_set(h->timer, timeout_ms);
+    if (timeout_ms != HOOK_NO_LIMIT)
+        loop_timer_set(h->timer, timeout_ms);
     return ERR_OK;
+}
+
+void hook_end(struct hook *h)
+{
+    if (h->pid != 0 && !h->result.timed_out)
+        on_timer(h);
 }
 
 void hook_free(struct hook *h)

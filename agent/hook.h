@@ -11,6 +11,8 @@
 #include "common/base/err.h"
 #include "common/net/loop.h"
 
+#define HOOK_NO_LIMIT INT64_C(0) /* as a timeout: until hook_end() */
+
 struct hook; /* opaque: the runner; takes SIGCHLD of its loop */
 
 /* Errors: ERR_NOMEM. */
@@ -25,6 +27,9 @@ NODISCARD enum err hook_run(struct hook *h, const char *command, char *const env
                             int64_t timeout_ms, unsigned generation,
                             void (*fn)(void *arg, const struct hook_result *r), void *arg,
                             struct err_info *info);
+
+/* Ends a run under way as its time limit would. The callback follows. */
+void hook_end(struct hook *h);
 
 /* Kills a run that is under way, without a callback, and frees the runner. */
 void hook_free(struct hook *h);

@@ -154,12 +154,17 @@ static void add_certificates(struct buf *out, const json_t *status)
     buf_add_str(out, "</table>\n");
 }
 
-static void add_router(struct buf *out, const json_t *mapping)
+static void add_network(struct buf *out, const json_t *status)
 {
-    if (!json_is_object(mapping))
+    const json_t *mapping = json_object_get(status, "port_mapping");
+    const json_t *mdns = json_object_get(status, "mdns");
+    if (!json_is_object(mapping) && !json_is_object(mdns))
         return;
-    buf_add_str(out, "<h2>Router</h2>\n<table>\n");
-    add_row(out, "Port mapping", text_of(mapping, "text"));
+    buf_add_str(out, "<h2>Network</h2>\n<table>\n");
+    if (json_is_object(mapping))
+        add_row(out, "Router's port", text_of(mapping, "text"));
+    if (json_is_object(mdns))
+        add_row(out, "mDNS", text_of(mdns, "text"));
     buf_add_str(out, "</table>\n");
 }
 
@@ -193,7 +198,7 @@ enum err page_render(struct buf *out, const json_t *status, const char *name,
     add_state(out, status);
     add_urls(out, json_object_get(status, "urls"));
     add_certificates(out, status);
-    add_router(out, json_object_get(status, "port_mapping"));
+    add_network(out, status);
     add_events(out, events);
     buf_add_str(out, "</main></body></html>\n");
     return buf_error(out);

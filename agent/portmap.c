@@ -22,7 +22,7 @@
 #define END_MS 10000
 #define RETRY_MIN_S 60
 #define RETRY_MAX_S 3600
-#define NEWS_MS 5000 /* between two times of asking because somebody said so */
+#define NEWS_MS 3000 /* between two times of asking because somebody said so */
 #define LOOK_AGAIN_MS (INT64_C(6) * 3600 * 1000)
 
 struct portmap {

@@ -163,6 +163,7 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
     (void)json_object_set_new(root, "served", served_to_json(s->served));
     (void)json_object_set_new(root, "port_mapping",
                               s->portmap != NULL ? portmap_to_json(s->portmap) : json_null());
+    (void)json_object_set_new(root, "mdns", s->mdns != NULL ? mdns_to_json(s->mdns) : json_null());
     (void)json_object_set_new(root, "proxies", proxies_to_json(s));
     return root;
 }
@@ -251,6 +252,14 @@ static void print_port_mapping(FILE *out, const json_t *m)
         (void)fprintf(out, "router       port %lld: %s\n", int_of(m, "port"), text_of(m, "text"));
 }
 
+static void print_mdns(FILE *out, const json_t *m)
+{
+    const char *name = text_of(m, "name");
+    if (json_is_object(m))
+        (void)fprintf(out, "mdns         %s%s%s\n", name, name[0] != 0 ? ": " : "",
+                      text_of(m, "text"));
+}
+
 static void print_proxies(FILE *out, const json_t *list)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -303,5 +312,6 @@ void status_print(const json_t *root, FILE *out)
     print_hook(out, json_object_get(root, "hook"));
     print_served(out, json_object_get(root, "served"));
     print_port_mapping(out, json_object_get(root, "port_mapping"));
+    print_mdns(out, json_object_get(root, "mdns"));
     print_proxies(out, json_object_get(root, "proxies"));
 }

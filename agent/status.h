@@ -11,6 +11,7 @@
 #include "agent/config.h"
 #include "agent/fallback.h"
 #include "agent/journal.h"
+#include "agent/mdns.h"
 #include "agent/portmap.h"
 #include "agent/proxy.h"
 #include "agent/servedcheck.h"
@@ -28,6 +29,7 @@ struct status {
     const char *storage;              /* why nothing can be stored; "" when it can */
     const struct fallback *fallback;  /* NULL: not known */
     const struct servedcheck *served; /* NULL: not checked */
+    const struct mdns *mdns;          /* NULL: the network is told nothing */
     const struct portmap *portmap;    /* NULL: no port of the router is asked for */
     struct proxy *const *proxies;     /* one for each of config's, or NULL */
 };

@@ -141,6 +141,7 @@ static enum err check_config(const struct config *c, const char *path, struct er
     const char *key = c->reload_command != NULL ? "reload_command"
                       : c->user != NULL         ? "user"
                       : c->port_mapping         ? "port_mapping"
+                      : c->mdns                 ? "mdns"
                                                 : NULL;
     return key == NULL ? ERR_OK
                        : err_set(info, ERR_CONFIG,

@@ -69,6 +69,10 @@ BAD_CONFIG = {
                                 ' alpn = {"h2", ""}\n}\n', "conf:6: alpn: "),
     "too many protocols": (GOOD + 'proxy {\n listen = "127.0.0.1:1"\n backend = "127.0.0.1:1"\n alpn = {"'
                            + '", "'.join(["protocol"] * 8) + '"}\n}\n', "conf:6: alpn: "),
+    "a port of the router, and nothing to lead to": (GOOD + "port_mapping = true\n", "conf:3: port_mapping: "),
+    "one for a proxy that nobody can come to": (GOOD + 'proxy {\n listen = "127.0.0.1:1"\n backend = "127.0.0.1:2"\n}\n'
+                                                "port_mapping = true\n", "conf:7: port_mapping: "),
+    "mdns by something else": (GOOD + 'mdns = "umdns"\n', "conf:3: mdns: "),
     "not closed": (GOOD + "proxy {\n", "conf:"),
 }
 
