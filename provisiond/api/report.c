@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/dns/tag.h"
 #include "provisiond/api/call.h"
+#include "provisiond/api/relaygrant.h"
 
 static enum err run(struct job *j, void *ctx)
 {
@@ -43,12 +44,18 @@ static json_t *tags_json(const struct call *c)
     return tags;
 }
 
+static json_t *relay_json(const struct call *c)
+{
+    const struct config *conf = c->api->parts.config;
+    return relaygrant_json(conf, config_zone_find(conf, c->device.zone), c->id.text, clock_now_s());
+}
+
 static void respond(struct call *c)
 {
     char observed[NETWORK_TEXT_MAX];
     network_address_text(&c->from, observed);
-    json_t *o = json_pack("{s:s, s:o, s:n, s:i}", "observed", observed, "tags", tags_json(c),
-                          "relay", "next_report_s", REPORT_EVERY_S);
+    json_t *o = json_pack("{s:s, s:o, s:o, s:i}", "observed", observed, "tags", tags_json(c),
+                          "relay", relay_json(c), "next_report_s", REPORT_EVERY_S);
     char *text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT);
     json_decref(o);
     if (text == NULL)
