@@ -68,19 +68,29 @@ static void on_pause_over(void *arg)
     set_listening(p, p->n.open < p->o.connections_max);
 }
 
-static void start_tunnel(struct proxy *p, int fd)
+static bool start_tunnel(struct proxy *p, int fd, const struct tunnel_ends *ends)
 {
     if (p->tls == NULL) {
         close(fd);
         p->n.refused++;
-        return;
+        return false;
     }
     struct tunnel *t;
-    if (tunnel_new(&t, p->loop, fd, p->tls, &p->tunnel) != ERR_OK)
-        return;
+    if (tunnel_new(&t, p->loop, fd, p->tls, &p->tunnel, ends) != ERR_OK)
+        return false;
     tunnel_link(&p->tunnels, t);
     p->n.accepted++;
     p->n.open++;
+    return true;
+}
+
+bool proxy_adopt(struct proxy *p, int fd, const struct tunnel_ends *ends)
+{
+    if (p->n.open < p->o.connections_max)
+        return start_tunnel(p, fd, ends);
+    close(fd);
+    p->n.refused++;
+    return false;
 }
 
 static void accept_some(struct proxy *p)
@@ -89,7 +99,7 @@ static void accept_some(struct proxy *p)
         int fd = accept4(p->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             p->starved = false;
-            start_tunnel(p, fd);
+            (void)start_tunnel(p, fd, NULL);
         } else if (errno == EAGAIN) {
             return;
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

@@ -11,6 +11,7 @@
 #include <openssl/ssl.h>
 
 #include "agent/core/alpn.h"
+#include "agent/tunnel.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/net/loop.h"
@@ -30,7 +31,8 @@ struct proxy_options {
 /* Since the start. */
 struct proxy_counters {
     uint64_t open, accepted; /* connections now; ever */
-    uint64_t refused;        /* closed because there was no certificate yet */
+    uint64_t
+        refused; /* closed because there was no certificate yet, or no room for one by a relay */
     uint64_t handshake_failures, backend_failures, aborted, idle_closed;
     uint64_t bytes_up, bytes_down; /* client to backend, backend to client, of ended connections */
 };
@@ -42,6 +44,10 @@ NODISCARD enum err proxy_new(struct proxy **out, struct loop *l, int fd,
 
 /* Uses `tls` for connections accepted from now on; takes a reference. */
 void proxy_set_tls(struct proxy *p, SSL_CTX *tls);
+
+/* Serves a client that came another way, on the non-blocking socket `fd`, which is taken over;
+ * `ends` is who it is. False, and closed, when there is no room or no certificate. */
+bool proxy_adopt(struct proxy *p, int fd, const struct tunnel_ends *ends);
 
 struct proxy_counters proxy_counters(const struct proxy *p);
 

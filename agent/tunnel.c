@@ -43,6 +43,7 @@ struct tunnel {
     struct loop *loop;
     struct tunnel *prev, *next;
     struct tunnel_options o;
+    struct tunnel_ends *ends; /* NULL: the socket knows, or nobody asks */
     enum phase phase;
     SSL *ssl;
     bool read_wants_write; /* TLS has something of its own to send before it can read on */
@@ -370,17 +371,26 @@ static void handshake(struct tunnel *t)
     }
 }
 
+static bool get_ends(const struct tunnel *t, struct tunnel_ends *out)
+{
+    socklen_t client_len = sizeof out->client, ours_len = sizeof out->ours;
+    if (t->ends != NULL) {
+        *out = *t->ends;
+        return true;
+    }
+    return getpeername(t->client.fd, (struct sockaddr *)&out->client, &client_len) == 0 &&
+           getsockname(t->client.fd, (struct sockaddr *)&out->ours, &ours_len) == 0;
+}
+
 /* Puts the header in front of what the client sends. */
 static enum step introduce(struct tunnel *t)
 {
-    struct sockaddr_storage from, to;
-    socklen_t from_len = sizeof from, to_len = sizeof to;
+    struct tunnel_ends ends;
     uint8_t header[PROXYHEADER_MAX];
-    if (getpeername(t->client.fd, (struct sockaddr *)&from, &from_len) != 0 ||
-        getsockname(t->client.fd, (struct sockaddr *)&to, &to_len) != 0)
+    if (!get_ends(t, &ends))
         return STEP_BROKEN;
-    size_t len =
-        proxyheader_write(header, (const struct sockaddr *)&from, (const struct sockaddr *)&to);
+    size_t len = proxyheader_write(header, (const struct sockaddr *)&ends.client,
+                                   (const struct sockaddr *)&ends.ours);
     return hold(&t->up, header, len);
 }
 
@@ -442,13 +452,17 @@ static void set_up_tls(struct tunnel *t)
 }
 
 enum err tunnel_new(struct tunnel **out, struct loop *l, int client_fd, SSL_CTX *tls,
-                    const struct tunnel_options *o)
+                    const struct tunnel_options *o, const struct tunnel_ends *ends)
 {
     struct tunnel *t = calloc(1, sizeof *t);
     if (t == NULL) {
         close(client_fd);
         return ERR_NOMEM;
     }
+    bool told = ends != NULL && o->proxy_protocol;
+    t->ends = told ? malloc(sizeof *ends) : NULL;
+    if (t->ends != NULL)
+        *t->ends = *ends;
     t->loop = l;
     t->o = *o;
     t->client.fd = client_fd;
@@ -456,7 +470,7 @@ enum err tunnel_new(struct tunnel **out, struct loop *l, int client_fd, SSL_CTX 
     int on = 1;
     (void)setsockopt(client_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     t->ssl = SSL_new(tls);
-    if (t->ssl == NULL || SSL_set_fd(t->ssl, client_fd) != 1 ||
+    if ((told && t->ends == NULL) || t->ssl == NULL || SSL_set_fd(t->ssl, client_fd) != 1 ||
         loop_timer_new(&t->timer, l, on_timer, t) != ERR_OK ||
         watch(t, &t->client, on_client) != STEP_MOVED) {
         ERR_clear_error();
@@ -487,6 +501,7 @@ void tunnel_free(struct tunnel *t)
     if (t->phase != PHASE_HANDSHAKE && t->ssl != NULL) /* for the same reason as in set_up_tls() */
         SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(t->ssl);
+    free(t->ends);
     free(t->up.held);
     free(t->down.held);
     free(t);

@@ -30,6 +30,12 @@ enum tunnel_end {
     TUNNEL_IDLE,      /* nothing moved for too long */
 };
 
+/* Who is at the two ends of the client's connection, where the socket does not know: the client
+ * came by a relay. */
+struct tunnel_ends {
+    struct sockaddr_storage client, ours;
+};
+
 struct tunnel_options {
     const struct sockaddr_storage *backend; /* TCP or Unix; read at the start only */
     socklen_t backend_len;
@@ -46,9 +52,9 @@ struct tunnel_options {
 };
 
 /* A tunnel for the accepted non-blocking socket `client_fd` (taken over, also on an error), with a
- * new connection of `tls`. Errors: ERR_NOMEM. */
+ * new connection of `tls`. `ends` NULL: those of the socket. Errors: ERR_NOMEM. */
 NODISCARD enum err tunnel_new(struct tunnel **out, struct loop *l, int client_fd, SSL_CTX *tls,
-                              const struct tunnel_options *o);
+                              const struct tunnel_options *o, const struct tunnel_ends *ends);
 
 /* Cuts both connections without a call to on_end. */
 void tunnel_free(struct tunnel *t);

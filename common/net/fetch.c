@@ -1,5 +1,7 @@
 #include "common/net/fetch.h"
 
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -27,7 +29,7 @@ struct fetch_op {
     CURL *easy;
     struct curl_slist *headers;
     struct buf request, body;
-    bool too_large;
+    bool too_large, connects; /* connects: only that */
     void (*fn)(void *arg, const struct fetch_result *res);
     void *arg;
     char host[HOST_MAX];
@@ -268,15 +270,16 @@ static CURLcode on_ssl_ctx(CURL *easy, void *ssl_ctx, void *arg)
     return CURLE_OK;
 }
 
-/* Only https, with a host, without a password in it; notes "host:port" for what people read. */
-static bool check_url(struct fetch_op *op, const char *url)
+/* Of the scheme that we want, with a host, without a password in it; notes "host:port" for what
+ * people read. */
+static bool check_url(struct fetch_op *op, const char *url, const char *want)
 {
     char *scheme = NULL, *host = NULL, *port = NULL, *user = NULL;
     CURLU *u = curl_url();
     bool ok = u != NULL && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
               curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-              strcmp(scheme, "https") == 0 &&
-              curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK && host[0] != 0 &&
+              strcmp(scheme, want) == 0 && curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+              host[0] != 0 &&
               curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
               curl_url_get(u, CURLUPART_USER, &user, 0) != CURLUE_OK;
     if (ok) {
@@ -396,7 +399,7 @@ enum err fetch_start(struct fetch *f, const struct fetch_request *r,
     buf_init(&op->request, r->body.len);
     buf_init(&op->body, r->body_max);
     buf_add_span(&op->request, r->body);
-    if (!check_url(op, r->url)) {
+    if (!check_url(op, r->url, "https")) {
         op_free(op);
         return ERR_INVALID;
     }
@@ -404,6 +407,40 @@ enum err fetch_start(struct fetch *f, const struct fetch_request *r,
     if (buf_error(&op->request) != ERR_OK || op->easy == NULL ||
         !set_transfer(op, r->url, r->timeout_ms) || !set_tls(op) || !set_method(op, r->method) ||
         !set_headers(op, r->headers) || (f->n_active < f->n_max && !begin(op))) {
+        op_free(op);
+        return ERR_NOMEM;
+    }
+    if (!op->active)
+        TAILQ_INSERT_TAIL(&f->waiting, op, entry);
+    if (out != NULL)
+        *out = op;
+    return ERR_OK;
+}
+
+enum err fetch_connect(struct fetch *f, const char *end, int64_t timeout_ms,
+                       void (*fn)(void *arg, const struct fetch_result *res), void *arg,
+                       struct fetch_op **out)
+{
+    char url[HOST_MAX + 8]; /* libcurl wants a scheme, and then speaks nothing of it */
+    struct fetch_op *op = calloc(1, sizeof *op);
+    if (op == NULL)
+        return ERR_NOMEM;
+    op->fetch = f;
+    op->fn = fn;
+    op->arg = arg;
+    op->connects = true;
+    buf_init(&op->request, 0);
+    buf_init(&op->body, 0);
+    int n = snprintf(url, sizeof url, "http://%s", end);
+    if (n < 0 || (size_t)n >= sizeof url || !check_url(op, url, "http")) {
+        op_free(op);
+        return ERR_INVALID;
+    }
+    op->easy = curl_easy_init();
+    if (op->easy == NULL || !set_transfer(op, url, timeout_ms) ||
+        curl_easy_setopt(op->easy, CURLOPT_PROTOCOLS_STR, "http") ||
+        curl_easy_setopt(op->easy, CURLOPT_CONNECT_ONLY, 1L) ||
+        (f->n_active < f->n_max && !begin(op))) {
         op_free(op);
         return ERR_NOMEM;
     }
@@ -465,13 +502,25 @@ static enum err err_of(const struct fetch_op *op, CURLcode code)
     }
 }
 
+/* libcurl closes its own when the exchange is over. */
+static enum err take_socket(const struct fetch_op *op, int *fd)
+{
+    curl_socket_t s = CURL_SOCKET_BAD;
+    if (curl_easy_getinfo(op->easy, CURLINFO_ACTIVESOCKET, &s) != CURLE_OK || s == CURL_SOCKET_BAD)
+        return ERR_UNAVAILABLE;
+    *fd = fcntl(s, F_DUPFD_CLOEXEC, 0);
+    return *fd >= 0 ? ERR_OK : ERR_IO;
+}
+
 static struct fetch_result result_of(struct fetch_op *op, CURLcode code)
 {
-    struct fetch_result res = { .e = err_of(op, code), .op = op };
+    struct fetch_result res = { .e = err_of(op, code), .fd = -1, .op = op };
     long status = 0;
     (void)curl_easy_getinfo(op->easy, CURLINFO_RESPONSE_CODE, &status);
     res.status = (int)status;
     res.body = buf_span(&op->body);
+    if (res.e == ERR_OK && op->connects)
+        res.e = take_socket(op, &res.fd);
     if (op->too_large)
         (void)err_set(&res.info, res.e, "%s sent more than %zu bytes", op->host, op->body.max);
     else if (res.e != ERR_OK)

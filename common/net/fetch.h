@@ -42,6 +42,7 @@ struct fetch_result {
     struct err_info info; /* the sentence when e is not ERR_OK: names host and cause, no secret */
     int status;
     struct span body; /* borrowed during the callback */
+    int fd;           /* of fetch_connect(): the callback's from now on; otherwise -1 */
     const struct fetch_op *op;
 };
 
@@ -61,6 +62,13 @@ void fetch_free(struct fetch *f);
 NODISCARD enum err fetch_start(struct fetch *f, const struct fetch_request *r,
                                void (*fn)(void *arg, const struct fetch_result *res), void *arg,
                                struct fetch_op **op);
+
+/* Connects to `end`, "host:port", by TCP and no more: every address of the host is tried, of both
+ * families side by side [RFC 8305]. The result is as of fetch_start(), with a socket and without
+ * status and body. */
+NODISCARD enum err fetch_connect(struct fetch *f, const char *end, int64_t timeout_ms,
+                                 void (*fn)(void *arg, const struct fetch_result *res), void *arg,
+                                 struct fetch_op **op);
 
 /* Ends the exchange without a callback; also from inside the callback of another one, but not from
  * inside its own. NULL does nothing. */

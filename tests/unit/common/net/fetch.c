@@ -39,7 +39,7 @@ struct fix {
     /* what the callback saw */
     unsigned n_done, n_wanted;
     enum err e;
-    int status;
+    int status, fd;
     char text[512], body[512], retry[64], etag[64];
     int64_t wait_s;
     struct fetch_op *other; /* cancelled in the callback */
@@ -171,6 +171,7 @@ static void on_done(void *arg, const struct fetch_result *res)
     fx->n_done++;
     fx->e = res->e;
     fx->status = res->status;
+    fx->fd = res->fd;
     (void)snprintf(fx->text, sizeof fx->text, "%s", res->info.text);
     (void)snprintf(fx->body, sizeof fx->body, "%.*s", (int)res->body.len,
                    res->body.p != NULL ? (const char *)res->body.p : "");
@@ -437,6 +438,35 @@ static void test_no_server(void **state)
     assert_non_null(strstr(fx->text, "127.0.0.1:"));
 }
 
+/* What is connected only is a plain socket, which outlives the exchange. */
+static void test_connect(void **state)
+{
+    static const char *const BAD[] = { "", "host name:1", "127.0.0.1:99999", "a:b@127.0.0.1:1" };
+    struct fix *fx = *state;
+    char end[64], byte = 0;
+    int fd = listener();
+    (void)snprintf(end, sizeof end, "127.0.0.1:%u", port_of(fd));
+    fx->n_wanted = fx->n_done + 1;
+    assert_int_equal(fetch_connect(fx->fetch, end, 10000, on_done, fx, NULL), ERR_OK);
+    loop_run(fx->loop);
+    assert_int_equal(fx->e, ERR_OK);
+    assert_true(fx->fd >= 0);
+    int peer = accept(fd, NULL, NULL);
+    assert_int_equal(write(fx->fd, "x", 1), 1);
+    assert_int_equal(read(peer, &byte, 1), 1);
+    assert_int_equal(byte, 'x');
+    close(peer);
+    close(fx->fd);
+    close(fd);
+    fx->n_wanted = fx->n_done + 1;
+    assert_int_equal(fetch_connect(fx->fetch, end, 10000, on_done, fx, NULL), ERR_OK);
+    loop_run(fx->loop);
+    assert_int_equal(fx->e, ERR_UNAVAILABLE);
+    assert_int_equal(fx->fd, -1);
+    for (size_t i = 0; i < ARRAY_LEN(BAD); i++)
+        assert_int_equal(fetch_connect(fx->fetch, BAD[i], 10000, on_done, fx, NULL), ERR_INVALID);
+}
+
 static void test_bad_ca(void **state)
 {
     struct fix *fx = *state;
@@ -464,6 +494,7 @@ int main(void)
         T(test_waiting_for_a_turn),
         T(test_no_server),
         T(test_server_is_verified),
+        T(test_connect),
         T(test_bad_ca),
     };
 #undef T
