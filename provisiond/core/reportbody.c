@@ -233,6 +233,8 @@ static enum err read_all(struct reportbody *b, const json_t *root, struct err_in
     if (e == ERR_OK)
         e = read_bool(&b->nearby, root, "nearby", info);
     if (e == ERR_OK)
+        e = read_bool(&b->relay, root, "relay", info);
+    if (e == ERR_OK)
         e = read_answer(&b->rebinding, root, "rebinding", true, info);
     if (e == ERR_OK)
         e = read_answer(&b->nat_loopback, root, "nat_loopback", false, info);
@@ -311,6 +313,8 @@ char *reportbody_write(const struct reportbody *b)
         json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "name", b->name, "nearby", b->nearby,
                   "connections", connections, "dns", dns, "rebinding", answer_json(b->rebinding),
                   "nat_loopback", answer_json(b->nat_loopback), "pins", pins);
+    if (b->relay)
+        whole &= json_object_set_new(root, "relay", json_true()) == 0;
     char *text = whole && root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     return text;

@@ -59,6 +59,7 @@ struct reportbody_dns {
 struct reportbody {
     char name[REPORTBODY_NAME_MAX]; /* "" when it has none */
     bool nearby;                    /* may be shown to browsers in its network */
+    bool relay;                     /* comes to clients by its relay, too */
     size_t n_connections;           /* best first */
     struct reportbody_connection connections[REPORTBODY_CONNECTIONS_MAX];
     size_t n_dns;

@@ -67,6 +67,21 @@ static void add_rung(const struct devicejson *d, json_t *list, enum reportbody_k
     }
 }
 
+/* The last one: slower than all others, and it works from everywhere. */
+static void add_relay(const struct devicejson *d, json_t *list)
+{
+    char uri[URI_MAX], address[NETWORK_TEXT_MAX];
+    if (!d->report->relay || d->relay_host == NULL)
+        return;
+    network_address_text(d->relay_ip, address);
+    (void)snprintf(uri, sizeof uri, "https://%s:%u", d->relay_host, d->relay_port);
+    json_t *o = json_pack("{s:s, s:s, s:i, s:s, s:b, s:b, s:b}", "uri", uri, "address", address,
+                          "port", d->relay_port, "kind", "relay", "local", 0, "relay", 1, "IPv6",
+                          d->relay_ip->family == 6);
+    if (o != NULL)
+        (void)json_array_append_new(list, o);
+}
+
 static json_t *connections_json(const struct devicejson *d)
 {
     json_t *list = json_array();
@@ -77,6 +92,7 @@ static json_t *connections_json(const struct devicejson *d)
     /* from inside, the router must bring it back in */
     if (d->report->nat_loopback == REPORTBODY_YES || !devicejson_is_near(d))
         add_rung(d, list, REPORTBODY_MAPPED, REPORTBODY_MAPPED);
+    add_relay(d, list);
     return list;
 }
 

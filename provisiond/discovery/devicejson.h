@@ -21,6 +21,9 @@ struct devicejson {
     size_t n_observed;               /* addresses that it connected from of late */
     const struct observed_row *observed;
     const struct ip *visitor; /* who asks */
+    const char *relay_host;   /* its name at its relay, whose address and port follow; NULL: none */
+    const struct ip *relay_ip;
+    uint16_t relay_port;
     int64_t now_s;
 };
 

@@ -6,6 +6,7 @@
 #include <openssl/sha.h>
 
 #include "common/base/b64url.h"
+#include "provisiond/api/relaygrant.h"
 #include "provisiond/discovery/devicejson.h"
 #include "provisiond/store/device.h"
 
@@ -40,6 +41,9 @@ static enum err add_device(struct visit *v, struct sql *db, const char *id, int6
         proven[i] = observed[i].ip;
     if (reported)
         reportbody_keep_proven(&body, proven, n);
+    const struct config_relay *relay = NULL;
+    char host[RELAYGRANT_HOST_MAX];
+    bool has_relay = relaygrant_find(&relay, host, config, zone, id);
     const struct devicejson d = { .id = id,
                                   .zone = zone->name,
                                   .tag_keys = zone->tag_keys,
@@ -48,6 +52,9 @@ static enum err add_device(struct visit *v, struct sql *db, const char *id, int6
                                   .n_observed = n,
                                   .observed = observed,
                                   .visitor = &v->from,
+                                  .relay_host = has_relay ? host : NULL,
+                                  .relay_ip = has_relay ? &relay->address : NULL,
+                                  .relay_port = has_relay ? relay->port : 0,
                                   .now_s = now_s };
     return json_array_append_new(v->devices, devicejson_make(&d)) == 0 ? ERR_OK : ERR_NOMEM;
 }

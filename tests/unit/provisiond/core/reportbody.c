@@ -44,6 +44,14 @@ static const struct {
       "{\"name\":\"\",\"nearby\":false,\"connections\":[],\"dns\":[],\"rebinding\":null,"
       "\"nat_loopback\":true,\"pins\":[]}",
       NULL },
+    { "it uses a relay", "{\"relay\":true}",
+      "{\"name\":\"\",\"nearby\":false,\"connections\":[],\"dns\":[],\"rebinding\":null,"
+      "\"nat_loopback\":null,\"pins\":[],\"relay\":true}",
+      NULL },
+    { "it uses none", "{\"relay\":false}",
+      "{\"name\":\"\",\"nearby\":false,\"connections\":[],\"dns\":[],\"rebinding\":null,"
+      "\"nat_loopback\":null,\"pins\":[]}",
+      NULL },
     { "not JSON", "{\"name\":", NULL, "not JSON: line 1" },
     { "a member twice", "{\"name\":\"a\",\"name\":\"b\"}", NULL, "not JSON" },
     { "not UTF-8", "{\"name\":\"\xff\"}", NULL, "not JSON" },
