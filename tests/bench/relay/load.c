@@ -1,14 +1,14 @@
 /* load.c - both ends of what a relay passes on, much cheaper than the relay:
  *
  *   load origin PORT HELLO_LEN [DATA_PORT]
- *       takes connections at PORT, and for each 24 bytes on standard input makes one to DATA_PORT that
- *       begins with them. After HELLO_LEN bytes each request is 8 bytes: how many bytes to send.
+ *       takes connections at PORT, and for each 24 bytes on standard input makes one to DATA_PORT
+ * that begins with them. After HELLO_LEN bytes each request is 8 bytes: how many bytes to send.
  *   load bulk PORT HELLO N SECONDS      N connections that fetch without end: bytes, seconds
  *   load rate PORT HELLO N COUNT        N at a time, COUNT connections, a byte each: connections a
  *                                       second, median microseconds
- *   load trip PORT HELLO COUNT          one connection, COUNT requests for a byte: median microseconds
- *   load idle PORT HELLO N              N connections that fetched a byte each, until standard input
- *                                       ends
+ *   load trip PORT HELLO COUNT          one connection, COUNT requests for a byte: median
+ * microseconds load idle PORT HELLO N              N connections that fetched a byte each, until
+ * standard input ends
  *
  * HELLO is a file with the bytes to begin with. */
 #include <errno.h>
@@ -73,8 +73,7 @@ static int ep;
 
 static void watch(int fd, size_t hello_len)
 {
-    struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLRDHUP,
-                              .data.fd = fd };
+    struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLRDHUP, .data.fd = fd };
     if (fd >= FD_MAX)
         die("descriptors");
     (void)fcntl(fd, F_SETFL, O_NONBLOCK);
