@@ -236,7 +236,8 @@ static void take_goodbye(struct relayclient *r, struct span body)
 {
     char why[100];
     uint8_t reason = 0;
-    (void)relayframe_read_goodbye(&reason, body);
+    if (relayframe_read_goodbye(&reason, body) != ERR_OK)
+        reason = 0; /* none that we know */
     if (reason == RELAYFRAME_REPLACED || reason == RELAYFRAME_TICKET_BAD)
         r->attempts = RETRY_DOUBLINGS_MAX;
     (void)snprintf(why, sizeof why, "sent away: %s", relayframe_reason_text(reason));

@@ -1,16 +1,15 @@
-/* load.c - both ends of what a relay passes on, much cheaper than the relay:
+/* load.c - both ends of what a relay passes on, much cheaper than the relay. HELLO is a file with
+ * the bytes that a client begins with.
  *
- *   load origin PORT HELLO_LEN [DATA_PORT]
- *       takes connections at PORT, and for each 24 bytes on standard input makes one to DATA_PORT
- * that begins with them. After HELLO_LEN bytes each request is 8 bytes: how many bytes to send.
- *   load bulk PORT HELLO N SECONDS      N connections that fetch without end: bytes, seconds
- *   load rate PORT HELLO N COUNT        N at a time, COUNT connections, a byte each: connections a
- *                                       second, median microseconds
- *   load trip PORT HELLO COUNT          one connection, COUNT requests for a byte: median
- * microseconds load idle PORT HELLO N              N connections that fetched a byte each, until
- * standard input ends
- *
- * HELLO is a file with the bytes to begin with. */
+ * load origin PORT HELLO_LEN [DATA_PORT]: takes connections at PORT, and for each 24 bytes on
+ *   standard input makes one to DATA_PORT that begins with them. After HELLO_LEN bytes each request
+ *   is 8 bytes: how many bytes to send.
+ * load bulk PORT HELLO N SECONDS: N connections that fetch without end. Says bytes and seconds.
+ * load rate PORT HELLO N COUNT: COUNT connections, N at a time, a byte each. Says how many a
+ *   second, and the median microseconds.
+ * load trip PORT HELLO COUNT: COUNT requests for a byte on one connection. Says the median
+ *   microseconds.
+ * load idle PORT HELLO N: N connections that fetched a byte each, until standard input ends. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
