@@ -133,11 +133,30 @@ async function greet(id, base, limitMs, signal, init = {}) {
         const nonce = base64urlOf(crypto.getRandomValues(new Uint8Array(24)));
         const url = new URL(`/v1/hello?nonce=${nonce}`, base);
         const hello = await request(url, init, limitMs, signal, (r) => readJson(r, HELLO_BYTES_MAX));
-        end = await verifyHello(id, nonce, hello) ? 'ok' : 'wrong';
+        if (hello && typeof hello.signature === 'string') // otherwise it is something that knows no hello
+            end = await verifyHello(id, nonce, hello) ? 'ok' : 'wrong';
     } catch {
         // one TypeError for name, address, certificate and permission alike: judge() tells them apart
     }
-    return { end, ms: performance.now() - began };
+    return { end, ms: performance.now() - began, proof: 'hello' };
+}
+
+// Tries one connection. A public address leads to the application, which may know nothing of hellos:
+// there the certificate is the proof, as it is for this name and its key never left the device.
+async function reach(device, connection, limitMs, signal) {
+    const hello = await greet(device.id, helloBase(connection), limitMs, signal);
+    const url = new URL(connection.uri);
+    if (hello.end !== 'fail' || hello.ms > limitMs || !['mapped', 'relay'].includes(connection.kind) ||
+        !url.hostname.endsWith(`.${device.id}.${device.zone}`))
+        return hello;
+    const began = performance.now();
+    let end = 'ok';
+    try {
+        await request(url.origin, { method: 'HEAD', mode: 'no-cors' }, limitMs - hello.ms, signal, () => null);
+    } catch {
+        end = 'fail';
+    }
+    return { end, ms: hello.ms + performance.now() - began, proof: 'certificate' };
 }
 
 function helloBase(connection) {
@@ -221,7 +240,7 @@ async function climb(plan, attempt) {
         const outcome = await Promise.race([done[i], overtaken]);
         if (outcome && outcome.end === 'ok') {
             over = true;
-            return { rung: plan[i], connection: outcome.connection };
+            return { rung: plan[i], ...outcome };
         }
     }
     return null;
@@ -230,7 +249,7 @@ async function climb(plan, attempt) {
 // All connections of a rung at once: the first that is the device, or how the others failed.
 async function race(device, rung, signal) {
     const ends = rung.connections.map(async (connection) => (
-        { connection, ...await greet(device.id, helloBase(connection), rung.limit, signal) }));
+        { connection, ...await reach(device, connection, rung.limit, signal) }));
     try {
         return await Promise.any(ends.map((e) => e.then((o) => (o.end === 'ok' ? o : Promise.reject(o)))));
     } catch {
@@ -373,6 +392,7 @@ export async function connect(device, options = {}) {
         uri: won ? new URL(won.connection.uri).origin : null,
         connection: won ? won.connection : null,
         rung: seen.rung,
+        proof: won ? won.proof : null,
         permission: seen.after,
         elapsed_ms: Math.round(performance.now() - began),
     };

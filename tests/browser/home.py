@@ -104,8 +104,8 @@ class Networks:
 
 
 class Pipe:
-    """A stand-in for the relay: passes the bytes of each connection at RELAY:443 to the device, without
-    a look into them, and hangs up when the device cannot be reached from the router."""
+    """A stand-in for the relay: passes the bytes of each connection at RELAY:443 to the device's application,
+    without a look into them, and hangs up when the device cannot be reached from the router."""
 
     def __init__(self, world, router):
         self.router = router
@@ -123,7 +123,7 @@ class Pipe:
 
     def carry(self, client):
         try:
-            device = self.router.call(lambda: socket.create_connection((DEVICE, HELLO_PORT), 30))
+            device = self.router.call(lambda: socket.create_connection((DEVICE, APP_PORT), 30))
         except OSError:
             client.close()
             return

@@ -193,9 +193,10 @@ def test_hello_is_believed_only_when_signed(page):
 
 
 # A network and a browser that the test makes up. `answers` says, by the first letters of the host name,
-# what a request ends in and after how long: ok, wrong (an answer for another nonce), fail, hang, huge.
+# what a request ends in and after how long: ok, wrong (an answer for another nonce), app (no hello), fail,
+# hang, huge. `proven` are more connections, under the device's own name.
 WORLD = """
-window.world = async ({ device = {}, permission, answers, options = {}, remembered, later }) => {
+window.world = async ({ device = {}, proven = [], permission, answers, options = {}, remembered, later }) => {
     const key = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify']);
     const spki = new Uint8Array(await crypto.subtle.exportKey('spki', key.publicKey));
     const url64 = (b) => btoa(String.fromCharCode(...b)).replace(/\\+/g, '-').replace(/\\//g, '_').replace(/=/g, '');
@@ -212,6 +213,8 @@ window.world = async ({ device = {}, permission, answers, options = {}, remember
         getItem(k) { return this.kept[k] ?? null; },
         setItem(k, v) { this.kept[k] = v; }, removeItem(k) { delete this.kept[k]; } };
     let state = permission;
+    for (const kind of proven)
+        device.connections.push({ uri: `https://${kind}1.${id}.direct.example`, kind });
     navigator.permissions.query = async () => ({ state });
     window.fetch = (target, { signal }) => new Promise((done, fail) => {
         const url = new URL(target);
@@ -225,7 +228,7 @@ window.world = async ({ device = {}, permission, answers, options = {}, remember
             if (later && later[name])
                 state = later[name];
             const nonce = url.searchParams.get('nonce');
-            if (end === 'fail')
+            if (end === 'fail' || (end === 'app' && nonce)) // without CORS
                 fail(new TypeError('Failed to fetch'));
             else
                 done(new Response(end === 'huge' ? ' '.repeat(100000) : JSON.stringify(
@@ -292,6 +295,17 @@ WORLDS = [
     ("a page that is no http address is not probed",
      {"device": {"connections": LR[:1], "page": "file:///etc/passwd"}, "options": {"plainProbe": True},
       "answers": {"hub": OK}}, "DNS_FILTERED", None, [], ["file:"]),
+    ("an application behind the relay that knows no hello: its certificate is proof enough",
+     {"device": {"connections": LR[:1]}, "proven": ["relay"], "answers": {"relay": ["app"]}}, "DNS_FILTERED", "relay",
+     [], []),
+    ("... but not for a name that is not under the device's id",
+     {"device": {"connections": LR}, "answers": {"relay": ["app"], "hub": OK}}, "DNS_FILTERED", None, [], []),
+    ("... nor at a private address",
+     {"device": {"connections": []}, "proven": ["lan"], "answers": {"lan": ["app"], "hub": OK}}, "DNS_FILTERED", None,
+     [], []),
+    ("a wrong hello at the relay is not made good by a certificate",
+     {"device": {"connections": []}, "proven": ["relay"], "answers": {"relay": WRONG, "hub": OK}}, "WRONG_DEVICE",
+     None, [], []),
     ("remembered: begun at once", {"remembered": "relay", "answers": {"gua": HANG, "lan": HANG, "relay": OK}},
      "LAN_BLOCKED", "relay", [], []),
 ]
