@@ -13,7 +13,7 @@ const PROMPT_LIMIT_MS = 60000;
 const PROMPT_MIN_MS = 400;
 // Nobody answers at that address: the kernel says so after 3 s, a resolver that drops after 18 s.
 const SLOW_MS = 2500;
-const isSlow = (ms) => (ms > SLOW_MS && ms < 3500) || (ms > 17000 && ms < 19000);
+const isSlow = (ms) => (ms > 2900 && ms < 3300) || (ms > 17500 && ms < 19000);
 
 // The ladder. `limit`: of one attempt; `patience`: how long after its begin a later rung that has
 // succeeded still waits for this one; `headStart`: when the next rung begins beside it. Together

@@ -297,15 +297,16 @@ zone "{APP}" {{
 
 
 class Sniffer:
-    """Whether a packet for the device's addresses leaves the client: counted by the client's own
-    firewall, so that nothing sent is missed."""
+    """Whether the client begins a connection to the device's addresses: counted by its own firewall, so
+    that none is missed."""
 
     def __init__(self, netns):
         self.netns = netns
+        syn = "tcp flags & (syn | ack) == syn"  # an earlier page's connections may still be ending
         self.nft(f"add table inet seen; add chain inet seen out {{ type filter hook output priority 0; }}; "
-                 f"add rule inet seen out ip daddr {DEVICE} counter; "
-                 f"add rule inet seen out ip6 daddr {DEVICE_GUA} counter; "
-                 f"add rule inet seen out tcp dport {PAGE_PORT} counter")
+                 f"add rule inet seen out ip daddr {DEVICE} {syn} counter; "
+                 f"add rule inet seen out ip6 daddr {DEVICE_GUA} {syn} counter; "
+                 f"add rule inet seen out tcp dport {PAGE_PORT} {syn} counter")
 
     def nft(self, *argv):
         run = self.netns.run("nft", *argv)
@@ -317,11 +318,11 @@ class Sniffer:
                  if "rule" in r]
         return [e["counter"]["packets"] for rule in rules for e in rule["expr"] if "counter" in e]
 
-    def packets(self):
-        """(IPv4, IPv6) so far."""
+    def begun(self):
+        """To its (IPv4, IPv6) address so far."""
         return tuple(self.counters()[:2])
 
-    def plain_packets(self):
+    def plain(self):
         """To the port of the device's plain HTTP page."""
         return self.counters()[2]
 

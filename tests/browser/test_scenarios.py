@@ -4,11 +4,12 @@ prints a table with times; otherwise a sample."""
 
 import contextlib
 import os
+import shutil
 from dataclasses import dataclass, field
 
 import pytest
 
-from chromium import Chromium
+from chromium import Chromium, Display
 from firefox import Firefox
 from home import (DEVICE, DEVICE_GUA, HELLO_PORT, ORIGIN, RELAY, Home, Sniffer, served_key)
 from netns import ETC
@@ -41,7 +42,7 @@ class Row:
     rung: str = ""
     trouble: str = ""  # "dead": the agent is killed, "unplugged", "impostor": another device at its address
     clicked: bool = False  # "Test again" is pressed, so that the plain probe may be sent
-    packets: tuple = None  # whether any left for the device's (IPv4, IPv6) address
+    begun: tuple = None  # whether a connection to the device's (IPv4, IPv6) address was begun
     sample: str = ""  # the browsers that have it in the regular run
     only: str = ""  # the browser that this is about
     members: dict = field(default_factory=dict)
@@ -54,33 +55,33 @@ C, F, CF = "chromium", "firefox", "chromium firefox"
 LAN, LR, GLR = ("lan",), ("lan", "relay"), ("gua", "lan", "relay")
 ROWS = [
     Row("case 11: undecided, the page does not ask by itself", "dnsmasq", None, LAN, "NEEDS_PERMISSION",
-        packets=(False, False), sample=CF),
+        begun=(False, False), sample=CF),
     Row("case 11: undecided, with a relay", "dnsmasq", None, LR, "NEEDS_PERMISSION", "relay",
-        packets=(False, False)),
+        begun=(False, False)),
     Row("cases 11 and 21: granted", "dnsmasq", "granted", LR, "SECURE_LAN", "lan", sample=CF),
     Row("case 11: denied, nothing is sent to the LAN", "dnsmasq", "denied", LAN, "PERMISSION_DENIED",
-        packets=(False, False), clicked=True, sample=CF),
+        begun=(False, False), clicked=True, sample=CF),
     Row("case 11: denied, with a relay", "dnsmasq", "denied", LR, "PERMISSION_DENIED", "relay",
-        packets=(False, False), sample=C),
+        begun=(False, False), sample=C),
     Row("nothing filtered, IPv6", "dnsmasq", None, GLR, "SECURE_IPV6", "gua"),
     Row("case 12: dnsmasq filters, granted", "dnsmasq-filter", "granted", LR, "DNS_FILTERED", "relay",
         sample=CF),
     Row("case 12: dnsmasq filters, no relay", "dnsmasq-filter", "granted", LAN, "DNS_FILTERED",
         clicked=True, sample=C, only=C),
     Row("dnsmasq filters, undecided", "dnsmasq-filter", None, LR, "NEEDS_PERMISSION", "relay",
-        packets=(False, False)),
+        begun=(False, False)),
     Row("dnsmasq filters, denied", "dnsmasq-filter", "denied", LR, "PERMISSION_DENIED", "relay",
-        packets=(False, False)),
+        begun=(False, False)),
     Row("dnsmasq exempts the zone", "dnsmasq-exempt", "granted", LR, "SECURE_LAN", "lan"),
     Row("case 12: unbound filters, granted", "unbound-filter", "granted", LR, "DNS_FILTERED", "relay",
         sample=C),
     Row("unbound filters, denied", "unbound-filter", "denied", LR, "PERMISSION_DENIED", "relay",
-        packets=(False, False)),
+        begun=(False, False)),
     Row("case 12: unbound exempts the zone", "unbound-exempt", "granted", LR, "SECURE_LAN", "lan", sample=C),
     Row("case 13: dnsmasq filters, denied, IPv6", "dnsmasq-filter", "denied", GLR, "SECURE_IPV6", "gua",
-        packets=(False, True), sample=CF),
+        begun=(False, True), sample=CF),
     Row("case 13: unbound filters, denied, IPv6", "unbound-filter", "denied", GLR, "SECURE_IPV6", "gua",
-        packets=(False, True)),
+        begun=(False, True)),
     Row("case 14: off, the resolver does not filter", "dnsmasq", "granted", LR, "DEVICE_UNREACHABLE",
         trouble="dead", clicked=True, sample=C, only=C),
     Row("case 14: off, the resolver filters", "dnsmasq-filter", "granted", LR, "DEVICE_UNREACHABLE",
@@ -97,7 +98,7 @@ ROWS = [
     Row("case 19: another device at its address", "dnsmasq-filter", "granted", LAN, "WRONG_DEVICE",
         trouble="impostor", clicked=True, sample=C, only=C),
     Row("in another network nobody is asked", "dnsmasq", None, LR, "SECURE_REMOTE", "relay",
-        packets=(False, False), members={"publicAddressMatches": False}),
+        begun=(False, False), members={"publicAddressMatches": False}),
 ]
 
 
@@ -153,7 +154,7 @@ def run(home, sniffer, row, page):
     """What the page says, as the row sets things up; after the click when there is one."""
     home.resolver(row.dns)
     home.web.devices = [home.describe(*row.kinds, **row.members)]
-    before = sniffer.packets()
+    before = sniffer.begun()
     with home.trouble(row.trouble):
         page.open(PAGE)
         seen = page.evaluate(VERDICT)
@@ -161,14 +162,14 @@ def run(home, sniffer, row, page):
             page.evaluate("[...document.querySelectorAll('button')].find((b) => b.textContent === 'Test again')"
                           ".click()")
             seen = page.evaluate(VERDICT)
-    seen["sent"] = tuple(after > b for after, b in zip(sniffer.packets(), before))
+    seen["begun"] = tuple(after > b for after, b in zip(sniffer.begun(), before))
     return seen
 
 
 def judge(home, row, seen):
     assert (seen["verdict"], seen["rung"]) == (row.verdict, row.rung), seen
-    if row.packets is not None:
-        assert seen["sent"] == row.packets
+    if row.begun is not None:
+        assert seen["begun"] == row.begun
     if row.rung:
         assert seen["href"] == home.connection(row.rung)["uri"].removesuffix(":443") + "/"
     else:
@@ -199,17 +200,57 @@ def test_firefox(home, sniffer, firefox, row):
     note(F, row, seen)
 
 
+CONTINUE = "[...document.querySelectorAll('button')].find((b) => b.textContent === 'Continue').click()"
+
+
+def test_firefox_asks(home, sniffer, firefox):
+    """Case 16: the browser's own question, after the page's explanation and a click; both answers."""
+    asking = Row("", "dnsmasq", None, LR, "NEEDS_PERMISSION", "relay", begun=(False, False))
+    for allow, verdict, rung in ((False, "PERMISSION_DENIED", "relay"), (True, "SECURE_LAN", "lan")):
+        with firefox_page(firefox, asking) as page:
+            judge(home, asking, run(home, sniffer, asking, page))
+            page.evaluate(CONTINUE)
+            assert "local network" in page.answer(allow)
+            seen = page.evaluate(VERDICT)
+            assert (seen["verdict"], seen["rung"]) == (verdict, rung), seen
+
+
+# Where the question's buttons are in a window of 1000 x 800 that warns of --no-sandbox.
+CLOSE, BLOCK, ALLOW = (412, 111), (306, 217), (385, 217)
+
+
+@pytest.mark.skipif(not (ALL and shutil.which("Xvfb") and shutil.which("xdotool")),
+                    reason="clicks into a window under Xvfb, at places of this Chromium: with "
+                    "LANYARD_TEST_ALL_BROWSERS=1, and the packages xvfb and xdotool")
+def test_chromium_asks(home, sniffer, tmp_path):
+    """Case 16: the question closed, which lets the page ask again, then allowed; and blocked."""
+    asking = Row("", "dnsmasq", None, LR, "NEEDS_PERMISSION", "relay", begun=(False, False))
+    with Display() as display:
+        for n, clicks in enumerate(([(CLOSE, "PROMPT_DISMISSED"), (ALLOW, "SECURE_LAN")],
+                                    [(BLOCK, "PERMISSION_DENIED")])):
+            with Chromium(tmp_path / str(n), netns=home.net.client, roots=[home.root, home.provisiond.ca],
+                          headless=False, env={"DISPLAY": display.name},
+                          flags=["--window-size=1000,800", "--window-position=0,0"]) as browser:
+                page = browser.first_page()
+                judge(home, asking, run(home, sniffer, asking, page))
+                for at, verdict in clicks:
+                    page.evaluate("[...document.querySelectorAll('button.main')].pop().click()", gesture=True)
+                    display.click_until(*at, lambda: page.evaluate(
+                        "document.querySelector('.device').dataset.verdict"))
+                    assert page.evaluate(VERDICT)["verdict"] == verdict
+
+
 def test_firefox_sends_no_plain_http(home, sniffer, firefox):
     """Case 21: no address space in its requests, so the plain probe is not even tried after a click."""
     row = Row("", "dnsmasq-filter", "granted", LAN, "DNS_FILTERED", clicked=True)
-    before = sniffer.plain_packets()
+    before = sniffer.plain()
     with firefox_page(firefox, row) as page:
         seen = run(home, sniffer, row, page)
         with pytest.raises(AssertionError, match="TypeError"):  # the alias, which the library passes over
             value = page.evaluate("navigator.permissions.query({ name: 'local-network-access' })")
             assert not str(value).startswith("error:"), value
     judge(home, row, seen)
-    assert sniffer.plain_packets() == before
+    assert sniffer.plain() == before
 
 
 def test_firefox_with_a_resolver_of_its_own(home, sniffer, firefox):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from daemon import environment
+from wait import until
 
 PROGRAM = "/usr/lib/chromium/chromium"
 FLAGS = ["--no-sandbox", "--no-first-run", "--no-default-browser-check", "--disable-gpu",
@@ -100,6 +101,11 @@ class Chromium:
     def page(self, **kind):
         return Page(self, **kind)
 
+    def first_page(self):
+        """The tab of the window that it opens with: in the profile where it asks the user."""
+        targets = self.call("Target.getTargets")["targetInfos"]
+        return Page(self, target=next(t["targetId"] for t in targets if t["type"] == "page"))
+
     def stop(self):
         if self.process is None:
             return
@@ -124,14 +130,15 @@ class Page:
     """A tab in a fresh profile. `permission` is what `origin` may do on the local network: "granted",
     "denied", or None for not asked yet."""
 
-    def __init__(self, browser, *, permission=None, origin=None):
-        self.browser = browser
-        self.context = browser.call("Target.createBrowserContext")["browserContextId"]
-        if permission is not None:
-            self.allow(origin, permission)
-        target = browser.call("Target.createTarget", url="about:blank", browserContextId=self.context)
-        self.session = browser.call("Target.attachToTarget", targetId=target["targetId"],
-                                    flatten=True)["sessionId"]
+    def __init__(self, browser, *, permission=None, origin=None, target=None):
+        self.browser, self.context = browser, None
+        if target is None:
+            self.context = browser.call("Target.createBrowserContext")["browserContextId"]
+            if permission is not None:
+                self.allow(origin, permission)
+            target = browser.call("Target.createTarget", url="about:blank",
+                                  browserContextId=self.context)["targetId"]
+        self.session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.call("Page.enable")
         self.call("Runtime.enable")
 
@@ -185,3 +192,32 @@ class Page:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Display:
+    """A screen that nobody sees, for what only a window has: the browser's own questions."""
+
+    def __init__(self):
+        read_end, write_end = os.pipe()
+        self.process = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "1000x800x24", "-nolisten", "tcp"],
+            pass_fds=(write_end,), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
+        os.close(write_end)
+        with os.fdopen(read_end) as number:
+            self.name = ":" + number.readline().strip()
+
+    def click_until(self, x, y, done):
+        """Clicks there until done(): the question may not be there yet, and takes no hasty click."""
+        def click():
+            subprocess.run(["xdotool", "mousemove", str(x), str(y), "click", "1"], check=True, timeout=60,
+                           env=environment({"DISPLAY": self.name}))
+            time.sleep(0.7)  # a second click within half a second would count as hasty again
+            return done()
+        until(click, ANSWER_S, "the question to be answered")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()

@@ -128,6 +128,20 @@ class Firefox:
                         "createContentPrincipalFromOrigin(arguments[0]), 'local-network', arguments[1])",
                         origin, {"granted": 1, "denied": 2}[setting])
 
+    def answer(self, allow):
+        """Waits for the question whether a page may use the local network, and answers it; what it says."""
+        def asked():
+            return self.chrome("""
+                const panel = Services.wm.getMostRecentWindow('navigator:browser').PopupNotifications;
+                const question = panel._currentNotifications.find((n) => n.id === 'local-network');
+                if (!question)
+                    return null;
+                const action = arguments[0] ? question.mainAction : question.secondaryActions[0];
+                action.callback({ checkboxChecked: true });
+                panel.remove(question);
+                return question.message;""", allow)
+        return until(asked, ANSWER_S, "Firefox to ask")
+
     def forget(self):
         """What it has looked up, its connections and what pages have stored."""
         self.chrome("Services.dns.clearCache(true); "
