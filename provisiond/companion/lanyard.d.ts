@@ -149,6 +149,7 @@ export const VERDICTS: readonly Verdict[];
 export function connect(device: Device, options?: ConnectOptions): Promise<Result>;
 export function nearby(options?: ServiceOptions): Promise<Device[]>;
 export function pair(code: string, options?: ServiceOptions): Promise<Viewer>;
+export function unpair(viewer: Viewer, options?: ServiceOptions): Promise<void>;
 export function devices(options: ServiceOptions & { jwt?: string; viewers?: Viewer[] }): Promise<Device[]>;
 export function permissionState(): Promise<Permission>;
 export function verifyHello(id: string, nonce: string, hello: unknown): Promise<boolean>;

@@ -424,15 +424,22 @@ export async function pair(code, options) {
     return call(options, '/v1/pair', { method: 'POST', body, headers: { 'Content-Type': 'application/json' } });
 }
 
+const bearer = (token) => ({ headers: { Authorization: `Bearer ${token}` } });
+const devicePath = (id) => `/v1/devices/${encodeURIComponent(id)}`;
+
+/** Ends what pair() returned: nobody sees the device with that token any more. */
+export async function unpair({ device, viewer_token }, options) {
+    await call(options, devicePath(device), { method: 'DELETE', ...bearer(viewer_token) });
+}
+
 /** The devices of a vendor's account (`jwt`), or of what pair() returned (`viewers`). A viewer that
  * the device has revoked is left out. */
 export async function devices(options) {
-    const bearer = (token) => ({ headers: { Authorization: `Bearer ${token}` } });
     if (options.jwt)
         return withNetwork(await call(options, '/v1/devices', bearer(options.jwt)));
     const all = await Promise.all((options.viewers || []).map(async ({ device, viewer_token }) => {
         try {
-            return await call(options, `/v1/devices/${encodeURIComponent(device)}`, bearer(viewer_token));
+            return await call(options, devicePath(device), bearer(viewer_token));
         } catch (e) {
             if (e instanceof LanyardError && [401, 403, 404].includes(e.status))
                 return null;

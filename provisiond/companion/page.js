@@ -1,7 +1,7 @@
 // page.js - "Find my devices": what lanyard.js finds, said in words, with what to do about it.
 // Everything that comes from a device or the service becomes text, never markup.
 
-import { connect, devices, nearby, pair, LanyardError } from './lanyard.js';
+import { connect, devices, nearby, pair, unpair, LanyardError } from './lanyard.js';
 
 const VIEWERS = 'lanyard:viewers'; // in localStorage: what pair() returned
 const AT_ONCE = 4; // devices tried side by side
@@ -180,7 +180,7 @@ class Card {
         this.node = make('li', { className: 'device' },
             make('h2', { textContent: device.name || 'Device without a name' }),
             this.seen(), this.verdict, this.body,
-            make('details', {}, make('summary', { textContent: 'What was tried' }), this.steps));
+            make('details', {}, make('summary', { textContent: 'What was tried' }), this.steps), this.remover());
         this.node.dataset.id = device.id;
     }
 
@@ -191,6 +191,20 @@ class Card {
         const text = online ? 'In contact with its service'
             : `Last heard of ${ago(Math.max(0, Date.now() / 1000 - at))}`;
         return make('p', { className: 'soft', textContent: text });
+    }
+
+    // Only what was added by a code can be taken away again.
+    remover() {
+        const viewer = viewers().find((v) => v.device === this.device.id);
+        return viewer ? make('p', {}, button('Remove from this list', () => this.remove(viewer))) : null;
+    }
+
+    async remove(viewer) {
+        keepViewers(viewers().filter((v) => v.device !== viewer.device));
+        await unpair(viewer, service).catch(() => {}); // the token is forgotten here all the same
+        await refresh();
+        status.tabIndex = -1;
+        status.focus();
     }
 
     step({ rung, state, ms }) {
@@ -264,6 +278,8 @@ function viewers() {
     }
 }
 
+const keepViewers = (list) => localStorage.setItem(VIEWERS, JSON.stringify(list));
+
 async function find() {
     const [near, own] = await Promise.allSettled([nearby(service), devices({ ...service, viewers: viewers() })]);
     const all = new Map();
@@ -299,8 +315,7 @@ document.getElementById('pair').addEventListener('submit', async (event) => {
     message.textContent = 'Checking the code …';
     try {
         const viewer = await pair(input.value, service);
-        const others = viewers().filter((v) => v.device !== viewer.device);
-        localStorage.setItem(VIEWERS, JSON.stringify([...others, viewer]));
+        keepViewers([...viewers().filter((v) => v.device !== viewer.device), viewer]);
         message.textContent = 'Added.';
         input.value = '';
         await refresh();

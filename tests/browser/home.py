@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import ipaddress
 import json
+import shutil
 import socket
 import ssl
 import subprocess
@@ -17,19 +18,21 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
 import tags
 from daemon import Daemon
-from device import key_pem
+from device import Device, key_pem
 from netns import Netns, ip
 from stack import ZONE, Agent, DemoApp, Dnsd, Provisiond
 from unbound import Unbound
-from webserver import Web, dns_over
+from webserver import COMPANION, CURES, Web, dns_over
 
-APP = "app.example"  # the page is not in the devices' zone, so that it loads when that is blocked
+APP, OTHER = "app.example", "other.app.example"  # the page is not in the devices' zone, so that it loads when that is blocked
 ORIGIN = f"https://{APP}"
+FIND = "find.app.example"  # where the real service has the page
+FIND_ADDRESS = "192.88.99.11"
 DNS, SERVICE, RELAY, WAN = "192.88.99.53", "192.88.99.10", "192.88.99.20", "192.88.99.7"
 ROUTER, DEVICE, CLIENT = "10.0.0.1", "10.0.0.5", "10.0.0.9"
 DEVICE_GUA, CLIENT_GUA, ROUTER_GUA = "3ffe:2::5", "3ffe:2::9", "3ffe:2::1"
@@ -62,7 +65,7 @@ class Networks:
         self.device, self.client = Netns("device"), Netns("client")
         w, r = self.world.name, self.router.name
         ip("-n", w, "link", "add", "net", "type", "veth", "peer", "name", "wan", "netns", r)
-        for address in (DNS, SERVICE, RELAY, "192.88.99.1"):
+        for address in (DNS, SERVICE, FIND_ADDRESS, RELAY, "192.88.99.1"):
             ip("-n", w, "addr", "add", f"{address}/24", "dev", "net")
         ip("-n", w, "addr", "add", "3ffe:1::1/64", "dev", "net", "nodad")
         ip("-n", w, "link", "set", "net", "up")
@@ -174,20 +177,24 @@ class Home:
 
     def make_service(self):
         root, root_key = make_certificate("test root", [])
-        leaf, key = make_certificate(APP, [APP, f"hub.{ZONE}"], root, root_key)
+        leaf, key = make_certificate(APP, [APP, OTHER], root, root_key)
         self.root, pair = self.folder / "root.pem", self.folder / "web.pem"
         self.root.write_bytes(root.public_bytes(Encoding.PEM))
         pair.write_bytes(key_pem(key) + leaf.public_bytes(Encoding.PEM))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair)
-        for zone, hosts in ((ZONE, f"hub A {SERVICE}\n"), (APP, f"@ A {SERVICE}\n")):
+        for zone, hosts in ((ZONE, f"hub A {FIND_ADDRESS}\n"),
+                            (APP, f"@ A {SERVICE}\nother A {SERVICE}\nfind A {FIND_ADDRESS}\n")):
             (self.folder / zone).write_text(
                 f"$TTL 300\n$ORIGIN {zone}.\n@ SOA ns1 hostmaster 1 7200 3600 1209600 60\n@ NS ns1\n"
                 f"ns1 A {DNS}\n{hosts}", encoding="ascii")
         (self.folder / "tag.keys").write_text(TAG_KEY.hex() + "\n", encoding="ascii")
         (self.folder / "tag.keys").chmod(0o600)
-        self.provisiond = Provisiond(self.folder, f"{SERVICE}:8443", f"{DNS}:53", netns=self.net.world,
-                                     enroll="open")
+        self.provisiond = Provisiond(
+            self.folder, f"{SERVICE}:8443", f"{DNS}:53", netns=self.net.world, enroll="open",
+            extra=f'listen_public = "{FIND_ADDRESS}:443"\nserver_names = {{"{FIND}", "hub.{ZONE}"}}\n'
+                  f'companion_dir = "{self.copy_companion()}"',
+            zone_extra=f'tag_keys = "{self.folder}/tag.keys"')
         dnsd = Dnsd(self.folder, [f"{DNS}:53"], None, netns=self.net.world)
         (self.folder / "dnsd.conf").write_text(f"""listen = {{"{DNS}:53"}}
 zone "{ZONE}" {{
@@ -204,6 +211,15 @@ zone "{APP}" {{
         self.web = Web((SERVICE, 443), context=context, netns=self.net.world)
         self.web.dns = dns_over(self.net.world, DNS)
 
+    def copy_companion(self):
+        """As it is installed: without what npm needs, with the list of products."""
+        folder = self.folder / "companion"
+        folder.mkdir()
+        for name in ("index.html", "page.js", "page.css", "icon.svg", "lanyard.js", "lanyard.d.ts"):
+            shutil.copy(COMPANION / name, folder)
+        shutil.copy(CURES, folder)
+        return folder
+
     def make_device(self):
         self.agent = Agent(self.folder, self.provisiond, netns=self.net.device, addresses=(DEVICE,),
                            proxies=[(f"{DEVICE}:{APP_PORT}", "127.0.0.1:8096")],
@@ -212,6 +228,12 @@ zone "{APP}" {{
         self.start(DemoApp(self.folder, 8096, netns=self.net.device), self.agent)
         self.agent.wait_for_certificate()
         self.id = self.agent.status()["id"]
+
+    def as_device(self):
+        """Who speaks for the device, with the agent's own identity."""
+        pem = (self.agent.state / "identity.pem").read_bytes()
+        return Spokesman(self.folder, self.provisiond.server, self.provisiond.ca,
+                         key=load_pem_private_key(pem, None))
 
     def start(self, *daemons):
         for daemon in daemons:
@@ -294,6 +316,15 @@ zone "{APP}" {{
             if daemon is not None:
                 daemon.kill() if failed else daemon.stop()
         self.net.remove()
+
+
+class Spokesman(Device):
+    def call_from(self, netns, method, path, body=None):
+        """A call to the service that must succeed, from there; the answer."""
+        text = None if body is None else json.dumps(body)
+        reply = netns.call(lambda: self.call(method, path, text, "application/json"))
+        assert reply.status == 200, (reply.status, reply.body)
+        return reply.json
 
 
 class Sniffer:

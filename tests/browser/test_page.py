@@ -44,7 +44,7 @@ SAID = [
 # lanyard.js with an end that the test chooses: `ends` in turn, and what was asked of it.
 STUB = """
 const real = await import('/real.js');
-export const { nearby, pair, devices, LanyardError } = real;
+export const { nearby, pair, unpair, devices, LanyardError } = real;
 window.asked = [];
 export async function connect(device, { onStep, ...options }) {
     window.asked.push(options);
@@ -200,7 +200,7 @@ def test_nothing_of_a_device_becomes_markup(web, browser):
 
 def test_pairing(web, browser):
     """A code that is wrong, then the right one; the device stays after a reload; one that both lists have
-    is there once."""
+    is there once; removed, its token is given back."""
     web.paired = [device(name="Paired")]
     with show(web, browser, [{"verdict": "SECURE_LAN", **LAN}], []) as page:
         message = "document.getElementById('pair-message').textContent"
@@ -214,10 +214,13 @@ def test_pairing(web, browser):
         page.open(f"http://127.0.0.1:{web.port}/companion/")
         wait_for(page, 1)
         assert page.evaluate("document.querySelectorAll('.device').length") == 1
-        web.devices, web.paired = [], []
-        page.open(f"http://127.0.0.1:{web.port}/companion/")
+        web.devices = []
+        page.evaluate("[...document.querySelectorAll('button')].find((b) => b.textContent.startsWith('Remove')).click()")
         assert page.evaluate("new Promise((done) => { const s = document.getElementById('status'); const look = () => "
                              "s.textContent.includes('No device') ? done(true) : setTimeout(look, 5); look(); })")
+        assert f"DELETE /v1/devices/{ID}" in web.requests
+        assert page.evaluate("localStorage.getItem('lanyard:viewers')") == "[]"
+        web.paired = []
 
 
 def test_service_away(web, browser):

@@ -3,6 +3,7 @@ resolver, permission and trouble. LANYARD_TEST_ALL_BROWSERS=1 takes every row in
 prints a table with times; otherwise a sample."""
 
 import contextlib
+import json
 import os
 import shutil
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ import pytest
 
 from chromium import Chromium, Display
 from firefox import Firefox
-from home import (DEVICE, DEVICE_GUA, HELLO_PORT, ORIGIN, RELAY, Home, Sniffer, served_key)
+from home import (APP_PORT, DEVICE, DEVICE_GUA, FIND, HELLO_PORT, ORIGIN, OTHER, PAGE_PORT, RELAY, Home, Sniffer,
+                  served_key)
 from netns import ETC
 from stack import ZONE
 
@@ -295,7 +297,7 @@ parent.postMessage(result.rung, '*');
 </script>"""
 FRAMING = """<!doctype html><script>
 window.got = new Promise((done) => addEventListener('message', (e) => done(e.data)));
-</script><iframe src="https://hub.{zone}/framed" {allow}></iframe>"""
+</script><iframe src="https://{other}/framed" {allow}></iframe>"""
 
 
 def test_in_a_frame(home, tmp_path):
@@ -304,14 +306,43 @@ def test_in_a_frame(home, tmp_path):
     policies = ETC / home.net.client.name / "chromium/policies/managed"
     policies.mkdir(parents=True)
     (policies / "lan.json").write_text(
-        f'{{"LocalNetworkAccessAllowedForUrls": ["{ORIGIN}", "https://hub.{ZONE}"]}}', encoding="ascii")
+        f'{{"LocalNetworkAccessAllowedForUrls": ["{ORIGIN}", "https://{OTHER}"]}}', encoding="ascii")
     home.resolver("dnsmasq")
     home.web.devices = [home.describe("lan", online=False)]
     html = "text/html; charset=utf-8"
     home.web.files["/framed"] = FRAMED.encode(), html
     with Chromium(tmp_path / "chromium", netns=home.net.client, roots=[home.root, home.provisiond.ca]) as browser:
         for allow, rung in (("", None), ('allow="local-network"', "lan")):
-            home.web.files["/framing"] = FRAMING.format(zone=ZONE, allow=allow).encode(), html
+            home.web.files["/framing"] = FRAMING.format(other=OTHER, allow=allow).encode(), html
             with browser.page() as page:
                 page.open(f"{ORIGIN}/framing")
                 assert page.evaluate("got") == rung, allow
+
+
+def test_with_the_real_service(home, chromium):
+    """From the page as provisiond serves it, over what the device has reported, to the device: first a
+    router that filters, whose cure the page shows; then cured. Elsewhere it is not near."""
+    device = home.as_device()
+    device.call_from(home.net.device, "PUT", "/v1/report", {
+        "name": "Living room NAS", "nearby": True, "rebinding": True,
+        "dns": [{"server": "01234567", "class_v4": "FILTER_EMPTY_EDE15", "product": "openwrt"}],
+        "connections": [{"kind": "lan", "address": DEVICE, "port": APP_PORT, "hello_port": HELLO_PORT},
+                        {"kind": "page", "address": DEVICE, "port": PAGE_PORT}]})
+    origin = f"https://{FIND}"
+    ask = ["curl", "-sS", "--max-time", "60", "--cacert", home.provisiond.ca, f"{origin}/v1/nearby"]
+    home.resolver("dnsmasq")
+    assert home.id in home.net.client.run(*ask).stdout
+    assert json.loads(home.net.world.run(*ask).stdout)["devices"] == []
+    with chromium.page(permission="granted", origin=origin) as page:
+        for dns, verdict in (("dnsmasq-filter", "DNS_FILTERED"), ("dnsmasq-exempt", "SECURE_LAN")):
+            home.resolver(dns)
+            page.open(f"{origin}/companion/")
+            seen = page.evaluate(VERDICT)
+            assert seen["verdict"] == verdict, seen
+            if verdict == "DNS_FILTERED":
+                assert f"rebind_domain='{ZONE}'" in page.evaluate("document.querySelector('.cure').innerText")
+        assert page.evaluate(f"Object.keys(localStorage).some((k) => k.endsWith('{home.id}'))")
+        code = device.call_from(home.net.device, "POST", "/v1/pairing")["code"]
+        viewer = page.evaluate(f"import('/companion/lanyard.js').then((m) => m.pair('{code}'))")
+        assert viewer["device"] == home.id
+        assert page.console() == []

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from stack import REPOSITORY
 
 COMPANION = REPOSITORY / "provisiond/companion"
+CURES = REPOSITORY / "common/cure/cures.json"
 # As the service has it: devices over https, and the probe that a click may send.
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' http: "
           "https://*.direct.example:*; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
@@ -74,6 +75,10 @@ class Web:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 self.reply(*web.post(self.path, body))
 
+            def do_DELETE(self):
+                web.requests.append("DELETE " + self.path)
+                self.reply(204, b"", "text/plain")
+
             def log_message(self, *_):
                 pass
 
@@ -96,7 +101,7 @@ class Web:
             found = self.dns(base64.urlsafe_b64decode(url.query[4:] + "==")), "application/dns-message"
         elif found is None and url.path.startswith("/companion/"):
             name = url.path[len("/companion/"):] or "index.html"
-            file = REPOSITORY / "common/cure/cures.json" if name == "cures.json" else COMPANION / name
+            file = CURES if name == "cures.json" else COMPANION / name
             if "/" not in name and file.is_file():
                 found = file.read_bytes(), TYPES[file.suffix]
         return (404, b"{}", "application/json") if found is None else (200, *found)
