@@ -125,6 +125,55 @@ def test_nothing_but_values_gets_through(router, option, why):
     assert done.stdout == "" or re.fullmatch(r"addresses = \{\}\n", done.stdout), why
 
 
+# ---- the init script
+
+PROCD = """
+uci() { :; }
+procd_open_instance() { echo open; }
+procd_set_param() { echo "$@"; }
+procd_close_instance() { echo close; }
+procd_add_reload_trigger() { echo "trigger $*"; }
+"""
+
+
+def start(router, text, converter):
+    """What procd would be told by start_service, and the rest of the output."""
+    (router / "config/lanyard").write_text(text, encoding="utf-8")
+    # what rc.common has read before
+    script = router / "script"
+    source = (OPENWRT / "lanyard.init").read_text(encoding="ascii")
+    source = source.replace("/var/run/lanyard-agent.conf", str(router / "agent.conf"))
+    source = source.replace("/usr/libexec/lanyard-uci", f"dash {converter}")
+    source = source.replace("/etc/init.d/dnsmasq", ":")
+    script.write_text(f". {router}/lib/functions.sh\n{PROCD}{source}\nservice_triggers\nstart_service\n",
+                      encoding="ascii")
+    return dash(router, script)
+
+
+@pytest.mark.parametrize("enabled", ["1", "0"])
+def test_what_procd_is_told(router, enabled):
+    text = (OPENWRT / "lanyard.config").read_text(encoding="ascii").replace("enabled '0'", f"enabled '{enabled}'")
+    done = start(router, text, OPENWRT / "lanyard-uci")
+    conf = router / "agent.conf"
+    assert done.returncode == 0 and done.stderr == ""
+    told = done.stdout.splitlines()
+    assert told[0] == "trigger lanyard"
+    if enabled == "0":
+        assert told[1:] == [] and not conf.exists()
+        return
+    assert told[1] == "open" and told[-1] == "close"
+    assert f"command /usr/sbin/lanyard-agent -c {conf} run" in told
+    assert "file /etc/config/lanyard" in told, "a change of the options is a reason to start again"
+    assert conf.stat().st_mode & 0o777 == 0o600
+    assert conf.read_text().splitlines()[0] == 'server = "https://provision.example:8443"'
+
+
+def test_nothing_is_started_with_half_a_configuration(router):
+    done = start(router, "config lanyard 'main'\n\toption enabled '1'\n\toption retry_s 'x'\n", OPENWRT / "lanyard-uci")
+    assert done.returncode != 0 and done.stdout.splitlines() == ["trigger lanyard"]
+    assert "not a number" in done.stderr
+
+
 # ---- rebinding protection, with the owner's consent
 
 UCI = r"""

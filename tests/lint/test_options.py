@@ -57,6 +57,13 @@ def test_options_and_manual_agree(folder, page, read_page):
     assert sorted(said - read) == [], f"in {page} only"
 
 
+def test_every_option_of_the_agent_is_in_uci():
+    """deploy/openwrt writes the agent's configuration from UCI: an option that it does not know is lost."""
+    script = text("deploy/openwrt/lanyard-agent/files/lanyard-uci")
+    lost = [name for name in options_read("agent") if not re.search(rf"\b{name}\b", script)]
+    assert sorted(lost) == [], "add them to put_main or a section of lanyard-uci: put_text, put_number, put_switch, put_list"
+
+
 def test_every_option_of_provisiond_has_a_default():
     for tag in tags("provisiond/lanyard-provisiond.conf.5"):
         if not tag.startswith("\\fB"):
