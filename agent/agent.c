@@ -21,6 +21,7 @@
 #include "agent/netwatch.h"
 #include "agent/portmap.h"
 #include "agent/proxy.h"
+#include "agent/reloadsignal.h"
 #include "agent/servedcheck.h"
 #include "agent/statedir.h"
 #include "agent/status.h"
@@ -80,14 +81,19 @@ static void check_served(struct agent *a)
 static void on_hook_done(void *arg, const struct hook_result *r)
 {
     struct agent *a = arg;
+    const char *what = config_reload(a->config);
+    if (what == NULL) /* the configuration changed meanwhile */
+        what = "reload command";
     if (r->timed_out)
-        log_error("the reload command was stopped after %lld s",
+        log_error("the %s was stopped after %lld s", what,
                   (long long)a->config->reload_timeout_ms / 1000);
+    else if (r->exit_status < 0)
+        log_error("the %s failed: %s", what, r->output);
     else if (r->exit_status != 0)
-        log_error("the reload command failed with exit status %d", r->exit_status);
+        log_error("the %s failed with exit status %d", what, r->exit_status);
     else
-        log_info("the reload command is done");
-    events_add(&a->events, r->at, "the reload command %s",
+        log_info("the %s is done", what);
+    events_add(&a->events, r->at, "the %s %s", what,
                r->timed_out || r->exit_status != 0 ? "failed" : "is done");
     issuance_note_hook(a->issuance, r);
     if (a->hook_again)
@@ -127,14 +133,10 @@ static bool make_env(const struct agent *a, char *env[ENV_N])
     return true;
 }
 
-static void run_hook(struct agent *a)
+static void run_command(struct agent *a, const struct certset *set)
 {
-    const struct certset *set = issuance_current(a->issuance);
     char *env[ENV_N] = { NULL };
     struct err_info info;
-    a->hook_again = false;
-    if (set == NULL)
-        return;
     enum err e = !make_env(a, env) ? err_set(&info, ERR_NOMEM, "out of memory")
                                    : hook_run(a->hook, a->config->reload_command, env,
                                               a->config->reload_timeout_ms, set->generation,
@@ -146,9 +148,26 @@ static void run_hook(struct agent *a)
         struct hook_result failed = { .generation = set->generation,
                                       .at = clock_now_s(),
                                       .exit_status = -1 };
+        (void)snprintf(failed.output, sizeof failed.output, "%s", info.text);
         log_error("%s", info.text);
         issuance_note_hook(a->issuance, &failed);
     }
+}
+
+static void run_hook(struct agent *a)
+{
+    const struct certset *set = issuance_current(a->issuance);
+    const struct config *c = a->config;
+    a->hook_again = false;
+    if (set == NULL || config_reload(c) == NULL)
+        return;
+    if (c->reload_command != NULL) {
+        run_command(a, set);
+        return;
+    }
+    struct hook_result r;
+    reloadsignal_send(&r, c->reload_pid_file, c->reload_signal, set->generation);
+    on_hook_done(a, &r);
 }
 
 static void use_certificate(struct agent *a)
@@ -257,7 +276,7 @@ static void on_certificate(void *arg)
     events_add(&a->events, clock_now_s(), "a new certificate is in place");
     use_certificate(a);
     tell_network(a);
-    if (a->config->reload_command != NULL)
+    if (config_reload(a->config) != NULL)
         run_hook(a);
     else
         check_served(a);
@@ -689,7 +708,7 @@ void agent_start(struct agent *a)
     start_portmap(a);
     start_mdns(a);
     /* a crash between the new certificate and its reload command */
-    if (set != NULL && a->config->reload_command != NULL &&
+    if (set != NULL && config_reload(a->config) != NULL &&
         issuance_journal(a->issuance)->hook.generation != set->generation)
         run_hook(a);
     else

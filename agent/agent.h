@@ -28,8 +28,8 @@ struct agent_host {
 /* The daemon for `config` (taken over), read from `config_path` (kept, for SIGHUP). `listeners` are
  * the bound sockets of config's proxies and then of its pages, taken over whatever happens. The
  * state folder must be locked by the caller. With a `host` (copied; NULL: none) no signal of the
- * process is touched and no command runs: `config` must have no reload_command. Errors: a sentence
- * in `info`. */
+ * process is touched and no command runs: `config` must have no reload_command and no
+ * reload_pid_file. Errors: a sentence in `info`. */
 NODISCARD enum err agent_new(struct agent **out, struct loop *l, struct config *config,
                              const char *config_path, const int *listeners,
                              const struct agent_host *host, struct err_info *info);

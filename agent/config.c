@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/reloadsignal.h"
 #include "common/base/file.h"
 #include "common/conf/conf.h"
 #include "common/pki/cert.h"
@@ -54,6 +55,8 @@ static cfg_opt_t OPTS[] = {
     CFG_INT("port_mapping_external", 0, CFGF_NONE),
     CFG_STR("reload_command", NULL, CFGF_NONE),
     CFG_INT("reload_timeout_s", 30, CFGF_NONE),
+    CFG_STR("reload_pid_file", NULL, CFGF_NONE),
+    CFG_STR("reload_signal", "HUP", CFGF_NONE),
     CFG_STR("check_served", NULL, CFGF_NONE),
     CFG_INT("retry_s", 60, CFGF_NONE),
     CFG_STR("key_type", "p256", CFGF_NONE),
@@ -509,15 +512,35 @@ static enum err read_state_dir(const struct reader *r, struct config *c)
     return c->state_dir != NULL ? ERR_OK : ERR_NOMEM;
 }
 
+static enum err read_reload(const struct reader *r, struct config *c)
+{
+    const char *command = cfg_getstr(r->root, "reload_command");
+    const char *pid_file = cfg_getstr(r->root, "reload_pid_file");
+    const char *signal = cfg_getstr(r->root, "reload_signal");
+    enum err e = ERR_OK;
+    c->reload_signal = reloadsignal_number(signal);
+    if (c->reload_signal == 0)
+        return conf_fail(r->conf, r->root, "reload_signal", r->info,
+                         "\"%.100s\" is not HUP, USR1, USR2, INT or TERM", signal);
+    if (command != NULL && command[0] != 0)
+        e = copy_text(&c->reload_command, command);
+    if (e != ERR_OK || pid_file == NULL || pid_file[0] == 0)
+        return e;
+    if (c->reload_command != NULL)
+        return conf_fail(r->conf, r->root, "reload_pid_file", r->info,
+                         "there is a reload_command: it is the one or the other");
+    c->reload_pid_file = conf_path(r->conf, pid_file);
+    return c->reload_pid_file != NULL ? ERR_OK : ERR_NOMEM;
+}
+
 static enum err read_rest(const struct reader *r, struct config *c)
 {
     int64_t timeout_s = 0;
-    const char *command = cfg_getstr(r->root, "reload_command");
     const char *user = cfg_getstr(r->root, "user");
     const char *level = cfg_getstr(r->root, "log_level");
     enum err e = read_state_dir(r, c);
-    if (e == ERR_OK && command != NULL && command[0] != 0)
-        e = copy_text(&c->reload_command, command);
+    if (e == ERR_OK)
+        e = read_reload(r, c);
     if (e == ERR_OK)
         e = read_check_served(r, c);
     if (e == ERR_OK && user != NULL && user[0] != 0)
@@ -586,6 +609,13 @@ enum err config_load(struct config **out, const char *path, struct err_info *inf
     return e;
 }
 
+const char *config_reload(const struct config *c)
+{
+    return c->reload_command != NULL    ? "reload command"
+           : c->reload_pid_file != NULL ? "reload signal"
+                                        : NULL;
+}
+
 static void free_secret(char *s)
 {
     if (s != NULL)
@@ -615,6 +645,7 @@ void config_free(struct config *c)
         free(c->pages[i].listen_where);
     free(c->mdns_file);
     free(c->reload_command);
+    free(c->reload_pid_file);
     free_secret(c->p12_password);
     free(c->user);
     free(c);

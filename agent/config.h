@@ -62,6 +62,8 @@ struct config {
     bool port_mapping;                     /* ask the router for a port */
     uint16_t mapped_port, mapped_external; /* ours; the outer one, 0: choose */
     char *reload_command;                  /* NULL: none */
+    char *reload_pid_file;                 /* NULL: none; never both */
+    int reload_signal;                     /* for the process in it */
     bool check_served; /* whether the application at `served_at` has the new certificate */
     struct addr served_at;
     int64_t reload_timeout_ms;
@@ -77,6 +79,9 @@ struct config {
 /* Reads and checks the file at `path`; the secrets in files it names are read as well. *out is the
  * caller's, who calls config_free(). Errors: ERR_CONFIG with FILE:LINE; ERR_NOMEM. */
 NODISCARD enum err config_load(struct config **out, const char *path, struct err_info *info);
+
+/* What the application is told with: "reload command" or "reload signal"; NULL: nothing. */
+const char *config_reload(const struct config *c);
 
 void config_free(struct config *c);
 

@@ -424,17 +424,20 @@ static void check_backend(struct doctor *d, const struct config_proxy *p)
 static void check_hook(struct doctor *d)
 {
     const struct hook_result *h = &d->journal.hook;
-    if (d->config->reload_command == NULL || h->generation == 0)
+    const char *check = config_reload(d->config);
+    if (check == NULL || h->generation == 0)
         return;
     if (h->timed_out)
-        findings_add(&d->found, FINDING_FAIL, "reload command", "was stopped at its time limit");
+        findings_add(&d->found, FINDING_FAIL, check, "was stopped at its time limit");
+    else if (h->exit_status < 0)
+        findings_add(&d->found, FINDING_FAIL, check, "failed: %.200s", h->output);
     else if (h->exit_status != 0)
-        findings_add(&d->found, FINDING_FAIL, "reload command",
+        findings_add(&d->found, FINDING_FAIL, check,
                      "failed with exit status %d; its "
                      "output is in `status`",
                      h->exit_status);
     else
-        findings_add(&d->found, FINDING_PASS, "reload command", "went well the last time");
+        findings_add(&d->found, FINDING_PASS, check, "went well the last time");
 }
 
 enum err doctor_run(const struct config *c, bool json, bool *healthy, struct err_info *info)

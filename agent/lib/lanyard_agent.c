@@ -138,11 +138,12 @@ static enum err start_thread(struct lanyard_agent *a, struct err_info *info)
 
 static enum err check_config(const struct config *c, const char *path, struct err_info *info)
 {
-    const char *key = c->reload_command != NULL ? "reload_command"
-                      : c->user != NULL         ? "user"
-                      : c->port_mapping         ? "port_mapping"
-                      : c->mdns                 ? "mdns"
-                                                : NULL;
+    const char *key = c->reload_command != NULL    ? "reload_command"
+                      : c->reload_pid_file != NULL ? "reload_pid_file"
+                      : c->user != NULL            ? "user"
+                      : c->port_mapping            ? "port_mapping"
+                      : c->mdns                    ? "mdns"
+                                                   : NULL;
     return key == NULL ? ERR_OK
                        : err_set(info, ERR_CONFIG,
                                  "%s: %s is for lanyard-agent, not for the library", path, key);

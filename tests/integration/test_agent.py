@@ -61,6 +61,9 @@ BAD_CONFIG = {
                            "conf:4: listen: "),
     "backend by name": (GOOD + 'proxy {\n listen = "127.0.0.1:1"\n\n backend = "localhost:1"\n}\n',
                         "conf:6: backend: "),
+    "no such signal": (GOOD + 'reload_signal = "KILL"\n', "conf:3: reload_signal: "),
+    "command and signal": (GOOD + 'reload_command = "true"\nreload_pid_file = "/run/a.pid"\n',
+                           "conf:4: reload_pid_file: "),
     "no such file": (GOOD + 'file "key.pem" {\n}\n', 'conf:4: file "key.pem": '),
     "key for all": (GOOD + 'file "privkey.pem" {\n mode = "0644"\n}\n', 'conf:4: file "privkey.pem": mode: '),
     "owner unknown": (GOOD + 'file "cert.pem" {\n owner = "nobody-there"\n}\n', 'conf:4: file "cert.pem": owner: '),
@@ -214,6 +217,37 @@ def test_hook_environment(tmp_path, service):
                        "LANYARD_CERT_DIR": f"{state}/current",
                        "LANYARD_FULLCHAIN": f"{state}/current/fullchain.pem",
                        "LANYARD_PRIVKEY": f"{state}/current/privkey.pem"}
+
+
+def test_reload_by_signal(tmp_path, service):
+    """No shell and no command: the process that the file names, with a word when there is none."""
+    pid_file = tmp_path / "app.pid"
+    app = subprocess.Popen(["/usr/bin/python3", "-c", "import signal\n"
+                            "got = signal.sigwait({signal.SIGUSR2, signal.SIGHUP})\nprint(got.name, flush=True)"],
+                           stdout=subprocess.PIPE, text=True, preexec_fn=block_signals)
+    try:
+        pid_file.write_text(f"{app.pid}\n", encoding="ascii")
+        with Agent(tmp_path, service, extra=f'reload_pid_file = "{pid_file}"\nreload_signal = "USR2"') as agent:
+            hook = hook_of(agent)
+            assert hook["ok"] and hook["output"] == f"SIGUSR2 sent to process {app.pid}"
+            assert app.stdout.readline() == "SIGUSR2\n"
+            for generation, (text, why) in enumerate([("", "does not have the id"), ("1\n", "does not have the id"),
+                                                      ("-5\n", "does not have the id"),
+                                                      (f"{agent.pid}\n", "does not have the id"),
+                                                      ("12x\n", "does not have the id"),
+                                                      ("999999999\n", "No such process")], 2):
+                pid_file.write_text(text, encoding="ascii")
+                agent.tool("renew")
+                hook = hook_of(agent, generation)
+                assert not hook["ok"] and why in hook["output"], text
+            assert agent.status()["state"] == "serve"
+    finally:
+        app.kill()
+        app.wait()
+
+
+def block_signals():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2, signal.SIGHUP})
 
 
 def test_relative_paths_become_absolute(tmp_path, service):
