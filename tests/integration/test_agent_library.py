@@ -134,6 +134,7 @@ def leaf_on_disk(agent):
 
 @pytest.mark.parametrize("extra, reason", [
     ('reload_command = "true"', "reload_command is for lanyard-agent, not for the library"),
+    ('reload_pid_file = "/run/a.pid"', "reload_pid_file is for lanyard-agent, not for the library"),
     ('user = "nobody"', "user is for lanyard-agent, not for the library"),
     ('page = "nowhere"', "page"),
 ])
