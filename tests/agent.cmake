@@ -1,5 +1,5 @@
 # Tests of the agent.
-foreach(name lifecycle backoff renewal answer issued localcert hosthdr worth mapping)
+foreach(name alpn lifecycle backoff renewal answer issued localcert hosthdr worth mapping)
     unit_test(agent/core/${name} DEPS agent_core)
 endforeach()
 fuzz_target(answer DEPS agent_core)
