@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/hook.h"
@@ -79,8 +80,10 @@ static enum err write_file(const struct mdns *m, struct err_info *info)
     add_txt(&xml, m->want.url);
     buf_add_str(&xml, "</service>\n</service-group>\n");
     enum err e = buf_error(&xml);
+    mode_t mask = umask(022); /* avahi-daemon is another user */
     if (e == ERR_OK)
         e = file_write_atomic(m->service_file, buf_span(&xml), 0644, info);
+    (void)umask(mask);
     buf_clear(&xml);
     return e;
 }

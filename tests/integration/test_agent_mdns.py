@@ -69,6 +69,7 @@ def test_without_a_message_bus(lan, phone, tmp_path):
         (avahi.services / "lanyard.service").write_text("<service-group/>", encoding="ascii")
         with service, agent:
             status = told(agent)
+            assert (avahi.services / "lanyard.service").stat().st_mode & 0o777 == 0o644, "for Avahi's own user"
             phone.find(SUBTYPE, "nas.local", f'"url={status["urls"][0]}"', f'"id={status["id"]}"')
         assert not list(avahi.services.iterdir())
         phone.gone(TYPE)

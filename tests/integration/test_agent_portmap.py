@@ -104,7 +104,7 @@ def test_no_way_back_from_inside(tmp_path):
         ca = PrivateCa()
         (tmp_path / "router.pem").write_bytes(ca.pem() + key_pem(ca.key))
         argv = ["openssl", "s_server", "-accept", "50123", "-cert", tmp_path / "router.pem", "-key",
-                tmp_path / "router.pem", "-naccept", "1"]
+                tmp_path / "router.pem", "-www", "-naccept", "1"]
         with Daemon("s_server", argv, tmp_path, "ACCEPT", netns=home.router) as server:
             with agent_of(home, "port_mapping_external = 50123\n") as agent:
                 assert settled(agent)["nat_loopback"] is False
