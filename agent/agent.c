@@ -19,6 +19,7 @@
 #include "agent/issuance.h"
 #include "agent/mdns.h"
 #include "agent/netwatch.h"
+#include "agent/pairing.h"
 #include "agent/portmap.h"
 #include "agent/proxy.h"
 #include "agent/reloadsignal.h"
@@ -61,6 +62,7 @@ struct agent {
     struct events events;
     struct proxy *proxies[CONFIG_PROXIES_MAX];
     struct control *control;
+    struct pairing *pairing;
     struct control_req *forget_req; /* NULL: nobody waits for the end of `forget` */
     struct loop_signal *signals[3];
 };
@@ -366,6 +368,7 @@ json_t *agent_status(const struct agent *a)
         .portmap = a->portmap,
         .mdns = a->mdns,
         .proxies = a->proxies,
+        .pairing = a->pairing,
     };
     return status_to_json(&s, clock_now_s());
 }
@@ -396,6 +399,21 @@ static void forget(struct agent *a, struct control_req *req, bool force)
     issuance_forget(a->issuance, force, on_forgotten, a);
 }
 
+static void on_pairing(void *arg, bool ok, const char *text)
+{
+    control_reply(arg, json_pack("{sb ss}", "ok", ok, "text", text));
+}
+
+/* `pair` and `unpair`. */
+static void pair(struct agent *a, struct control_req *req, bool revoke)
+{
+    enum err e = revoke ? pairing_revoke(a->pairing, on_pairing, req)
+                        : pairing_ask(a->pairing, on_pairing, req);
+    if (e != ERR_OK)
+        control_reply(req, json_pack("{sb ss}", "ok", 0, "text",
+                                     "The service is being asked already: try again."));
+}
+
 static void on_state(void *arg)
 {
     const struct agent *a = arg;
@@ -414,6 +432,8 @@ static void on_command(void *arg, struct control_req *req, const char *command)
                                      "A new certificate is on its way; see `status`."));
     } else if (strcmp(command, "forget") == 0 || strcmp(command, "forget --force") == 0) {
         forget(a, req, strcmp(command, "forget") != 0);
+    } else if (strcmp(command, "pair") == 0 || strcmp(command, "unpair") == 0) {
+        pair(a, req, strcmp(command, "unpair") == 0);
     } else {
         control_reply(req, json_pack("{sb ss}", "ok", 0, "text", "Unknown command."));
     }
@@ -607,6 +627,7 @@ static enum err start_pages(struct agent *a, int *fds)
                                .identity = &a->identity,
                                .suffix = issuance_name(a->issuance) + 1,
                                .events = &a->events,
+                               .pairing = a->pairing,
                                .status = status_json,
                                .arg = a };
     enum err e = web_new(&a->web, &parts);
@@ -643,6 +664,9 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
         e = front_new(&a->front, issuance_name(a->issuance), a->config->refuse_foreign);
     if (e == ERR_OK)
         e = start_proxies(a, fds);
+    if (e == ERR_OK)
+        e = pairing_new(&a->pairing, a->loop, a->config->server, a->config->server_ca, &a->identity,
+                        info);
     if (e == ERR_OK)
         e = start_pages(a, fds + a->config->n_proxies);
     if (e == ERR_OK)
@@ -738,6 +762,7 @@ void agent_free(struct agent *a)
     for (size_t i = 0; i < ARRAY_LEN(a->proxies); i++)
         proxy_free(a->proxies[i]);
     web_free(a->web);
+    pairing_free(a->pairing);
     front_free(a->front);
     fallback_clear(&a->fallback);
     netwatch_free(a->netwatch);

@@ -141,6 +141,18 @@ void api_delete(struct api *a, api_fn *fn, void *arg)
     start(a, ANSWER_DELETE, &r, "/v1/device", fn, arg);
 }
 
+void api_pairing(struct api *a, api_fn *fn, void *arg)
+{
+    struct fetch_request r = { .method = "POST" };
+    start(a, ANSWER_PAIRING, &r, "/v1/pairing", fn, arg);
+}
+
+void api_unpair(struct api *a, api_fn *fn, void *arg)
+{
+    struct fetch_request r = { .method = "DELETE" };
+    start(a, ANSWER_DELETE, &r, "/v1/viewers", fn, arg);
+}
+
 void api_cancel(struct api *a)
 {
     fetch_cancel(a->op);

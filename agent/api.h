@@ -39,6 +39,8 @@ void api_submit(struct api *a, struct span csr_pem, api_fn *fn, void *arg);
 void api_poll(struct api *a, api_fn *fn, void *arg); /* long: up to a minute */
 void api_renewal(struct api *a, api_fn *fn, void *arg);
 void api_delete(struct api *a, api_fn *fn, void *arg);
+void api_pairing(struct api *a, api_fn *fn, void *arg);
+void api_unpair(struct api *a, api_fn *fn, void *arg);
 
 /* Drops the exchange under way without a call. */
 void api_cancel(struct api *a);

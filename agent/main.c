@@ -28,6 +28,7 @@ enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2, EXIT_NO_DAEM
 
 #define ASK_MS 10000
 #define FORGET_MS 60000
+#define PAIR_MS 40000 /* more than the agent gives the service */
 
 static const char USAGE[] =
     "usage: lanyard-agent -c FILE COMMAND\n"
@@ -36,6 +37,8 @@ static const char USAGE[] =
     "  status [--json]   what it is doing, and what comes next; exit status 3 when it is not "
     "running\n"
     "  renew             get a new certificate now\n"
+    "  pair              a code for one use: who enters it may see this device in a browser\n"
+    "  unpair            nobody whom a code let in sees it any more\n"
     "  doctor [--json]   look for what is wrong, and say what to do; exit status 1 when something "
     "is\n"
     "  forget --yes      have the service delete this device, then remove its keys and "
@@ -348,6 +351,8 @@ static int dispatch(const struct arguments *args, struct config *config)
         status = show_status(config, socket_path, args->json);
     else if (strcmp(args->command, "renew") == 0)
         status = order(socket_path, "renew", ASK_MS);
+    else if (strcmp(args->command, "pair") == 0 || strcmp(args->command, "unpair") == 0)
+        status = order(socket_path, args->command, PAIR_MS);
     else if (strcmp(args->command, "doctor") == 0)
         status = examine(config, args->json);
     else if (strcmp(args->command, "forget") == 0)

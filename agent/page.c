@@ -31,6 +31,8 @@ static const char STYLE[] =
     "th,td{text-align:left;vertical-align:top;padding:.35rem .5rem .35rem 0;"
     "border-top:1px solid var(--line);overflow-wrap:anywhere}th{font-weight:600;width:9rem}"
     "td.t{white-space:nowrap;width:12rem}"
+    ".code{font:600 2rem ui-monospace,monospace;letter-spacing:.1em;margin:.5rem 0}"
+    "button{font:inherit;padding:.5rem 1rem;border:1px solid var(--line);border-radius:.4rem}"
     "</style></head><body>\n";
 
 static void add_text(struct buf *out, const char *text)
@@ -130,6 +132,26 @@ static void add_urls(struct buf *out, const json_t *urls)
     buf_add_str(out, "</ul>\n");
 }
 
+/* Whoever can open this page may have the device shown to them elsewhere. */
+static void add_pairing(struct buf *out, const json_t *pairing)
+{
+    const char *code = text_of(pairing, "code"), *error = text_of(pairing, "error");
+    buf_add_str(out, "<h2>Pairing</h2>\n");
+    if (code[0] != 0) {
+        buf_add_str(out, "<p>Enter this code where you want to see the device, once, before ");
+        add_date(out, int_of(pairing, "expires_at"));
+        buf_add_str(out, ":</p>\n<p class=\"code\">");
+        add_text(out, code);
+        buf_add_str(out, "</p>\n");
+    } else if (error[0] != 0) {
+        buf_add_str(out, "<p>There is no code: ");
+        add_text(out, error);
+        buf_add_str(out, "</p>\n");
+    }
+    buf_add_fmt(out, "<form method=\"post\" action=\"/pair\"><button>%s</button></form>\n",
+                code[0] != 0 ? "Show another code" : "Show a code");
+}
+
 static void add_certificates(struct buf *out, const json_t *status)
 {
     const json_t *cert = json_object_get(status, "certificate");
@@ -197,6 +219,7 @@ enum err page_render(struct buf *out, const json_t *status, const char *name,
     buf_add_str(out, "</div>\n");
     add_state(out, status);
     add_urls(out, json_object_get(status, "urls"));
+    add_pairing(out, json_object_get(status, "pairing"));
     add_certificates(out, status);
     add_network(out, status);
     add_events(out, events);

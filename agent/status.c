@@ -165,6 +165,8 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
                               s->portmap != NULL ? portmap_to_json(s->portmap) : json_null());
     (void)json_object_set_new(root, "mdns", s->mdns != NULL ? mdns_to_json(s->mdns) : json_null());
     (void)json_object_set_new(root, "proxies", proxies_to_json(s));
+    (void)json_object_set_new(root, "pairing",
+                              s->pairing != NULL ? pairing_to_json(s->pairing) : json_null());
     return root;
 }
 
@@ -260,6 +262,14 @@ static void print_mdns(FILE *out, const json_t *m)
                       text_of(m, "text"));
 }
 
+static void print_pairing(FILE *out, const json_t *p)
+{
+    if (text_of(p, "code")[0] == 0)
+        return;
+    (void)fprintf(out, "pairing code %s\n", text_of(p, "code"));
+    print_date(out, "  until", int_of(p, "expires_at"));
+}
+
 static void print_proxies(FILE *out, const json_t *list)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -314,4 +324,5 @@ void status_print(const json_t *root, FILE *out)
     print_port_mapping(out, json_object_get(root, "port_mapping"));
     print_mdns(out, json_object_get(root, "mdns"));
     print_proxies(out, json_object_get(root, "proxies"));
+    print_pairing(out, json_object_get(root, "pairing"));
 }

@@ -1,5 +1,6 @@
 /* status.h - the state of the agent for people and programs: one JSON object, and the text made of
- * it. The daemon and, when none is running, the command build it the same way. Holds no secret. */
+ * it. The daemon and, when none is running, the command build it the same way. Holds no secret but
+ * the pairing code, while there is one. */
 #ifndef LANYARD_AGENT_STATUS_H
 #define LANYARD_AGENT_STATUS_H
 
@@ -12,6 +13,7 @@
 #include "agent/fallback.h"
 #include "agent/journal.h"
 #include "agent/mdns.h"
+#include "agent/pairing.h"
 #include "agent/portmap.h"
 #include "agent/proxy.h"
 #include "agent/servedcheck.h"
@@ -28,6 +30,7 @@ struct status {
     int64_t next_at;                  /* Unix seconds; 0: now */
     const char *storage;              /* why nothing can be stored; "" when it can */
     const struct fallback *fallback;  /* NULL: not known */
+    const struct pairing *pairing;    /* NULL: nothing to show */
     const struct servedcheck *served; /* NULL: not checked */
     const struct mdns *mdns;          /* NULL: the network is told nothing */
     const struct portmap *portmap;    /* NULL: no port of the router is asked for */

@@ -24,11 +24,12 @@ struct web {
     char name[256]; /* of the host */
     size_t n_listeners;
     struct page_listener listeners[WEB_LISTENERS_MAX];
+    struct httpd_req *pairing_req; /* NULL: nobody waits for a code */
 };
 
 /* No script runs, nothing is fetched from elsewhere, nobody frames it. */
 static const char POLICY[] = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
-                             "form-action 'none'; frame-ancestors 'none'";
+                             "form-action 'self'; frame-ancestors 'none'";
 
 static void answer_hello(struct web *w, struct httpd_req *req)
 {
@@ -66,21 +67,78 @@ static void answer_page(struct web *w, struct httpd_req *req)
     buf_clear(&body);
 }
 
+/* Back to the page, which shows the code or why there is none. [RFC 9110 s15.4.4] */
+static void answer_see_page(struct httpd_req *req)
+{
+    httpd_add_header(req, "Location", "/");
+    httpd_add_header(req, "Cache-Control", "no-store");
+    httpd_respond(req, 303, NULL, (struct span){ NULL, 0 });
+}
+
+static void on_paired(void *arg, bool ok, const char *text)
+{
+    struct web *w = arg;
+    struct httpd_req *req = w->pairing_req;
+    (void)ok;
+    (void)text;
+    w->pairing_req = NULL;
+    if (req != NULL)
+        answer_see_page(req);
+}
+
+static void on_pairing_gone(void *arg)
+{
+    struct web *w = arg;
+    w->pairing_req = NULL;
+    pairing_leave(w->parts.pairing, w);
+}
+
+/* The button of our own page, not of another site's. [Fetch Standard s3.2] */
+static bool is_own_button(const struct httpd_req *req)
+{
+    const char *origin = httpd_header(req, "Origin"), *host = httpd_header(req, "Host");
+    const char *place = origin != NULL ? strstr(origin, "://") : NULL;
+    return origin == NULL || (place != NULL && host != NULL && strcmp(place + 3, host) == 0);
+}
+
+static void answer_pair(struct web *w, struct httpd_req *req)
+{
+    if (!is_own_button(req)) {
+        httpd_problem(req, 403, "origin", "only this page's own button does that", 0);
+        return;
+    }
+    if (w->pairing_req != NULL) {
+        answer_see_page(req); /* it is being made for another one */
+        return;
+    }
+    w->pairing_req = req;
+    httpd_on_gone(req, on_pairing_gone, w);
+    if (pairing_ask(w->parts.pairing, on_paired, w) != ERR_OK) {
+        w->pairing_req = NULL;
+        answer_see_page(req);
+    }
+}
+
 static void on_request(void *arg, struct httpd_req *req)
 {
     struct web *w = arg;
     const char *method = httpd_method(req), *path = httpd_path(req);
-    bool hello = strcmp(path, "/v1/hello") == 0;
+    bool hello = strcmp(path, "/v1/hello") == 0, pair = strcmp(path, "/pair") == 0;
+    const char *allow = pair ? "POST" : "GET, HEAD";
     /* the greeting says the same to everybody; the page is for who means this device */
     if (!hello && !hosthdr_is_ours(httpd_header(req, "Host"), w->parts.suffix))
         httpd_problem(req, 421, "not-this-host", "this device does not go by that name", 0);
-    else if (!hello && strcmp(path, "/") != 0)
+    else if (!hello && !pair && strcmp(path, "/") != 0)
         httpd_problem(req, 404, "not-found", "there is / and /v1/hello", 0);
-    else if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
-        httpd_add_header(req, "Allow", "GET, HEAD");
-        httpd_problem(req, 405, "method", "only GET and HEAD", 0);
+    else if (strcmp(method, "POST") != 0
+                 ? pair || (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+                 : !pair) {
+        httpd_add_header(req, "Allow", allow);
+        httpd_problem(req, 405, "method", "this page does not know that method", 0);
     } else if (hello)
         answer_hello(w, req);
+    else if (pair)
+        answer_pair(w, req);
     else
         answer_page(w, req);
 }

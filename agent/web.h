@@ -1,5 +1,6 @@
-/* web.h - the device's own pages: / for people, /v1/hello for programs (see hello.h). Read-only,
- * and without secrets, since everybody on the network can ask. One loop, its thread. */
+/* web.h - the device's own pages: / for people, /v1/hello for programs (see hello.h). Without
+ * secrets but for the pairing code, which is for whoever can open the page: a button has one made.
+ * One loop, its thread. */
 #ifndef LANYARD_AGENT_WEB_H
 #define LANYARD_AGENT_WEB_H
 
@@ -8,6 +9,7 @@
 
 #include "agent/events.h"
 #include "agent/identity.h"
+#include "agent/pairing.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/net/loop.h"
@@ -21,6 +23,7 @@ struct web_parts {
     const struct identity *identity; /* this and all below: borrowed */
     const char *suffix;              /* ".<id>.<zone>" */
     const struct events *events;
+    struct pairing *pairing;
     json_t *(*status)(void *arg); /* a new reference to what `status --json` says */
     void *arg;
 };

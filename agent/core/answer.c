@@ -9,6 +9,7 @@
 #include "common/base/attr.h"
 
 #define RETRY_IN_MAX_S 86400
+#define CODE_LIFE_MAX_S 3600
 #define TIME_MAX_S ((int64_t)253402300799) /* the year 9999 */
 #define URN "urn:lanyard:problem:"
 
@@ -128,6 +129,22 @@ static bool parse_renewal(struct answer *out, const json_t *root)
     return true;
 }
 
+/* It goes onto the device's page, so only what is a code. */
+static bool parse_pairing(struct answer *out, const json_t *root)
+{
+    const char *code = get_text(root, "code");
+    const json_t *life = json_object_get(root, "expires_in");
+    if (strlen(code) != ANSWER_CODE_LEN || code[4] != '-' ||
+        strspn(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567-") != ANSWER_CODE_LEN ||
+        !json_is_integer(life) || json_integer_value(life) < 1 ||
+        json_integer_value(life) > CODE_LIFE_MAX_S)
+        return false;
+    memcpy(out->code, code, sizeof out->code);
+    out->expires_in_s = json_integer_value(life);
+    out->kind = ANSWER_OK;
+    return true;
+}
+
 /* The answers that are not problems. False when the answer is none of the API. */
 static bool parse_success(struct answer *out, enum answer_call call, int status,
                           const char *content_type, struct span body, const json_t *root)
@@ -148,6 +165,8 @@ static bool parse_success(struct answer *out, enum answer_call call, int status,
     }
     if (call == ANSWER_RENEWAL && status == 200)
         return parse_renewal(out, root);
+    if (call == ANSWER_PAIRING && status == 200)
+        return parse_pairing(out, root);
     if (call == ANSWER_DELETE && (status == 204 || status == 200)) {
         out->kind = ANSWER_OK;
         return true;

@@ -11,7 +11,17 @@
 
 #define ANSWER_BODY_MAX (64 * 1024) /* bytes of any body that we take from the service */
 
-enum answer_call { ANSWER_ENROLL, ANSWER_SUBMIT, ANSWER_POLL, ANSWER_RENEWAL, ANSWER_DELETE };
+#define ANSWER_CODE_LEN 9 /* characters of a pairing code: ABCD-EFGH */
+
+enum answer_call {
+    ANSWER_ENROLL,
+    ANSWER_SUBMIT,
+    ANSWER_POLL,
+    ANSWER_RENEWAL,
+    ANSWER_DELETE,
+    ANSWER_PAIRING,
+    ANSWER_CALL_N
+};
 
 enum answer_kind {
     ANSWER_FAILED,   /* try the same again later */
@@ -33,6 +43,9 @@ struct answer {
     int64_t next_check_in_s; /* until it should be asked again */
     char serial[64];         /* of the certificate that is meant, hexadecimal */
     char why[24];
+    /* ANSWER_PAIRING that is OK */
+    char code[ANSWER_CODE_LEN + 1];
+    int64_t expires_in_s; /* 1 to an hour */
     struct span chain;    /* ANSWER_ISSUED: PEM, borrowed from the body */
     struct err_info info; /* a sentence, control bytes replaced; "" when there is nothing to say */
 };

@@ -44,8 +44,8 @@ static void done_pairing(struct job *j, enum err e)
             call_store_failed(c, e);
         return;
     }
-    json_t *o =
-        json_pack("{s:s, s:I}", "code", c->code, "expires_at", (json_int_t)c->code_expires_at);
+    json_t *o = json_pack("{s:s, s:I, s:i}", "code", c->code, "expires_at",
+                          (json_int_t)c->code_expires_at, "expires_in", PAIRING_LIFE_S);
     char *text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT);
     json_decref(o);
     if (text == NULL)

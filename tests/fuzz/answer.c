@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 3)
         return 0;
     char type[128];
-    enum answer_call call = (enum answer_call)(data[0] % 5);
+    enum answer_call call = (enum answer_call)(data[0] % ANSWER_CALL_N);
     int status = 100 + (data[1] * 256 + data[2]) % 500;
     const uint8_t *rest = data + 3, *end = memchr(rest, '\n', size - 3);
     if (end == NULL || (size_t)(end - rest) >= sizeof type)
@@ -40,6 +40,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (a.kind == ANSWER_ISSUED && (status != 200 || a.chain.len == 0 || call == ANSWER_ENROLL))
         abort();
     if (a.kind == ANSWER_OK && status / 100 != 2)
+        abort();
+    check_text(a.code, sizeof a.code);
+    if (a.code[0] != 0 && (call != ANSWER_PAIRING || strlen(a.code) != ANSWER_CODE_LEN ||
+                           a.expires_in_s < 1 || a.expires_in_s > 3600))
         abort();
     if (a.kind == ANSWER_WAITING && (call != ANSWER_POLL || a.retry_in_s > 86400))
         abort();

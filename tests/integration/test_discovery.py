@@ -1,6 +1,7 @@
 """The discovery API, as browsers and strangers use it: pairing by a code, viewer tokens, accounts by tokens
 of an OpenID Connect issuer, devices near, other origins, limits, the companion page, and what is not said."""
 
+import http.client
 import ipaddress
 import json
 import re
@@ -17,7 +18,7 @@ from balancer import Connection, header
 from device import Device, Reply
 from oidc import Issuer, Key
 from ports import free_port
-from stack import ZONE, Provisiond
+from stack import ZONE, Agent, Provisiond
 from tags import tagged
 from wait import until
 
@@ -232,6 +233,46 @@ def test_guessing_ends_for_everybody(service):
     assert service.pair("AAAA-AAAA").status == 404
     assert sqlite(service, "SELECT units FROM pairing_guess") == [(2,)]
     sqlite(service, "DELETE FROM pairing_guess")
+
+
+def test_the_agent_shows_the_code(service):
+    """On its page, in its status, by its command; not on the page for another site's button."""
+    port = free_port()
+    agent = Agent(service.folder, service.daemon, addresses=("127.0.0.1",), extra=f'page = {{"127.0.0.1:{port}"}}')
+    folder = service.folder / "agent"
+
+    def page(method, path, **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        try:
+            connection.request(method, path, headers=headers)
+            reply = connection.getresponse()
+            return reply.status, reply.read().decode()
+        finally:
+            connection.close()
+
+    with agent:
+        until(lambda: agent.status()["certificate"], 60, "the device to be there")
+        device = agent.status()["id"]
+        assert agent.status()["pairing"] is None and '<p class="code">' not in page("GET", "/")[1]
+        assert page("POST", "/pair", Origin="https://evil.example")[0] == 403
+        assert page("POST", "/pair", Host="evil.example")[0] == 421
+        assert page("GET", "/pair")[0] == 405 and agent.status()["pairing"] is None
+        status = page("POST", "/pair", Origin=f"http://127.0.0.1:{port}")[0]
+        assert status == 303
+        code = agent.status()["pairing"]["code"]
+        assert f'<p class="code">{code}</p>' in page("GET", "/")[1]
+        assert code in agent.tool("status").stdout
+        reply = service.pair(code)
+        assert reply.json["device"] == device
+        # by the command, too: another one, as soon as that is allowed
+        until(lambda: code not in agent.tool("pair").stdout, 30, "another code")
+        second = agent.status()["pairing"]["code"]
+        assert second != code and agent.tool("unpair").returncode == 0
+        assert service.pair(second).status == 404 and agent.status()["pairing"] is None
+        assert service.ask("GET", f"/v1/devices/{device}", bearer=reply.json["viewer_token"]).status == 401
+        for secret in (code, second):
+            assert secret not in agent.log(whole=True)
+            assert not any(secret.encode() in f.read_bytes() for f in folder.rglob("*") if f.is_file())
 
 
 # --- what a token does not show ---
