@@ -7,8 +7,9 @@
 #include "agent/api.h"
 #include "common/base/clock.h"
 
-#define FRESH_MS 2000 /* between two codes: the service counts all requests of a device together   \
-                       */
+#define FRESH_MS                                                                                   \
+    2000 /* between two codes: the service counts all requests of a device together                \
+          */
 
 struct pairing {
     struct api *api;

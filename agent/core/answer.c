@@ -165,8 +165,6 @@ static bool parse_success(struct answer *out, enum answer_call call, int status,
     }
     if (call == ANSWER_RENEWAL && status == 200)
         return parse_renewal(out, root);
-    if (call == ANSWER_PAIRING && status == 200)
-        return parse_pairing(out, root);
     if (call == ANSWER_DELETE && (status == 204 || status == 200)) {
         out->kind = ANSWER_OK;
         return true;
@@ -190,7 +188,9 @@ void answer_parse(struct answer *out, enum answer_call call, int status, const c
         root = json_loadb((const char *)body.p, body.len, JSON_REJECT_DUPLICATES, NULL);
     if (is_problem && status >= 400 && json_is_object(root)) {
         parse_problem(out, status, root);
-    } else if (!parse_success(out, call, status, content_type, body, root)) {
+    } else if (call == ANSWER_PAIRING
+                   ? status != 200 || !parse_pairing(out, root)
+                   : !parse_success(out, call, status, content_type, body, root)) {
         char type[64];
         set_printable(type, sizeof type, content_type != NULL ? content_type : "nothing");
         (void)err_set(&out->info, ERR_REMOTE,
