@@ -18,7 +18,7 @@ struct pairing {
     bool busy;
     char code[ANSWER_CODE_LEN + 1]; /* "": none */
     int64_t made_ms, until_ms;      /* monotonic */
-    char error[200];                /* why the last one was not had; "" */
+    struct err_info error;          /* why the last one was not had; "" */
 };
 
 enum err pairing_new(struct pairing **out, struct loop *l, const char *server, const char *ca_file,
@@ -63,11 +63,11 @@ static void on_code(void *arg, const struct api_result *res)
 {
     struct pairing *p = arg;
     if (res->answer.kind != ANSWER_OK) {
-        (void)snprintf(p->error, sizeof p->error, "%s", res->answer.info.text);
+        p->error = res->answer.info;
         tell(p, false, res->answer.info.text);
         return;
     }
-    p->error[0] = 0;
+    p->error.text[0] = 0;
     memcpy(p->code, res->answer.code, sizeof p->code);
     p->made_ms = clock_mono_ms();
     p->until_ms = p->made_ms + res->answer.expires_in_s * 1000;
@@ -123,7 +123,7 @@ void pairing_leave(struct pairing *p, void *arg)
 json_t *pairing_to_json(const struct pairing *p)
 {
     if (!has_code(p))
-        return p->error[0] != 0 ? json_pack("{ss}", "error", p->error) : json_null();
+        return p->error.text[0] != 0 ? json_pack("{ss}", "error", p->error.text) : json_null();
     int64_t left_s = (p->until_ms - clock_mono_ms()) / 1000;
     return json_pack("{ss sI}", "code", p->code, "expires_at",
                      (json_int_t)(clock_now_s() + left_s));
