@@ -61,6 +61,9 @@ py_test(integration/test_device_api.py TIMEOUT 600)
 add_executable(bench_jobs ${CMAKE_SOURCE_DIR}/tests/bench/store/jobs.c)
 set_target_properties(bench_jobs PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 target_link_libraries(bench_jobs PRIVATE provisiond_store)
+add_executable(bench_modulus ${CMAKE_SOURCE_DIR}/tests/bench/store/modulus.c)
+set_target_properties(bench_modulus PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+target_link_libraries(bench_modulus PRIVATE provisiond_store)
 # The fleet simulator: tests/sim/main.c says what it plays.
 add_executable(lanyard_sim ${CMAKE_SOURCE_DIR}/tests/sim/main.c ${CMAKE_SOURCE_DIR}/tests/sim/service.c
     ${CMAKE_SOURCE_DIR}/tests/sim/fleet.c ${CMAKE_SOURCE_DIR}/tests/sim/ca.c)

@@ -10,6 +10,7 @@
 #include "provisiond/api/api.h"
 #include "provisiond/api/requeststats.h"
 #include "provisiond/core/admission.h"
+#include "provisiond/core/csr.h"
 #include "provisiond/core/gcra.h"
 #include "provisiond/core/pairing.h"
 #include "provisiond/store/certificate.h"
@@ -46,6 +47,8 @@ struct call {
     char label[256]; /* of the path, "" when none */
     /* certificate */
     struct buf body;
+    size_t rsa_modulus_len; /* of the key in it; 0: no RSA key */
+    uint8_t rsa_modulus[CSR_RSA_BYTES_MAX];
     char refusal[128]; /* what is wrong with a request that is audited first */
     struct order_row order;
     enum order_submit submit;

@@ -80,14 +80,17 @@ static enum err run_submit(struct job *j, void *ctx)
 {
     struct call *c = (struct call *)j;
     const struct config *cfg = c->api->parts.config;
+    const struct order_csr csr = { buf_span(&c->body), { c->rsa_modulus, c->rsa_modulus_len } };
     int64_t now = clock_now_s();
     enum err e = call_check_device(c, ctx, now);
     struct schedule_policy policy = { cfg->failover_percent,
                                       cfg->issuers[c->zone->issuers[0]].renewals_exempt };
     if (e == ERR_OK)
-        e = order_submit(ctx, &c->order, buf_span(&c->body), cfg->orders_per_day, &policy, now,
-                         &c->submit, &j->info);
+        e = order_submit(ctx, &c->order, &csr, cfg->orders_per_day, &policy, now, &c->submit,
+                         &j->info);
     buf_reset(&c->chain);
+    if (e == ERR_OK && c->submit == ORDER_SUBMIT_SHARED_PRIME)
+        e = call_audit_rarely(c, ctx, now, "key-shares-prime", "of an RSA key");
     if (e == ERR_OK && c->submit == ORDER_SUBMIT_REUSED)
         e = call_audit_rarely(c, ctx, now, "key-reused", "a certificate key of another device");
     if (e == ERR_OK && c->submit == ORDER_SUBMIT_DONE)
@@ -125,6 +128,13 @@ static void done_submit(struct job *j, enum err e)
                      "this key was used by another device: make a new one; keys shared by devices "
                      "are what gets certificates revoked",
                      0);
+        break;
+    case ORDER_SUBMIT_SHARED_PRIME:
+        call_problem(
+            c, 400, "csr-weak-key",
+            "the RSA key shares a prime with another one, so that anybody can factor both: "
+            "the random numbers of the device are bad",
+            0);
         break;
     case ORDER_SUBMIT_INVALID:
         respond_invalid(c);
@@ -190,6 +200,8 @@ static bool check_csr(struct call *c)
     o->bare_name = facts.has_optional;
     memcpy(o->csr_sha256, facts.der_sha256, sizeof o->csr_sha256);
     memcpy(o->spki_sha256, facts.spki_sha256, sizeof o->spki_sha256);
+    c->rsa_modulus_len = facts.rsa_modulus_len;
+    memcpy(c->rsa_modulus, facts.rsa_modulus, sizeof c->rsa_modulus);
     (void)snprintf(o->device_id, sizeof o->device_id, "%s", c->id.text);
     (void)snprintf(o->zone, sizeof o->zone, "%s", c->zone->name);
     (void)snprintf(o->issuer, sizeof o->issuer, "%s", cfg->issuers[c->zone->issuers[0]].name);

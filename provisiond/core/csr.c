@@ -16,7 +16,7 @@
 #include "provisiond/core/rsakey.h"
 
 #define RSA_BITS_MIN 2048
-#define RSA_BITS_MAX 4096
+#define RSA_BITS_MAX (8 * CSR_RSA_BYTES_MAX)
 
 struct refusal {
     const char **problem;
@@ -112,7 +112,7 @@ static enum err parse(struct span in, X509_REQ **req, struct buf *der, const str
     return buf_error(der);
 }
 
-static enum err check_rsa(EVP_PKEY *key, const struct refusal *r)
+static enum err check_rsa(EVP_PKEY *key, struct csr_facts *out, const struct refusal *r)
 {
     BIGNUM *n = NULL, *exponent = NULL;
     bool ok = EVP_PKEY_get_bits(key) >= RSA_BITS_MIN && EVP_PKEY_get_bits(key) <= RSA_BITS_MAX &&
@@ -120,6 +120,8 @@ static enum err check_rsa(EVP_PKEY *key, const struct refusal *r)
               EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent) == 1 &&
               BN_is_word(exponent, RSA_F4);
     enum rsakey_flaw flaw = ok ? rsakey_check(n) : RSAKEY_SOUND;
+    if (ok)
+        out->rsa_modulus_len = (size_t)BN_bn2bin(n, out->rsa_modulus);
     BN_free(n);
     BN_free(exponent);
     if (flaw == RSAKEY_UNKNOWN)
@@ -148,10 +150,10 @@ static enum err check_ec(EVP_PKEY *key, const struct refusal *r)
                        "an EC key must be on the named curve P-256 or P-384");
 }
 
-static enum err check_key(EVP_PKEY *key, const struct refusal *r)
+static enum err check_key(EVP_PKEY *key, struct csr_facts *out, const struct refusal *r)
 {
     if (EVP_PKEY_is_a(key, "RSA"))
-        return check_rsa(key, r);
+        return check_rsa(key, out, r);
     if (EVP_PKEY_is_a(key, "EC"))
         return check_ec(key, r);
     return refuse(r, "csr-weak-key", ERR_RANGE, "the key must be EC (P-256, P-384) or RSA");
@@ -274,7 +276,7 @@ static enum err check_all(const struct csr_policy *policy, X509_REQ *req, struct
     EVP_PKEY *key = X509_REQ_get0_pubkey(req);
     enum err e = check_names(policy, req, out, r);
     if (e == ERR_OK)
-        e = check_key(key, r);
+        e = check_key(key, out, r);
     if (e == ERR_OK)
         e = check_signature(req, key, r);
     if (e == ERR_OK)

@@ -11,7 +11,8 @@
 #include "common/base/span.h"
 #include "common/pki/devid.h"
 
-#define CSR_MAX (16 * 1024) /* bytes of PEM or DER that are looked at */
+#define CSR_MAX (16 * 1024)   /* bytes of PEM or DER that are looked at */
+#define CSR_RSA_BYTES_MAX 512 /* bytes of a modulus */
 
 struct csr_policy {
     const char *name_required;           /* "*.<id>.<zone>", lower case */
@@ -24,6 +25,8 @@ struct csr_facts {
     struct buf der; /* the request as DER; the caller calls buf_clear() */
     uint8_t der_sha256[32];
     uint8_t spki_sha256[SPKI_HASH_LEN];
+    size_t rsa_modulus_len; /* 0: no RSA key */
+    uint8_t rsa_modulus[CSR_RSA_BYTES_MAX];
     bool has_optional; /* the optional name is in the request as well */
 };
 

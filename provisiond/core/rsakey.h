@@ -3,9 +3,13 @@
 #ifndef LANYARD_PROVISIOND_CORE_RSAKEY_H
 #define LANYARD_PROVISIOND_CORE_RSAKEY_H
 
+#include <stdbool.h>
+
 #include <openssl/bn.h>
 
 #include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/base/span.h"
 
 enum rsakey_flaw {
     RSAKEY_SOUND,        /* as far as can be seen */
@@ -16,5 +20,22 @@ enum rsakey_flaw {
 };
 
 NODISCARD enum rsakey_flaw rsakey_check(const BIGNUM *n);
+
+/* Whether a modulus shares a prime with any of many others: their product modulo it is gathered at
+ * one multiplication each, and one greatest common divisor tells. Moduli are big-endian bytes. */
+struct rsakey_product; /* opaque */
+
+/* For the modulus `n`. The caller calls rsakey_product_free(). Errors: ERR_NOMEM. */
+NODISCARD enum err rsakey_product_new(struct rsakey_product **out, struct span n);
+void rsakey_product_free(struct rsakey_product *p);
+
+/* One of the others, which must not be `n` itself. False when memory ran short. */
+NODISCARD bool rsakey_product_add(struct rsakey_product *p, struct span other);
+
+/* Whether there is a common prime. */
+NODISCARD bool rsakey_product_shares(struct rsakey_product *p);
+
+/* After rsakey_product_shares() was true: whether this one has it. */
+NODISCARD bool rsakey_product_divides(const struct rsakey_product *p, struct span other);
 
 #endif

@@ -128,6 +128,11 @@ static const char *const STEPS[] = {
      " hash BLOB NOT NULL, device_id TEXT NOT NULL, kind INTEGER NOT NULL,"
      " created_at INTEGER NOT NULL, seen_at INTEGER NOT NULL, PRIMARY KEY (hash, device_id));"
      "CREATE INDEX viewer_device ON viewer (device_id);"),
+    /* 10: RSA moduli seen lately */
+    ("CREATE TABLE rsa_modulus ("
+     " id INTEGER PRIMARY KEY, zone TEXT NOT NULL, device_id TEXT NOT NULL, modulus BLOB NOT NULL,"
+     " seen_at INTEGER NOT NULL);"
+     "CREATE INDEX rsa_modulus_zone ON rsa_modulus (zone, id);"),
 };
 
 int migrate_latest(void)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "provisiond/store/key.h"
+#include "provisiond/store/modulus.h"
 #include "provisiond/store/queue.h"
 #include "provisiond/store/revocation.h"
 
@@ -162,12 +163,12 @@ static enum err insert(struct sql *db, struct order_row *row, struct span csr,
     return e;
 }
 
-enum err order_submit(struct sql *db, struct order_row *row, struct span csr_der,
+enum err order_submit(struct sql *db, struct order_row *row, const struct order_csr *csr,
                       int64_t max_per_day, const struct schedule_policy *policy, int64_t now_s,
                       enum order_submit *out, struct err_info *info)
 {
     struct queue_place place;
-    bool reused = false, blocked = false;
+    bool reused = false, blocked = false, shared = false;
     int64_t today = 0, id = 0;
     enum err e = key_is_blocked(db, row->spki_sha256, &blocked, info);
     if (e == ERR_OK && blocked) {
@@ -192,12 +193,18 @@ enum err order_submit(struct sql *db, struct order_row *row, struct span csr_der
         *out = ORDER_SUBMIT_REUSED;
         return ERR_OK;
     }
+    if (e == ERR_OK && csr->rsa_modulus.len > 0)
+        e = modulus_claim(db, row->zone, row->device_id, csr->rsa_modulus, now_s, &shared, info);
+    if (e == ERR_OK && shared) {
+        *out = ORDER_SUBMIT_SHARED_PRIME;
+        return ERR_OK;
+    }
     if (e == ERR_OK)
         e = cancel_open(db, row, now_s, info);
     if (e == ERR_OK)
         e = queue_place(db, row, policy, now_s, &place, info);
     if (e == ERR_OK)
-        e = insert(db, row, csr_der, &place, now_s, info);
+        e = insert(db, row, csr->der, &place, now_s, info);
     if (e == ERR_OK)
         *out = ORDER_SUBMIT_QUEUED;
     return e;

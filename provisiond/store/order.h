@@ -51,21 +51,28 @@ struct order_row {
     int64_t fence;
 };
 
+/* What a device asks with. */
+struct order_csr {
+    struct span der;
+    struct span rsa_modulus; /* of its key; empty for another kind */
+};
+
 enum order_submit {
-    ORDER_SUBMIT_QUEUED,      /* a new order, or the one that is waiting for the same CSR */
-    ORDER_SUBMIT_DONE,        /* this CSR has its certificate already */
-    ORDER_SUBMIT_REUSED,      /* the key belongs to another device; both are flagged */
-    ORDER_SUBMIT_INVALID,     /* this CSR was refused before */
-    ORDER_SUBMIT_TOO_MANY,    /* the device asked too often */
-    ORDER_SUBMIT_COMPROMISED, /* the key was reported as compromised */
-    ORDER_SUBMIT_REVOKED,     /* the certificate for this CSR was revoked: send another */
+    ORDER_SUBMIT_QUEUED,       /* a new order, or the one that is waiting for the same CSR */
+    ORDER_SUBMIT_DONE,         /* this CSR has its certificate already */
+    ORDER_SUBMIT_REUSED,       /* the key belongs to another device; both are flagged */
+    ORDER_SUBMIT_INVALID,      /* this CSR was refused before */
+    ORDER_SUBMIT_TOO_MANY,     /* the device asked too often */
+    ORDER_SUBMIT_COMPROMISED,  /* the key was reported as compromised */
+    ORDER_SUBMIT_SHARED_PRIME, /* an RSA key that anybody can factor; both devices are flagged */
+    ORDER_SUBMIT_REVOKED,      /* the certificate for this CSR was revoked: send another */
 };
 
 /* Records a checked CSR of an active device: `row` gives device, zone, issuer, hashes, bare_name;
- * unless REUSED, TOO_MANY or COMPROMISED it becomes the whole order. A waiting order for
- * another CSR is canceled. `max_per_day` bounds new orders of a device; `policy` says where it
+ * unless REUSED, TOO_MANY, SHARED_PRIME or COMPROMISED it becomes the whole order. A waiting order
+ * for another CSR is canceled. `max_per_day` bounds new orders of a device; `policy` says where it
  * queues. */
-NODISCARD enum err order_submit(struct sql *db, struct order_row *row, struct span csr_der,
+NODISCARD enum err order_submit(struct sql *db, struct order_row *row, const struct order_csr *csr,
                                 int64_t max_per_day, const struct schedule_policy *policy,
                                 int64_t now_s, enum order_submit *out, struct err_info *info);
 

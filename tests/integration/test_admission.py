@@ -16,7 +16,7 @@ import time
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from device import Device, Reply, key_pem, spki
 from factory import FactoryCA, proof
@@ -158,6 +158,28 @@ def test_an_identity_that_is_a_certificate_key(service):
     assert (reply.status, reply.problem) == (403, "identity-key-reused")
     assert "flag" in service.admin("device", "show", first.id)
     assert second.poll().problem == "not-enrolled"
+
+
+def rsa_of(p, q):
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    return rsa.RSAPrivateNumbers(p, q, d, rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q),
+                                 rsa.RSAPublicNumbers(65537, p * q)).private_key()
+
+
+def test_rsa_keys_that_share_a_prime(service):
+    """Case 23: made with bad random numbers; whoever collects them can factor both."""
+    first, second, third = (new_device(service) for _ in range(3))
+    a, b = (rsa.generate_private_key(65537, 2048).private_numbers() for _ in range(2))
+    first.key, second.key, third.key = rsa_of(a.p, a.q), rsa_of(a.p, b.p), rsa_of(b.p, b.q)
+    assert first.submit().status in (200, 202)
+    assert first.submit().status in (200, 202), "the same request again"
+    reply = second.submit()
+    assert (reply.status, reply.problem) == (400, "csr-weak-key") and "prime" in reply.json["detail"]
+    for device in (first, second):
+        assert "shares a prime" in service.admin("device", "show", device.id)
+    assert [r["action"] for r in audit(service, second)] == ["enroll", "key-shares-prime"]
+    # a key that is refused is held against nobody
+    assert third.submit().status in (200, 202)
 
 
 def test_keys_and_devices_on_lists(tmp_path):

@@ -114,8 +114,8 @@ static void ask(struct service *s, uint32_t device)
     memcpy(row.csr_sha256, key, sizeof key);
     memcpy(row.spki_sha256, key, sizeof key);
     row.spki_sha256[31] = 1;
-    must(order_submit(s->db, &row, (struct span){ csr, sizeof csr }, 20, &POLICY, s->now_s, &out,
-                      &info),
+    must(order_submit(s->db, &row, &(struct order_csr){ .der = { csr, sizeof csr } }, 20, &POLICY,
+                      s->now_s, &out, &info),
          &info);
     d->waiting = out == ORDER_SUBMIT_QUEUED;
     if (!d->waiting)

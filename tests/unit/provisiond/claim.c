@@ -37,7 +37,7 @@ static void take(void *arg, const struct order_row *row)
 static void order_of_other(struct fixture *fx, const char *issuer, int64_t lease_s)
 {
     const struct schedule_policy policy = { 25, true };
-    const struct span csr = { (const uint8_t *)"csr", 3 };
+    const struct order_csr csr = { .der = { (const uint8_t *)"csr", 3 } };
     int64_t now = clock_now_s(), next = 0;
     struct order_row row = { .device_id = DEVICE, .zone = ZONE };
     struct queue_issuer ca = { .name = issuer, .zones = { ZONE }, .n_zones = 1, .room = 1 };
@@ -52,7 +52,7 @@ static void order_of_other(struct fixture *fx, const char *issuer, int64_t lease
     sql_bind_text(&q, 2, ZONE);
     sql_bind_int(&q, 3, now);
     assert_int_equal(sql_end(&q, NULL, NULL), ERR_OK);
-    assert_int_equal(order_submit(fx->db, &row, csr, 100, &policy, now, &out, NULL), ERR_OK);
+    assert_int_equal(order_submit(fx->db, &row, &csr, 100, &policy, now, &out, NULL), ERR_OK);
     assert_int_equal(queue_claim(fx->db, &ca, 1, now, &lease, 1, take, &row, &next, NULL), ERR_OK);
     assert_int_equal(row.state, ORDER_ORDERING);
 }

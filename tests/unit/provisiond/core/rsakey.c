@@ -18,7 +18,7 @@ static BIGNUM *prime(int bits)
     return p;
 }
 
-static BIGNUM *product(const BIGNUM *p, const BIGNUM *q)
+static BIGNUM *make_modulus(const BIGNUM *p, const BIGNUM *q)
 {
     BN_CTX *ctx = BN_CTX_new();
     BIGNUM *n = BN_new();
@@ -64,7 +64,7 @@ static void sound_keys_pass(void **state)
     (void)state;
     for (int i = 0; i < 5; i++) {
         BIGNUM *p = prime(512), *q = prime(512);
-        expect("two random primes", product(p, q), RSAKEY_SOUND);
+        expect("two random primes", make_modulus(p, q), RSAKEY_SOUND);
         BN_free(p);
         BN_free(q);
     }
@@ -78,13 +78,13 @@ static void flawed_keys_are_named(void **state)
     do
         BN_add_word(q, 2);
     while (BN_check_prime(q, ctx, NULL) != 1);
-    expect("the next prime", product(p, q), RSAKEY_CLOSE_PRIMES);
+    expect("the next prime", make_modulus(p, q), RSAKEY_CLOSE_PRIMES);
     BN_add_word(q, 1);
-    expect("even", product(p, q), RSAKEY_SMALL_FACTOR);
+    expect("even", make_modulus(p, q), RSAKEY_SMALL_FACTOR);
     BN_set_word(small, 751);
-    expect("the largest small factor", product(p, small), RSAKEY_SMALL_FACTOR);
-    expect("ROCA", product(r, s), RSAKEY_ROCA);
-    expect("one such prime is not seen, nor does it fall alone", product(p, r), RSAKEY_SOUND);
+    expect("the largest small factor", make_modulus(p, small), RSAKEY_SMALL_FACTOR);
+    expect("ROCA", make_modulus(r, s), RSAKEY_ROCA);
+    expect("one such prime is not seen, nor does it fall alone", make_modulus(p, r), RSAKEY_SOUND);
     BN_free(p);
     BN_free(q);
     BN_free(r);
@@ -93,11 +93,46 @@ static void flawed_keys_are_named(void **state)
     BN_CTX_free(ctx);
 }
 
+static struct span bytes_of(const BIGNUM *n, uint8_t out[512])
+{
+    return (struct span){ out, (size_t)BN_bn2bin(n, out) };
+}
+
+static void moduli_that_share_a_prime(void **state)
+{
+    enum { SHARED, OTHER, A, B, C, N };
+    uint8_t mine[512], text[512];
+    BIGNUM *p[N];
+    struct rsakey_product *product = NULL;
+    (void)state;
+    for (int i = 0; i < N; i++)
+        p[i] = prime(512);
+    BIGNUM *n = make_modulus(p[SHARED], p[OTHER]);
+    BIGNUM *sound = make_modulus(p[A], p[B]), *bad = make_modulus(p[C], p[SHARED]);
+    assert_int_equal(rsakey_product_new(&product, bytes_of(n, mine)), ERR_OK);
+    assert_false(rsakey_product_shares(product)); /* with nothing */
+    for (int i = 0; i < 20; i++)
+        assert_true(rsakey_product_add(product, bytes_of(sound, text)));
+    assert_false(rsakey_product_shares(product));
+    assert_true(rsakey_product_add(product, bytes_of(bad, text)));
+    assert_true(rsakey_product_add(product, bytes_of(sound, text)));
+    assert_true(rsakey_product_shares(product));
+    assert_true(rsakey_product_divides(product, bytes_of(bad, text)));
+    assert_false(rsakey_product_divides(product, bytes_of(sound, text)));
+    rsakey_product_free(product);
+    for (int i = 0; i < N; i++)
+        BN_free(p[i]);
+    BN_free(n);
+    BN_free(sound);
+    BN_free(bad);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sound_keys_pass),
         cmocka_unit_test(flawed_keys_are_named),
+        cmocka_unit_test(moduli_that_share_a_prime),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,7 +47,7 @@ static void admit(struct fixture *fx, unsigned n, int64_t seen_at)
 static int64_t ask(struct fixture *fx, unsigned n, const char *issuer, int64_t now_s)
 {
     struct order_row r = { .zone = ZONE };
-    const struct span csr = { (const uint8_t *)"csr", 3 };
+    const struct order_csr csr = { .der = { (const uint8_t *)"csr", 3 } };
     enum order_submit out = ORDER_SUBMIT_TOO_MANY;
     struct err_info info = { "" };
     uint64_t unique = (uint64_t)n << 32 | (uint64_t)(now_s - NOW + 1000000000);
@@ -56,7 +56,7 @@ static int64_t ask(struct fixture *fx, unsigned n, const char *issuer, int64_t n
     memcpy(r.csr_sha256, &unique, sizeof unique);
     memcpy(r.spki_sha256 + 24, &unique, sizeof unique);
     admit(fx, n, now_s);
-    if (order_submit(fx->db, &r, csr, 100, &POLICY, now_s, &out, &info) != ERR_OK)
+    if (order_submit(fx->db, &r, &csr, 100, &POLICY, now_s, &out, &info) != ERR_OK)
         fail_msg("%s", info.text);
     assert_int_equal(out, ORDER_SUBMIT_QUEUED);
     return r.id;

@@ -267,7 +267,8 @@ static enum order_submit submit(struct fixture *fx, const char *device, uint8_t 
     struct order_row r = request(device, csr, key);
     enum order_submit out = ORDER_SUBMIT_TOO_MANY;
     struct err_info info = { "" };
-    if (order_submit(fx->db, &r, csr_of(&r), 5, &POLICY, NOW, &out, &info) != ERR_OK)
+    if (order_submit(fx->db, &r, &(struct order_csr){ .der = csr_of(&r) }, 5, &POLICY, NOW, &out,
+                     &info) != ERR_OK)
         fail_msg("%s", info.text);
     return out;
 }
@@ -308,7 +309,9 @@ static void a_shared_key_flags_both(void **state)
     /* the identity key of a known device is no certificate key of another */
     struct order_row r = request(DEV_B, 3, 0); /* 20 zero bytes are the id aaaa... */
     enum order_submit out;
-    assert_int_equal(order_submit(fx->db, &r, csr_of(&r), 5, &POLICY, NOW, &out, NULL), ERR_OK);
+    assert_int_equal(order_submit(fx->db, &r, &(struct order_csr){ .der = csr_of(&r) }, 5, &POLICY,
+                                  NOW, &out, NULL),
+                     ERR_OK);
     assert_int_equal(out, ORDER_SUBMIT_REUSED);
 }
 
@@ -517,7 +520,8 @@ static void an_order_has_one_certificate(void **state)
     /* once it has expired the same CSR is a new order */
     struct order_row r = request(DEV_A, 1, 1);
     enum order_submit out;
-    assert_int_equal(order_submit(fx->db, &r, csr_of(&r), 5, &POLICY, NOW + 1000, &out, NULL),
+    assert_int_equal(order_submit(fx->db, &r, &(struct order_csr){ .der = csr_of(&r) }, 5, &POLICY,
+                                  NOW + 1000, &out, NULL),
                      ERR_OK);
     assert_int_equal(out, ORDER_SUBMIT_QUEUED);
 }
@@ -544,7 +548,9 @@ static void an_older_csr_is_answered_by_its_own_order(void **state)
     issue(fx, 2, "SECOND");
     struct order_row r = request(DEV_A, 1, 1);
     enum order_submit out;
-    assert_int_equal(order_submit(fx->db, &r, csr_of(&r), 5, &POLICY, NOW, &out, NULL), ERR_OK);
+    assert_int_equal(order_submit(fx->db, &r, &(struct order_csr){ .der = csr_of(&r) }, 5, &POLICY,
+                                  NOW, &out, NULL),
+                     ERR_OK);
     assert_int_equal(out, ORDER_SUBMIT_DONE);
     buf_init(&chain, 100);
     assert_int_equal(certificate_get(fx->db, r.id, &got, &chain, NULL), ERR_OK);
