@@ -35,6 +35,8 @@ static cfg_opt_t issuer_opts[] = {
     CFG_INT("lifetime_days", 0, CFGF_NONE),
     CFG_BOOL("agree_terms", cfg_true, CFGF_NONE),
     CFG_INT("validity_days", 90, CFGF_NONE),
+    CFG_STR("crl_file", NULL, CFGF_NONE),
+    CFG_STR("crl_url", NULL, CFGF_NONE),
     CFG_STR("limit_orders", NULL, CFGF_NONE),
     CFG_STR("limit_domain", NULL, CFGF_NONE),
     CFG_STR("limit_names", NULL, CFGF_NONE),
@@ -347,6 +349,12 @@ static enum err read_issuer(struct reader *r, cfg_t *sec, struct config_issuer *
     e = copy_path(r, sec, "dir", &is->dir);
     if (e == ERR_OK && is->dir == NULL)
         e = FAIL(r, sec, NULL, "a local issuer needs dir = \"FOLDER\" (made where missing)");
+    if (e == ERR_OK)
+        e = copy_path(r, sec, "crl_file", &is->crl_file);
+    if (e == ERR_OK)
+        e = copy(r, sec, "crl_url", &is->crl_url);
+    if (e == ERR_OK && is->crl_url != NULL && strncmp(is->crl_url, "http://", 7) != 0)
+        e = FAIL(r, sec, "crl_url", "must begin with http://: clients fetch lists by nothing else");
     return e;
 }
 
@@ -764,7 +772,7 @@ void config_free(struct config *c)
         struct config_issuer *is = &c->issuers[i];
         char *const all[] = { is->where,       is->name,    is->directory,    is->ca_file,
                               is->contact,     is->profile, is->prefer_chain, is->challenge,
-                              is->account_key, is->dir };
+                              is->account_key, is->dir,     is->crl_file,     is->crl_url };
         for (size_t k = 0; k < ARRAY_LEN(all); k++)
             free(all[k]);
         for (size_t k = 0; k < is->n_eab; k++) {

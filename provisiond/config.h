@@ -47,6 +47,7 @@ struct config_issuer {
     /* local */
     char *dir;
     int64_t validity_s;
+    char *crl_file, *crl_url; /* NULL: none */
     /* what it is asked for, and how often */
     struct bucket_limit limit[BUCKET_KIND_N];
     bool renewals_exempt;       /* does not count the same names again as new */

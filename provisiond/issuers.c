@@ -86,7 +86,9 @@ static enum err open_local(struct issuers *s, struct loop *l, size_t index, stru
     enum err e = localca_open(&s->cas[index], is->dir, clock_now_s(), info);
     if (e != ERR_OK)
         return e;
-    struct local_options o = { .name = is->name, .ca = s->cas[index], .life_s = is->validity_s };
+    struct local_options o = {
+        .name = is->name, .ca = s->cas[index], .life_s = is->validity_s, .crl_url = is->crl_url
+    };
     return local_issuer_new(&s->accounts[index][0], l, &o);
 }
 
@@ -145,6 +147,11 @@ struct issuer *issuers_find(const struct issuers *s, size_t index, const char *a
             return is;
     }
     return s->accounts[index][otherwise % issuers_n_accounts(s, index)];
+}
+
+struct localca *issuers_ca(const struct issuers *s, size_t index)
+{
+    return s->cas[index];
 }
 
 struct localca *issuers_local_ca(const struct issuers *s)

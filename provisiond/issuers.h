@@ -31,6 +31,9 @@ struct issuer *issuers_account(const struct issuers *s, size_t index, size_t k);
 struct issuer *issuers_find(const struct issuers *s, size_t index, const char *account,
                             size_t otherwise);
 
+/* The local CA that issuer `index` is; NULL for any other. Borrowed. */
+struct localca *issuers_ca(const struct issuers *s, size_t index);
+
 /* The first local CA, for a certificate of our own; NULL when there is none. Borrowed. */
 struct localca *issuers_local_ca(const struct issuers *s);
 

@@ -43,7 +43,9 @@ static enum err make(const struct owncert *o, EVP_PKEY **key, STACK_OF(X509) * *
                          : (const void *)&((const struct sockaddr_in *)ss)->sin_addr;
     if (inet_ntop(ss->ss_family, ip, host, sizeof host) != NULL)
         names[n++] = host;
-    struct localca_leaf leaf = { names, n, clock_now_s(), LIFE_S };
+    struct localca_leaf leaf = {
+        .names = names, .n_names = n, .now_s = clock_now_s(), .life_s = LIFE_S
+    };
     return localca_server_cert(o->ca, &leaf, key, chain, info);
 }
 

@@ -15,6 +15,7 @@
 #include "common/net/metricweb.h"
 #include "common/net/privdrop.h"
 #include "provisiond/api/api.h"
+#include "provisiond/crlsync.h"
 #include "provisiond/engine.h"
 #include "provisiond/exposition.h"
 #include "provisiond/fleetcount.h"
@@ -42,6 +43,7 @@ struct server {
     struct jobs *store;
     struct engine *engine;
     struct stopsync *stopsync;
+    struct crlsync *crlsync;
     struct revoker *revoker;
     struct api *api;
     struct httpd *device, *public_;
@@ -303,6 +305,8 @@ static enum err prepare(struct server *s, struct err_info *info)
         e = start_watch(s, info);
     if (e == ERR_OK)
         e = stopsync_new(&s->stopsync, s->loop, c, s->store);
+    if (e == ERR_OK)
+        e = crlsync_new(&s->crlsync, s->loop, c, s->issuers, s->store);
     struct revoker_parts revoker = { s->loop, c, s->issuers, s->store };
     if (e == ERR_OK)
         e = revoker_new(&s->revoker, &revoker);
@@ -348,6 +352,7 @@ static void clear(struct server *s)
     engine_free(s->engine);
     health_free(s->health);
     stopsync_free(s->stopsync);
+    crlsync_free(s->crlsync);
     revoker_free(s->revoker);
     pruner_free(s->pruner);
     api_free(s->api);

@@ -365,6 +365,8 @@ static int on_issuer(struct call *c, const char *verb, const char *name, const s
         return change(c, i, o->account, ISSUER_ACCOUNT_ROLLOVER);
     if (strcmp(verb, "deactivate") == 0)
         return change(c, i, o->account, ISSUER_ACCOUNT_DEACTIVATE);
+    if (strcmp(verb, "revoke") == 0 && cfg->issuers[i].is_local)
+        return admin_usage("certificates of a local CA are revoked by device revoke");
     if (strcmp(verb, "revoke") == 0)
         return revoke(c, i, o->account, &o->revoke);
     return admin_usage("issuer has no command '%s'", verb);

@@ -53,6 +53,7 @@ struct local {
     struct issuer is; /* first */
     struct localca *ca;
     int64_t life_s, prune_at;
+    const char *crl_url;
     struct loop_timer *timer;
     struct job *head, **tail;
 };
@@ -119,9 +120,11 @@ static enum err sign(struct local *is, const struct order_names *names, struct s
     const unsigned char *p = csr.p;
     X509_REQ *req = d2i_X509_REQ(NULL, &p, (long)csr.len);
     EVP_PKEY *key = req == NULL ? NULL : X509_REQ_get0_pubkey(req);
-    struct localca_leaf leaf = {
-        .names = names->names, .n_names = names->n, .now_s = clock_now_s(), .life_s = is->life_s
-    };
+    struct localca_leaf leaf = { .names = names->names,
+                                 .n_names = names->n,
+                                 .now_s = clock_now_s(),
+                                 .life_s = is->life_s,
+                                 .crl_url = is->crl_url };
     enum err e = ERR_INVALID;
     if (key == NULL || X509_REQ_verify(req, key) != 1) {
         reply_fail(r, ISSUER_DEVICE, "badCSR", "the request is not signed by the key in it");
@@ -240,9 +243,8 @@ static void run_account(const struct job *job)
 
 static void run_done(const struct job *job)
 {
-    struct issuer_reply reply = { .verdict = ISSUER_OK };
-    if (job->kind == JOB_REVOKE)
-        reply_fail(&reply, ISSUER_PERMANENT, "", "the local CA publishes no revocations");
+    struct issuer_reply reply = { .verdict =
+                                      ISSUER_OK }; /* revoked: the list follows the database */
     job->fn.done(job->arg, &reply);
 }
 
@@ -380,9 +382,11 @@ static void local_probe(struct issuer *base, issuer_done_fn *fn, void *arg)
 static void local_facts(const struct issuer *base, struct issuer_facts *out)
 {
     (void)base;
-    *out = (struct issuer_facts){
-        .account = LOCAL_ACCOUNT, .known = true, .terms = "", .agreed_terms = ""
-    };
+    *out = (struct issuer_facts){ .account = LOCAL_ACCOUNT,
+                                  .known = true,
+                                  .has_revocation = true,
+                                  .terms = "",
+                                  .agreed_terms = "" };
 }
 
 static void local_free(struct issuer *base)
@@ -422,6 +426,7 @@ enum err local_issuer_new(struct issuer **out, struct loop *l, const struct loca
     is->is = (struct issuer){ .ops = &OPS, .name = o->name };
     is->ca = o->ca;
     is->life_s = o->life_s > 0 ? o->life_s : LOCAL_LIFE_S;
+    is->crl_url = o->crl_url;
     is->tail = &is->head;
     enum err e = loop_timer_new(&is->timer, l, on_timer, is);
     if (e != ERR_OK) {

@@ -17,9 +17,10 @@
                            */
 
 struct local_options {
-    const char *name;   /* as configured; kept, not copied */
-    struct localca *ca; /* borrowed; must outlive the issuer */
-    int64_t life_s;     /* of a certificate; 0: LOCAL_LIFE_S */
+    const char *name;    /* as configured; kept, not copied */
+    struct localca *ca;  /* borrowed; must outlive the issuer */
+    int64_t life_s;      /* of a certificate; 0: LOCAL_LIFE_S */
+    const char *crl_url; /* where its revocation list is; NULL: nowhere. Kept, not copied */
 };
 
 /* On success *out is the caller's: (*out)->ops->free(*out). Errors: ERR_NOMEM.

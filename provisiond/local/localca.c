@@ -78,6 +78,37 @@ static bool add_extensions(X509 *cert, X509 *issuer, const struct extension *lis
     return true;
 }
 
+/* One distribution point by its URL, which is no text for OpenSSL's configuration language: a comma
+ * would have a meaning there. [RFC 5280 s4.2.1.13] */
+static bool add_crl_url(X509 *cert, const char *url)
+{
+    STACK_OF(DIST_POINT) *list = sk_DIST_POINT_new_null();
+    DIST_POINT *point = DIST_POINT_new();
+    GENERAL_NAME *name = GENERAL_NAME_new();
+    ASN1_IA5STRING *uri = ASN1_IA5STRING_new();
+    bool ok = false;
+    if (list == NULL || point == NULL || name == NULL || uri == NULL ||
+        ASN1_STRING_set(uri, url, -1) != 1 || (point->distpoint = DIST_POINT_NAME_new()) == NULL ||
+        (point->distpoint->name.fullname = GENERAL_NAMES_new()) == NULL)
+        goto out;
+    point->distpoint->type = 0; /* fullName */
+    GENERAL_NAME_set0_value(name, GEN_URI, uri);
+    uri = NULL;
+    if (sk_GENERAL_NAME_push(point->distpoint->name.fullname, name) == 0)
+        goto out;
+    name = NULL;
+    if (sk_DIST_POINT_push(list, point) == 0)
+        goto out;
+    point = NULL;
+    ok = X509_add1_ext_i2d(cert, NID_crl_distribution_points, list, 0, 0) == 1;
+out:
+    ASN1_IA5STRING_free(uri);
+    GENERAL_NAME_free(name);
+    DIST_POINT_free(point);
+    sk_DIST_POINT_pop_free(list, DIST_POINT_free);
+    return ok;
+}
+
 static bool set_serial(X509 *cert)
 {
     uint8_t bytes[SERIAL_BYTES];
@@ -352,6 +383,7 @@ static enum err make_leaf(struct localca *ca, EVP_PKEY *key, const struct localc
         X509_set_issuer_name(cert, X509_get_subject_name(ca->intermediate.cert)) != 1 ||
         X509_set_pubkey(cert, key) != 1 ||
         !add_extensions(cert, ca->intermediate.cert, LEAF_EXTENSIONS) ||
+        (leaf->crl_url != NULL && !add_crl_url(cert, leaf->crl_url)) ||
         X509_sign(cert, ca->intermediate.key, EVP_sha256()) <= 0) {
         e = err_set(info, ERR_CRYPTO, "the local CA cannot sign a certificate");
         goto out;
@@ -362,6 +394,16 @@ out:
     X509_free(cert);
     ERR_clear_error();
     return e;
+}
+
+X509 *localca_signer(const struct localca *ca)
+{
+    return ca->intermediate.cert;
+}
+
+EVP_PKEY *localca_signing_key(const struct localca *ca)
+{
+    return ca->intermediate.key;
 }
 
 enum err localca_issue(struct localca *ca, EVP_PKEY *key, const struct localca_leaf *leaf,

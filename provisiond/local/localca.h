@@ -36,12 +36,17 @@ const char *localca_root_path(const struct localca *ca);
 /* The folder. Borrowed. */
 const char *localca_dir(const struct localca *ca);
 
+/* What it signs with. Borrowed until the next call into the handle. */
+X509 *localca_signer(const struct localca *ca);
+EVP_PKEY *localca_signing_key(const struct localca *ca);
+
 /* What a leaf is to be for: 1 or more names, DNS names or IP addresses as text. */
 struct localca_leaf {
     const char *const *names;
     size_t n_names;
-    int64_t now_s;  /* valid from five minutes before */
-    int64_t life_s; /* cut where the intermediate ends */
+    int64_t now_s;       /* valid from five minutes before */
+    int64_t life_s;      /* cut where the intermediate ends */
+    const char *crl_url; /* named as where its revocation list is; NULL: nowhere */
 };
 
 /* Issues a server certificate for `key` (only its public half is looked at) and appends leaf and

@@ -226,3 +226,19 @@ enum err revocation_each(struct sql *db, const char *device_id, int64_t limit,
     }
     return sql_end(&q, NULL, info);
 }
+
+enum err revocation_listed(struct sql *db, const char *issuer, int64_t now_s,
+                           void (*fn)(void *arg, const char *serial, int reason, int64_t at),
+                           void *arg, struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db,
+              "SELECT c.serial, r.reason, r.ended_at FROM revocation r"
+              " JOIN certificate c ON c.order_id=r.order_id WHERE r.state='done' AND c.issuer=$1"
+              " AND c.not_after>$2 ORDER BY r.order_id");
+    sql_bind_text(&q, 1, issuer);
+    sql_bind_int(&q, 2, now_s);
+    while (sql_row(&q))
+        fn(arg, sql_text(&q, 0), (int)sql_int(&q, 1), sql_int(&q, 2));
+    return sql_end(&q, NULL, info);
+}

@@ -74,4 +74,10 @@ NODISCARD enum err revocation_end(struct sql *db, int64_t order_id, const char *
 NODISCARD enum err revocation_retry(struct sql *db, int64_t order_id, const char *problem,
                                     int64_t due_at, struct err_info *info);
 
+/* Calls fn for each certificate of `issuer` that was revoked and has not ended, by order number. */
+NODISCARD enum err revocation_listed(struct sql *db, const char *issuer, int64_t now_s,
+                                     void (*fn)(void *arg, const char *serial, int reason,
+                                                int64_t at),
+                                     void *arg, struct err_info *info);
+
 #endif

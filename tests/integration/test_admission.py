@@ -12,6 +12,7 @@ import shutil
 import signal
 import sqlite3
 import statistics
+import subprocess
 import time
 
 import pytest
@@ -100,6 +101,43 @@ def test_a_compromised_key_is_never_certified_again(service):
     device.key = ec.generate_private_key(ec.SECP256R1())
     assert device.submit().status == 202
     assert poll_until(device, lambda r: r.status == 200, 30).body != device.chain
+
+
+def listed(p, leaf, *options):
+    """What openssl says of the certificate with the CA's list at hand."""
+    path = p.scratch / "listed.pem"
+    path.write_bytes(leaf)
+    return subprocess.run(["openssl", "verify", "-CAfile", p.ca, "-untrusted", p.ca.with_name("intermediate.pem"),
+                           *options, path], capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_the_local_cas_revocation_list(tmp_path):
+    """Whoever looks, in a closed network, finds it within a minute; what names it is in the certificate."""
+    p = provisiond(tmp_path)
+    config = p.config.read_text(encoding="ascii")
+    p.config.write_text(config.replace('dir = "ca"', 'dir = "ca"  crl_file = "list.crl"  crl_url = "http://crl.example/a,b"'),
+                        encoding="ascii")
+    with p:
+        pem, der = p.folder / "ca/crl.pem", p.folder / "list.crl"
+        until(der.exists, 60, "an empty list")
+        empty = x509.load_der_x509_crl(der.read_bytes())
+        assert len(empty) == 0 and (empty.next_update - empty.last_update).days == 7
+        assert der.stat().st_mode & 0o777 == 0o644
+        revoked, good = certified(p), certified(p)
+        points = x509.load_pem_x509_certificate(good.chain).extensions.get_extension_for_class(x509.CRLDistributionPoints)
+        assert points.value[0].full_name[0].value == "http://crl.example/a,b"
+        assert listed(p, revoked.chain, "-crl_check", "-CRLfile", pem).returncode == 0
+        p.admin("device", "revoke", revoked.id, "--reason", "superseded")
+        p.admin("issuer", "revoke", "local", "--cert", p.ca, expect=2)  # that is done by device revoke
+        until(lambda: "done" in p.admin("device", "show", revoked.id), 60, "the revocation")
+        p.stop()
+        p.start()  # looks at once, where it would look within a minute
+        until(lambda: len(x509.load_der_x509_crl(der.read_bytes())) == 1, 90, "the serial number in the list")
+    entry, = x509.load_der_x509_crl(der.read_bytes())
+    assert f"{entry.serial_number:x}".zfill(len(revoked.serial)) == revoked.serial
+    assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason == x509.ReasonFlags.superseded
+    assert "certificate revoked" in listed(p, revoked.chain, "-crl_check", "-CRLfile", pem).stderr
+    assert listed(p, good.chain, "-crl_check", "-CRLfile", pem).returncode == 0
 
 
 def test_the_operator_revokes(service):

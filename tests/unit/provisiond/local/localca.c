@@ -67,7 +67,7 @@ static struct localca *open_ca(const char *dir, int64_t now_s)
 static STACK_OF(X509) *
     issue(struct localca *ca, EVP_PKEY *key, const char *const *names, size_t n, int64_t now_s)
 {
-    struct localca_leaf leaf = { names, n, now_s, 90 * DAY };
+    struct localca_leaf leaf = { .names = names, .n_names = n, .now_s = now_s, .life_s = 90 * DAY };
     struct buf pem;
     struct err_info info = { "" };
     STACK_OF(X509) *chain = NULL;
@@ -234,10 +234,10 @@ static void test_refusals(void **state)
     buf_init(&pem, CERT_PEM_MAX);
     assert_int_equal(key_new(&key, KEY_P256), ERR_OK);
     for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
-        struct localca_leaf leaf = { &BAD[i], 1, NOW, DAY };
+        struct localca_leaf leaf = { .names = &BAD[i], .n_names = 1, .now_s = NOW, .life_s = DAY };
         assert_int_equal(localca_issue(ca, key, &leaf, &pem, &info), ERR_INVALID);
     }
-    struct localca_leaf none = { BAD, 0, NOW, DAY };
+    struct localca_leaf none = { .names = BAD, .n_names = 0, .now_s = NOW, .life_s = DAY };
     assert_int_equal(localca_issue(ca, key, &none, &pem, &info), ERR_INVALID);
 
     localca_free(open_ca("other", NOW));
@@ -257,7 +257,7 @@ static void test_refusals(void **state)
 static void test_server_cert(void **state)
 {
     static const char *const NAMES[] = { "localhost", "127.0.0.1" };
-    struct localca_leaf leaf = { NAMES, 2, NOW, 30 * DAY };
+    struct localca_leaf leaf = { .names = NAMES, .n_names = 2, .now_s = NOW, .life_s = 30 * DAY };
     STACK_OF(X509) *chain = NULL;
     EVP_PKEY *key = NULL;
     (void)state;
