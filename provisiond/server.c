@@ -265,6 +265,18 @@ static enum err start_watch(struct server *s, struct err_info *info)
     return e == ERR_OK ? e : err_set(info, e, "cannot start the status pages");
 }
 
+/* What is looked at now and then beside the orders. */
+static enum err start_chores(struct server *s)
+{
+    struct revoker_parts revoker = { s->loop, s->config, s->issuers, s->store };
+    enum err e = stopsync_new(&s->stopsync, s->loop, s->config, s->store);
+    if (e == ERR_OK)
+        e = crlsync_new(&s->crlsync, s->loop, s->config, s->issuers, s->store);
+    if (e == ERR_OK)
+        e = revoker_new(&s->revoker, &revoker);
+    return e;
+}
+
 /* --- the whole --- */
 
 static enum err prepare(struct server *s, struct err_info *info)
@@ -304,12 +316,7 @@ static enum err prepare(struct server *s, struct err_info *info)
     if (e == ERR_OK)
         e = start_watch(s, info);
     if (e == ERR_OK)
-        e = stopsync_new(&s->stopsync, s->loop, c, s->store);
-    if (e == ERR_OK)
-        e = crlsync_new(&s->crlsync, s->loop, c, s->issuers, s->store);
-    struct revoker_parts revoker = { s->loop, c, s->issuers, s->store };
-    if (e == ERR_OK)
-        e = revoker_new(&s->revoker, &revoker);
+        e = start_chores(s);
     if (e == ERR_OK)
         e = loop_signal_new(&s->term, s->loop, SIGTERM, stop, s);
     if (e == ERR_OK)

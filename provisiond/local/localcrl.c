@@ -89,7 +89,7 @@ static enum err write_files(X509_CRL *crl, const char *dir, const char *der_path
     if (n > 0 && (size_t)n < sizeof path && der_len > 0 && pem != NULL &&
         PEM_write_bio_X509_CRL(pem, crl) == 1) {
         long len = BIO_get_mem_data(pem, &text);
-        e = file_write_atomic(path, (struct span){ (const uint8_t *)text, (size_t)len }, 0644,
+        e = file_write_atomic(path, (struct span){ (const uint8_t *)text, (size_t)len }, 0600,
                               info);
         if (e == ERR_OK && der_path != NULL)
             e = file_write_atomic(der_path, (struct span){ der, (size_t)der_len }, 0644, info);

@@ -20,9 +20,9 @@ struct localcrl_entry {
     int64_t at;      /* Unix seconds */
 };
 
-/* Writes the list as PEM into the CA's folder and, unless `der_path` is NULL, as DER there, for
- * everybody to read. Errors: those of files, ERR_INVALID for a serial number that is none,
- * ERR_CRYPTO, ERR_NOMEM. */
+/* Writes the list as PEM into the CA's folder, which is closed to others, and, unless `der_path` is
+ * NULL, as DER there, for everybody to read. Errors: those of files, ERR_INVALID for a serial
+ * number that is none, ERR_CRYPTO, ERR_NOMEM. */
 NODISCARD enum err localcrl_write(const struct localca *ca, const struct localcrl_entry *list,
                                   size_t n, int64_t now_s, const char *der_path,
                                   struct err_info *info);

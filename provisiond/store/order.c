@@ -163,12 +163,27 @@ static enum err insert(struct sql *db, struct order_row *row, struct span csr,
     return e;
 }
 
+/* Whether the key is this device's alone; otherwise *out says what is wrong with it. */
+static enum err judge_key(struct sql *db, const struct order_row *row, const struct order_csr *csr,
+                          int64_t now_s, enum order_submit *out, struct err_info *info)
+{
+    bool reused = false, shared = false;
+    enum err e = key_claim(db, row->spki_sha256, row->device_id, now_s, &reused, info);
+    if (e == ERR_OK && !reused && csr->rsa_modulus.len > 0)
+        e = modulus_claim(db, row->zone, row->device_id, csr->rsa_modulus, now_s, &shared, info);
+    if (e == ERR_OK && reused)
+        *out = ORDER_SUBMIT_REUSED;
+    else if (e == ERR_OK && shared)
+        *out = ORDER_SUBMIT_SHARED_PRIME;
+    return e;
+}
+
 enum err order_submit(struct sql *db, struct order_row *row, const struct order_csr *csr,
                       int64_t max_per_day, const struct schedule_policy *policy, int64_t now_s,
                       enum order_submit *out, struct err_info *info)
 {
     struct queue_place place;
-    bool reused = false, blocked = false, shared = false;
+    bool blocked = false;
     int64_t today = 0, id = 0;
     enum err e = key_is_blocked(db, row->spki_sha256, &blocked, info);
     if (e == ERR_OK && blocked) {
@@ -187,26 +202,17 @@ enum err order_submit(struct sql *db, struct order_row *row, const struct order_
         *out = ORDER_SUBMIT_TOO_MANY;
         return ERR_OK;
     }
+    *out = ORDER_SUBMIT_QUEUED;
     if (e == ERR_OK)
-        e = key_claim(db, row->spki_sha256, row->device_id, now_s, &reused, info);
-    if (e == ERR_OK && reused) {
-        *out = ORDER_SUBMIT_REUSED;
+        e = judge_key(db, row, csr, now_s, out, info);
+    if (e == ERR_OK && *out != ORDER_SUBMIT_QUEUED)
         return ERR_OK;
-    }
-    if (e == ERR_OK && csr->rsa_modulus.len > 0)
-        e = modulus_claim(db, row->zone, row->device_id, csr->rsa_modulus, now_s, &shared, info);
-    if (e == ERR_OK && shared) {
-        *out = ORDER_SUBMIT_SHARED_PRIME;
-        return ERR_OK;
-    }
     if (e == ERR_OK)
         e = cancel_open(db, row, now_s, info);
     if (e == ERR_OK)
         e = queue_place(db, row, policy, now_s, &place, info);
     if (e == ERR_OK)
         e = insert(db, row, csr->der, &place, now_s, info);
-    if (e == ERR_OK)
-        *out = ORDER_SUBMIT_QUEUED;
     return e;
 }
 
