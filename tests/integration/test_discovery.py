@@ -10,11 +10,13 @@ import subprocess
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 import openapi
 from balancer import Connection, header
+from chromium import Chromium
 from device import Device, Reply
 from oidc import Issuer, Key
 from ports import free_port
@@ -24,6 +26,7 @@ from wait import until
 
 BALANCER = "127.255.0.1"
 KEY = bytes(range(16))
+COMPANION = Path(__file__).resolve().parents[2] / "provisiond/companion"
 CSP = "frame-ancestors 'none'"
 ADDRESSES = iter(f"127.{a}.{b}.1" for a in range(1, 250) for b in range(1, 250))
 
@@ -122,7 +125,7 @@ def issuers(tmp_path_factory):
 def service(tmp_path_factory, issuers):
     good, hanging, huge = issuers
     s = Service(tmp_path_factory.mktemp("discovery"), good,
-                extra=zone("hanging.example", hanging) + zone("huge.example", huge))
+                extra=f'companion_dir = "{COMPANION}"\n' + zone("hanging.example", hanging) + zone("huge.example", huge))
     with s.daemon:
         yield s
 
@@ -602,6 +605,28 @@ def test_the_companion_page(closed):
     assert closed.ask("POST", "/companion/", {}).headers["allow"] == "GET, HEAD"
     head = closed.ask("HEAD", "/companion/")
     assert head.status == 200 and head.body == b"" and int(head.headers["content-length"]) == len(page.body)
+
+
+def test_the_real_page_in_a_real_browser(service, tmp_path):
+    """Under the listener's own policy: it finds the device that is near, and one by the code typed in."""
+    near, shown = service.device(), service.device("127.82.0.1")
+    near.report(name="Near & dear", nearby=True)
+    shown.report(name="By its code")
+    with Chromium(tmp_path, roots=[service.daemon.ca]) as browser, browser.page() as page:
+        page.call("Log.enable")
+        page.open(f"https://127.0.0.1:{service.public}/companion/")
+        said = lambda: page.evaluate("document.querySelector('#devices').innerText")  # noqa: E731
+        until(lambda: "Near & dear" in said(), 60, "the device that is near")
+        page.evaluate(f"document.querySelector('#code').value = '{shown.code().lower()}';"
+                      "document.querySelector('#pair button').click()")
+        until(lambda: "By its code" in said(), 60, "the device that was paired")
+        complaints = [str(c) for c in page.console() if "Content Security Policy" in str(c)]
+        assert complaints == []
+        # nobody frames it
+        page.evaluate("const f = document.createElement('iframe'); f.src = '/companion/'; document.body.append(f);"
+                      "new Promise((done) => { f.onload = done; })")
+        assert page.evaluate("document.querySelector('iframe').contentDocument?.querySelector('#devices') ?? null") is None
+    near.report(nearby=False)
 
 
 # --- what is not said ---
