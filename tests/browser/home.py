@@ -23,8 +23,9 @@ from cryptography.x509.oid import NameOID
 
 import tags
 from daemon import Daemon
-from device import Device, key_pem
+from device import Device, identity_certificate, key_pem
 from netns import Netns, ip
+from relay import Relay, RelayDevice
 from stack import ZONE, Agent, DemoApp, Dnsd, Provisiond
 from unbound import Unbound
 from webserver import COMPANION, CURES, Web, dns_over
@@ -106,49 +107,21 @@ class Networks:
             ns.remove()
 
 
-class Pipe:
-    """A stand-in for the relay: passes the bytes of each connection at RELAY:443 to the device's application,
-    without a look into them, and hangs up when the device cannot be reached from the router."""
-
-    def __init__(self, world, router):
-        self.router = router
-        self.listener = world.call(lambda: socket.create_server((RELAY, 443), backlog=64))
-        self.thread = threading.Thread(target=self.serve, daemon=True)
-        self.thread.start()
-
-    def serve(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.carry, args=(client,), daemon=True).start()
-
-    def carry(self, client):
-        try:
-            device = self.router.call(lambda: socket.create_connection((DEVICE, APP_PORT), 30))
-        except OSError:
-            client.close()
-            return
-        back = threading.Thread(target=self.copy, args=(device, client), daemon=True)
+def dial(device, call):
+    """The device's end of a connection that came to the relay: on to the application, as bytes."""
+    with device.dial_back(call) as relay, socket.create_connection((DEVICE, APP_PORT), 30) as app:
+        back = threading.Thread(target=copy, args=(app, relay), daemon=True)
         back.start()
-        self.copy(client, device)
+        copy(relay, app)
         back.join()
-        client.close()
-        device.close()
 
-    @staticmethod
-    def copy(source, to):
-        with contextlib.suppress(OSError):
-            while piece := source.recv(65536):
-                to.sendall(piece)
-        with contextlib.suppress(OSError):
-            to.shutdown(socket.SHUT_WR)
 
-    def stop(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        self.thread.join()
+def copy(source, to):
+    with contextlib.suppress(OSError):
+        while piece := source.recv(65536):
+            to.sendall(piece)
+    with contextlib.suppress(OSError):
+        to.shutdown(socket.SHUT_WR)
 
 
 class Dnsmasq(Daemon):
@@ -173,7 +146,7 @@ class Home:
         self.dns = None
         self.make_service()
         self.make_device()
-        self.pipe = Pipe(self.net.world, self.net.router)
+        self.make_relay()
 
     def make_service(self):
         root, root_key = make_certificate("test root", [])
@@ -228,6 +201,16 @@ zone "{APP}" {{
         self.start(DemoApp(self.folder, 8096, netns=self.net.device), self.agent)
         self.agent.wait_for_certificate()
         self.id = self.agent.status()["id"]
+
+    def make_relay(self):
+        """The relay, and one on the device that dials back for it, with the agent's identity."""
+        relay = Relay(self.folder, host=RELAY, ports=(443, 8445, 8446, 9155), netns=self.net.world)
+        self.start(relay)
+        pem = self.agent.state / "identity.pem"
+        cert = self.folder / "identity.crt"
+        cert.write_bytes(identity_certificate(load_pem_private_key(pem.read_bytes(), None)).public_bytes(Encoding.PEM))
+        self.dialler = RelayDevice(self.folder, relay, dial, who=(cert, pem, self.id))
+        self.net.device.call(self.dialler.start)
 
     def as_device(self):
         """Who speaks for the device, with the agent's own identity."""
@@ -310,7 +293,7 @@ zone "{APP}" {{
                      extra=f'page = {{"{DEVICE}:{PAGE_PORT}"}}\npage_tls = {{"{DEVICE}:{HELLO_PORT}"}}')
 
     def stop(self, failed=False):
-        self.pipe.stop()
+        self.dialler.close()
         self.web.stop()
         for daemon in [self.dns, *reversed(self.parts)]:
             if daemon is not None:
