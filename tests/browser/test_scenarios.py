@@ -179,10 +179,11 @@ def judge(home, row, seen):
 
 
 def note(browser, row, seen):
+    """A line of the matrix: the time is from the start of the page's loading, or from the click."""
     if ALL:
-        how = row.permission or "not asked"
-        print(f"\n| {row.dns} | {browser} | {how} | {', '.join(row.kinds)} | {row.trouble or '-'} "
-              f"| {row.verdict} | {row.rung or '-'} | {float(seen['now']):.0f} | {seen['ms']} |", end="")
+        ms = float(seen["ms"] if row.clicked else seen["now"])
+        print(f"\n| {row.dns} | {row.permission or 'not asked'} | {', '.join(row.kinds)} | {row.trouble or '-'} "
+              f"| {browser} | {row.verdict} | {row.rung or '-'} | {ms:.0f}{' (click)' * row.clicked} |", end="")
 
 
 @pytest.mark.parametrize("row", rows(C), ids=str)
