@@ -28,9 +28,10 @@ from netns import Netns, ip
 from relay import Relay, RelayDevice
 from stack import ZONE, Agent, DemoApp, Dnsd, Provisiond
 from unbound import Unbound
+from wait import until
 from webserver import COMPANION, CURES, Web, dns_over
 
-APP, OTHER = "app.example", "other.app.example"  # the page is not in the devices' zone, so that it loads when that is blocked
+APP, OTHER = "app.example", "other.app.example"  # not in the devices' zone: the page loads when that is blocked
 ORIGIN = f"https://{APP}"
 FIND = "find.app.example"  # where the real service has the page
 FIND_ADDRESS = "192.88.99.11"
@@ -201,6 +202,13 @@ zone "{APP}" {{
         self.start(DemoApp(self.folder, 8096, netns=self.net.device), self.agent)
         self.agent.wait_for_certificate()
         self.id = self.agent.status()["id"]
+        self.wait_for_device()
+
+    def wait_for_device(self):
+        """Until it says hello at both its addresses, as the router sees it."""
+        for address in (DEVICE, f"[{DEVICE_GUA}]"):
+            ask = ["curl", "-skf", "--max-time", "5", f"https://{address}:{HELLO_PORT}/v1/hello"]
+            until(lambda ask=ask: self.net.router.run(*ask).returncode == 0, 60, f"the device at {address}")
 
     def make_relay(self):
         """The relay, and one on the device that dials back for it, with the agent's identity."""
@@ -278,12 +286,14 @@ zone "{APP}" {{
                 yield
             finally:
                 self.net.plug_in(self.net.device, DEVICE, DEVICE_GUA)
+                self.wait_for_device()
         else:
             self.agent.kill()
             other = self.stranger(kind) if kind == "impostor" else contextlib.nullcontext()
             with other:
                 yield
             self.agent.start()
+            self.wait_for_device()
 
     def stranger(self, folder):
         """An agent with an identity of its own, at this one's address."""

@@ -215,7 +215,8 @@ def test_pairing(web, browser):
         wait_for(page, 1)
         assert page.evaluate("document.querySelectorAll('.device').length") == 1
         web.devices = []
-        page.evaluate("[...document.querySelectorAll('button')].find((b) => b.textContent.startsWith('Remove')).click()")
+        page.evaluate("[...document.querySelectorAll('button')]"
+                      ".find((b) => b.textContent.startsWith('Remove')).click()")
         assert page.evaluate("new Promise((done) => { const s = document.getElementById('status'); const look = () => "
                              "s.textContent.includes('No device') ? done(true) : setTimeout(look, 5); look(); })")
         assert f"DELETE /v1/devices/{ID}" in web.requests
