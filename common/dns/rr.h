@@ -13,6 +13,7 @@ enum rr_type {
     RR_NS = 2,
     RR_CNAME = 5,
     RR_SOA = 6,
+    RR_PTR = 12,
     RR_HINFO = 13,
     RR_TXT = 16,
     RR_AAAA = 28,
