@@ -23,6 +23,7 @@
 #include "agent/portmap.h"
 #include "agent/proxy.h"
 #include "agent/reloadsignal.h"
+#include "agent/resolverwatch.h"
 #include "agent/servedcheck.h"
 #include "agent/statedir.h"
 #include "agent/status.h"
@@ -38,7 +39,7 @@
 #define NET_QUIET_MS 1000
 #define DAY_MS INT64_C(86400000)
 #define ENV_N 8
-#define DESCRIPTORS_SPARE 32 /* for files, the service, commands and the page */
+#define DESCRIPTORS_SPARE 72 /* for files, the service, resolvers, commands and the page */
 
 struct agent {
     struct loop *loop;
@@ -55,6 +56,7 @@ struct agent {
     struct netwatch *netwatch; /* NULL: the system has none */
     struct mdns *mdns;         /* NULL: not wanted */
     struct portmap *portmap;   /* NULL: not wanted */
+    struct resolverwatch *resolvers;
     struct loop_timer *daily, *control_retry;
     struct notify notify; /* the service manager; nobody with a host */
     struct loop_timer *alive;
@@ -254,6 +256,7 @@ static void on_network(void *arg)
     tell_network(a);
     if (a->portmap != NULL)
         portmap_refresh(a->portmap);
+    resolverwatch_look(a->resolvers);
 }
 
 static void on_day(void *arg)
@@ -369,6 +372,7 @@ json_t *agent_status(const struct agent *a)
         .mdns = a->mdns,
         .proxies = a->proxies,
         .pairing = a->pairing,
+        .resolvers = resolverwatch_detail(a->resolvers),
     };
     return status_to_json(&s, clock_now_s());
 }
@@ -414,6 +418,12 @@ static void pair(struct agent *a, struct control_req *req, bool revoke)
                                      "The service is being asked already: try again."));
 }
 
+static void look_at_resolvers(void *arg)
+{
+    struct agent *a = arg;
+    resolverwatch_look(a->resolvers);
+}
+
 static void on_state(void *arg)
 {
     const struct agent *a = arg;
@@ -430,6 +440,8 @@ static void on_command(void *arg, struct control_req *req, const char *command)
         issuance_renew(a->issuance);
         control_reply(req, json_pack("{sb ss}", "ok", 1, "text",
                                      "A new certificate is on its way; see `status`."));
+    } else if (strcmp(command, "probe") == 0) {
+        resolverwatch_answer(a->resolvers, req);
     } else if (strcmp(command, "forget") == 0 || strcmp(command, "forget --force") == 0) {
         forget(a, req, strcmp(command, "forget") != 0);
     } else if (strcmp(command, "pair") == 0 || strcmp(command, "unpair") == 0) {
@@ -539,6 +551,7 @@ static void reload(struct agent *a)
         return;
     }
     issuance_set_config(a->issuance, c);
+    resolverwatch_set_config(a->resolvers, c);
     config_free(a->config);
     a->config = c;
     log_init("agent", c->log_level);
@@ -547,6 +560,7 @@ static void reload(struct agent *a)
     check_served(a);
     refresh_fallback(a); /* `addresses` may be others */
     tell_network(a);
+    resolverwatch_look(a->resolvers);
     log_info("configuration read again");
 }
 
@@ -629,6 +643,7 @@ static enum err start_pages(struct agent *a, int *fds)
                                .events = &a->events,
                                .pairing = a->pairing,
                                .status = status_json,
+                               .test_again = look_at_resolvers,
                                .arg = a };
     enum err e = web_new(&a->web, &parts);
     for (size_t i = 0; e == ERR_OK && i < a->config->n_pages; i++) {
@@ -671,6 +686,9 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
         e = start_pages(a, fds + a->config->n_proxies);
     if (e == ERR_OK)
         e = use_served_check(a);
+    if (e == ERR_OK)
+        e = resolverwatch_new(&a->resolvers, a->loop, a->config, a->identity.id.text, &a->events,
+                              on_state, a);
     if (e == ERR_OK)
         e = loop_timer_new(&a->daily, a->loop, on_day, a);
     if (e == ERR_OK)
@@ -731,6 +749,7 @@ void agent_start(struct agent *a)
     on_day(a);
     start_portmap(a);
     start_mdns(a);
+    resolverwatch_look(a->resolvers);
     /* a crash between the new certificate and its reload command */
     if (set != NULL && config_reload(a->config) != NULL &&
         issuance_journal(a->issuance)->hook.generation != set->generation)
@@ -771,6 +790,7 @@ void agent_free(struct agent *a)
     loop_timer_free(a->daily);
     loop_timer_free(a->control_retry);
     loop_timer_free(a->alive);
+    resolverwatch_free(a->resolvers);
     servedcheck_free(a->served);
     hook_free(a->hook);
     issuance_free(a->issuance);

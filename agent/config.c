@@ -44,6 +44,8 @@ static cfg_opt_t OPTS[] = {
     CFG_STR("state_dir", "/var/lib/lanyard-agent", CFGF_NONE),
     CFG_STR_LIST("addresses", NULL, CFGF_NONE),
     CFG_BOOL("vpn_addresses", cfg_false, CFGF_NONE),
+    CFG_STR_LIST("resolvers", NULL, CFGF_NONE),
+    CFG_STR("zone_server", NULL, CFGF_NONE),
     CFG_SEC("proxy", PROXY_OPTS, CFGF_MULTI),
     CFG_SEC("file", FILE_OPTS, CFGF_MULTI | CFGF_TITLE),
     CFG_STR_LIST("page", NULL, CFGF_NONE),
@@ -256,6 +258,39 @@ static enum err read_addresses(const struct reader *r, struct config *c)
             return e;
         c->n_addresses++;
     }
+    return ERR_OK;
+}
+
+/* An address with or without a port; 53 is meant where none is. */
+static enum err parse_server(struct addr *out, const char *text, struct err_info *why)
+{
+    char full[128];
+    uint8_t ip[16];
+    bool v4 = inet_pton(AF_INET, text, ip) == 1, v6 = inet_pton(AF_INET6, text, ip) == 1;
+    (void)snprintf(full, sizeof full, v4 ? "%.100s:53" : v6 ? "[%.100s]:53" : "%.100s", text);
+    return addr_parse(out, full, why);
+}
+
+static enum err read_resolvers(const struct reader *r, struct config *c)
+{
+    unsigned n = cfg_size(r->root, "resolvers");
+    const char *server = cfg_getstr(r->root, "zone_server");
+    struct err_info why;
+    c->resolvers_auto = !conf_is_set(r->conf, r->root, "resolvers");
+    for (unsigned i = 0; i < n; i++) {
+        const char *text = cfg_getnstr(r->root, "resolvers", i);
+        c->resolvers_auto |= strcmp(text, "auto") == 0;
+        if (strcmp(text, "auto") == 0 || strcmp(text, "none") == 0)
+            continue;
+        if (c->n_resolvers == CONFIG_RESOLVERS_MAX)
+            return conf_fail(r->conf, r->root, "resolvers", r->info, "more than %d resolvers",
+                             CONFIG_RESOLVERS_MAX);
+        if (parse_server(&c->resolvers[c->n_resolvers++], text, &why) != ERR_OK)
+            return conf_fail(r->conf, r->root, "resolvers", r->info, "%s, or \"auto\" or \"none\"",
+                             why.text);
+    }
+    if (server != NULL && parse_server(&c->zone_server, server, &why) != ERR_OK)
+        return conf_fail(r->conf, r->root, "zone_server", r->info, "%s", why.text);
     return ERR_OK;
 }
 
@@ -571,6 +606,8 @@ static enum err read_all(const struct reader *r, struct config *c)
         e = read_files(r, c);
     if (e == ERR_OK)
         e = read_addresses(r, c);
+    if (e == ERR_OK)
+        e = read_resolvers(r, c);
     if (e == ERR_OK)
         e = read_proxies(r, c);
     if (e == ERR_OK)

@@ -20,6 +20,7 @@
 #define CONFIG_PAGES_MAX 8
 #define CONFIG_LISTENERS_MAX (CONFIG_PROXIES_MAX + CONFIG_PAGES_MAX)
 #define CONFIG_ADDRESSES_MAX 32
+#define CONFIG_RESOLVERS_MAX 8
 
 struct config_proxy {
     struct addr listen;
@@ -52,7 +53,11 @@ struct config {
     bool addresses_auto, vpn_addresses;
     size_t n_addresses;
     char *addresses[CONFIG_ADDRESSES_MAX]; /* numeric */
-    bool refuse_foreign;                   /* names that are neither ours nor local */
+    bool resolvers_auto;
+    size_t n_resolvers;
+    struct addr resolvers[CONFIG_RESOLVERS_MAX];
+    struct addr zone_server; /* len 0: found by its NS record */
+    bool refuse_foreign;     /* names that are neither ours nor local */
     size_t n_proxies;
     struct config_proxy proxies[CONFIG_PROXIES_MAX];
     size_t n_pages;

@@ -1,11 +1,8 @@
 #include "agent/doctor.h"
 
-#include <arpa/nameser.h>
 #include <errno.h>
 #include <limits.h>
-#include <netdb.h>
 #include <netinet/in.h>
-#include <resolv.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +24,7 @@
 #include "agent/identity.h"
 #include "agent/interfaces.h"
 #include "agent/journal.h"
+#include "agent/probe.h"
 #include "agent/statedir.h"
 #include "common/base/clock.h"
 #include "common/net/fetch.h"
@@ -270,60 +268,34 @@ static enum err check_service(struct doctor *d, struct err_info *info)
     return e;
 }
 
-/* ---- the resolver --------------------------------------------------------------------------- */
+/* ---- the resolvers -------------------------------------------------------------------------- */
 
-enum look { LOOK_FOUND, LOOK_EMPTY, LOOK_FAILED };
-
-/* Whether the system's resolver has a record of `type` with the `len` bytes `want`. */
-static enum look look_up(const char *name, int type, const uint8_t *want, size_t len)
+static void add_resolver(struct doctor *d, const struct verdict_resolver *v)
 {
-    uint8_t bytes[4096];
-    ns_msg msg;
-    ns_rr rr;
-    int n = res_query(name, ns_c_in, type, bytes, sizeof bytes);
-    if (n < 0)
-        return h_errno == NO_DATA || h_errno == HOST_NOT_FOUND ? LOOK_EMPTY : LOOK_FAILED;
-    if (n > (int)sizeof bytes || ns_initparse(bytes, n, &msg) != 0)
-        return LOOK_FAILED;
-    for (int i = 0; i < ns_msg_count(msg, ns_s_an); i++) {
-        if (ns_parserr(&msg, ns_s_an, i, &rr) == 0 && (int)ns_rr_type(rr) == type &&
-            ns_rr_rdlen(rr) == len && memcmp(ns_rr_rdata(rr), want, len) == 0)
-            return LOOK_FOUND;
-    }
-    return LOOK_EMPTY;
+    char check[96];
+    const char *text = verdict_class_text(v->v4);
+    bool bad = verdict_is_filter(v->v4) || v->v4 == VERDICT_BLOCKED;
+    (void)snprintf(check, sizeof check, "resolver %s", v->address);
+    if (v->n_cures > 0)
+        findings_add(&d->found, bad ? FINDING_FAIL : FINDING_WARN, check,
+                     "%s: `lanyard-agent probe` says what to do (%s?)", text, v->cures[0]->title);
+    else
+        findings_add(&d->found, v->v4 == VERDICT_OK ? FINDING_PASS : FINDING_WARN, check, "%s",
+                     text);
 }
 
-static void check_resolver(struct doctor *d)
+static enum err check_resolvers(struct doctor *d, struct err_info *info)
 {
-    static const struct ip SAMPLE = { 4, { 192, 168, 0, 1 } };
-    static const uint8_t CONTROL[] = { 7, 'l', 'a', 'n', 'y', 'a', 'r', 'd' };
-    struct ip list[ADDRESS_MAX];
-    char label[IPLABEL_TEXT_MAX], name[512];
+    struct verdict_report *r = NULL;
     if (d->identity.key == NULL)
-        return;
-    const struct ip *ip = address_list(d->config, list) > 0 ? &list[0] : &SAMPLE;
-    iplabel_encode(ip, label);
-    (void)snprintf(name, sizeof name, "%s.%s.%s", label, d->identity.id.text, d->config->zone);
-#ifdef __GLIBC__
-    (void)res_init();
-    _res.retrans = 2;
-    _res.retry = 2;
-#endif
-    enum look address = ip->family == 4 ? look_up(name, ns_t_a, ip->bytes, 4)
-                                        : look_up(name, ns_t_aaaa, ip->bytes, 16);
-    enum look control =
-        address == LOOK_FOUND ? LOOK_FOUND : look_up(name, ns_t_txt, CONTROL, sizeof CONTROL);
-    if (address == LOOK_FOUND)
-        findings_add(&d->found, FINDING_PASS, "resolver", "%s is answered", name);
-    else if (control == LOOK_FOUND)
-        findings_add(&d->found, FINDING_FAIL, "resolver",
-                     "the resolver keeps private addresses back (rebinding protection): let %s "
-                     "through in the router, or use another resolver",
-                     d->config->zone);
-    else
-        findings_add(&d->found, FINDING_WARN, "resolver",
-                     "%s is not answered: no Internet, or %s is not delegated to a Lanyard server",
-                     name, d->config->zone);
+        return ERR_OK;
+    enum err e = probe_once(&r, d->config, d->identity.id.text, info);
+    for (size_t i = 0; e == ERR_OK && i < r->n; i++)
+        add_resolver(d, &r->list[i]);
+    if (e == ERR_OK && r->n == 0)
+        findings_add(&d->found, FINDING_WARN, "resolver", "this device knows none to ask");
+    free(r);
+    return e;
 }
 
 /* ---- what clients and applications see ------------------------------------------------------- */
@@ -451,8 +423,9 @@ enum err doctor_run(const struct config *c, bool json, bool *healthy, struct err
     load_state(d);
     check_addresses(d);
     enum err e = check_service(d, info);
+    if (e == ERR_OK)
+        e = check_resolvers(d, info);
     if (e == ERR_OK) {
-        check_resolver(d);
         check_certificate(d);
         check_hook(d);
         for (size_t i = 0; i < c->n_proxies; i++) {

@@ -13,10 +13,12 @@
 #include "agent/agent.h"
 #include "agent/config.h"
 #include "agent/control.h"
+#include "agent/core/verdictview.h"
 #include "agent/doctor.h"
 #include "agent/identity.h"
 #include "agent/issuance.h"
 #include "agent/listeners.h"
+#include "agent/probe.h"
 #include "agent/statedir.h"
 #include "agent/status.h"
 #include "common/base/clock.h"
@@ -29,6 +31,7 @@ enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2, EXIT_NO_DAEM
 #define ASK_MS 10000
 #define FORGET_MS 60000
 #define PAIR_MS 40000 /* more than the agent gives the service */
+#define PROBE_MS 60000
 
 static const char USAGE[] =
     "usage: lanyard-agent -c FILE COMMAND\n"
@@ -41,6 +44,9 @@ static const char USAGE[] =
     "  unpair            nobody whom a code let in sees it any more\n"
     "  doctor [--json]   look for what is wrong, and say what to do; exit status 1 when something "
     "is\n"
+    "  probe [--json]    test now whether the resolvers of this network let the names pass; exit "
+    "status\n"
+    "                    1 when one does not\n"
     "  forget --yes      have the service delete this device, then remove its keys and "
     "certificates\n"
     "                    (with --force: even when the service cannot be reached)\n"
@@ -268,6 +274,44 @@ static int forget(const struct config *c, const char *socket_path, const struct 
     return EXIT_DONE;
 }
 
+/* Without a daemon: a look of our own. */
+static enum err probe_alone(json_t **out, const struct config *c, struct err_info *info)
+{
+    struct identity id = { 0 };
+    struct verdict_report *r = NULL;
+    enum err e = identity_load(&id, c->state_dir, false, info);
+    if (e == ERR_NOTFOUND)
+        e = err_set(info, e, "this device has no identity yet: start `lanyard-agent run`");
+    if (e == ERR_OK)
+        e = probe_once(&r, c, id.id.text, info);
+    if (e == ERR_OK)
+        *out = verdict_detail(r, false);
+    free(r);
+    identity_clear(&id);
+    return e == ERR_OK && *out == NULL ? ERR_NOMEM : e;
+}
+
+static int look_at_resolvers(const struct config *c, const char *socket_path, bool json)
+{
+    struct err_info info = { "out of memory" };
+    json_t *root = NULL;
+    enum err e = control_ask(&root, socket_path, "probe", PROBE_MS, &info);
+    if (e == ERR_UNAVAILABLE)
+        e = probe_alone(&root, c, &info);
+    if (e != ERR_OK)
+        return complain(&info, EXIT_FAILED);
+    json_t *rebinding = json_object_get(root, "rebinding");
+    int status = json_is_false(rebinding) ? EXIT_DONE : EXIT_FAILED;
+    if (json) {
+        (void)json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+        (void)putchar('\n');
+    } else {
+        verdict_print(root, true, stdout);
+    }
+    json_decref(root);
+    return status;
+}
+
 static int examine(const struct config *c, bool json)
 {
     struct err_info info;
@@ -353,6 +397,8 @@ static int dispatch(const struct arguments *args, struct config *config)
         status = order(socket_path, "renew", ASK_MS);
     else if (strcmp(args->command, "pair") == 0 || strcmp(args->command, "unpair") == 0)
         status = order(socket_path, args->command, PAIR_MS);
+    else if (strcmp(args->command, "probe") == 0)
+        status = look_at_resolvers(config, socket_path, args->json);
     else if (strcmp(args->command, "doctor") == 0)
         status = examine(config, args->json);
     else if (strcmp(args->command, "forget") == 0)

@@ -7,11 +7,14 @@
 #include "common/base/clock.h"
 
 #define URLS_SHOWN 6
+#define REFRESH_S 30
+#define TESTING_REFRESH_S 3
 
 static const char HEAD[] = "<!doctype html>\n"
                            "<html lang=\"en\"><head><meta charset=\"utf-8\">"
                            "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-                           "<meta http-equiv=\"refresh\" content=\"30\"><title>";
+                           "<meta http-equiv=\"refresh\" content=\"";
+static const char TITLE[] = "\"><title>";
 static const char STYLE[] =
     "</title><style>"
     ":root{color-scheme:light dark;--line:#8884;--good:#1a7f37;--bad:#b42318;--wait:#9a6700}"
@@ -32,7 +35,10 @@ static const char STYLE[] =
     "border-top:1px solid var(--line);overflow-wrap:anywhere}th{font-weight:600;width:9rem}"
     "td.t{white-space:nowrap;width:12rem}"
     ".code{font:600 2rem ui-monospace,monospace;letter-spacing:.1em;margin:.5rem 0}"
-    "button{font:inherit;padding:.5rem 1rem;border:1px solid var(--line);border-radius:.4rem}"
+    "pre{padding:.6rem .8rem;border:1px solid var(--line);border-radius:.4rem;overflow-x:auto;"
+    "user-select:all}summary{cursor:pointer}ol{padding-left:1.25rem;margin:.5rem 0}"
+    "button{font:inherit;padding:.4rem .9rem;border:1px solid var(--line);border-radius:.4rem;"
+    "background:none;color:inherit;cursor:pointer}"
     "</style></head><body>\n";
 
 static void add_text(struct buf *out, const char *text)
@@ -152,6 +158,66 @@ static void add_pairing(struct buf *out, const json_t *pairing)
                 code[0] != 0 ? "Show another code" : "Show a code");
 }
 
+/* What to do about one resolver: the likeliest product open, the others folded. */
+static void add_cure(struct buf *out, const json_t *cure, bool open)
+{
+    const json_t *steps = json_object_get(cure, "steps");
+    const char *paste = text_of(cure, "paste");
+    buf_add_fmt(out, "<details%s><summary>", open ? " open" : "");
+    add_text(out, text_of(cure, "title"));
+    buf_add_str(out, "</summary><ol>");
+    for (size_t i = 0; i < json_array_size(steps); i++) {
+        buf_add_str(out, "<li>");
+        add_text(out, json_string_value(json_array_get(steps, i)));
+        buf_add_str(out, "</li>");
+    }
+    buf_add_str(out, "</ol>");
+    if (paste[0] != 0) {
+        buf_add_str(out, "<pre>");
+        add_text(out, paste);
+        buf_add_str(out, "</pre>");
+    }
+    buf_add_str(out, "</details>\n");
+}
+
+static void add_resolver(struct buf *out, const json_t *r)
+{
+    const json_t *cures = json_object_get(r, "cures");
+    bool good = strcmp(text_of(r, "class_v4"), "OK") == 0;
+    size_t n = json_array_size(cures);
+    buf_add_fmt(out, "<div class=\"state %s\"><strong>", n > 0 ? "bad" : good ? "good" : "wait");
+    add_text(out, text_of(r, "address"));
+    buf_add_str(out, "</strong> ");
+    add_text(out, text_of(r, "text"));
+    if (n > 0)
+        buf_add_str(out, ". What to do depends on what it is; the likeliest comes first:\n");
+    for (size_t i = 0; i < n; i++)
+        add_cure(out, json_array_get(cures, i), i == 0);
+    buf_add_str(out, "</div>\n");
+}
+
+static void add_resolvers(struct buf *out, const json_t *detail)
+{
+    const json_t *list = json_object_get(detail, "list");
+    bool running = json_is_true(json_object_get(detail, "running"));
+    if (!json_is_object(detail))
+        return;
+    buf_add_str(out, "<h2>Names in this network</h2>\n<p>");
+    if (json_is_array(list)) {
+        add_text(out, "Of the resolvers here: ");
+        add_text(out, text_of(detail, "text"));
+        buf_add_str(out, " (tested at ");
+        add_date(out, int_of(detail, "checked_at"));
+        buf_add_str(out, ").");
+    }
+    buf_add_fmt(out, "%s</p>\n", running ? " They are being tested now." : "");
+    for (size_t i = 0; i < json_array_size(list); i++)
+        add_resolver(out, json_array_get(list, i));
+    if (!running)
+        buf_add_str(out, "<form method=\"post\" action=\"/probe\">"
+                         "<button>Test again</button></form>\n");
+}
+
 static void add_certificates(struct buf *out, const json_t *status)
 {
     const json_t *cert = json_object_get(status, "certificate");
@@ -209,7 +275,9 @@ static void add_events(struct buf *out, const struct events *events)
 enum err page_render(struct buf *out, const json_t *status, const char *name,
                      const struct events *events)
 {
-    buf_add_str(out, HEAD);
+    const json_t *resolvers = json_object_get(status, "resolvers");
+    bool testing = json_is_true(json_object_get(resolvers, "running"));
+    buf_add_fmt(out, "%s%d%s", HEAD, testing ? TESTING_REFRESH_S : REFRESH_S, TITLE);
     add_text(out, name);
     buf_add_str(out, STYLE);
     buf_add_str(out, "<main><h1>");
@@ -219,6 +287,7 @@ enum err page_render(struct buf *out, const json_t *status, const char *name,
     buf_add_str(out, "</div>\n");
     add_state(out, status);
     add_urls(out, json_object_get(status, "urls"));
+    add_resolvers(out, resolvers);
     add_pairing(out, json_object_get(status, "pairing"));
     add_certificates(out, status);
     add_network(out, status);

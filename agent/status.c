@@ -6,6 +6,7 @@
 
 #include "agent/address.h"
 #include "agent/core/issued.h"
+#include "agent/core/verdictview.h"
 #include "common/base/clock.h"
 #include "common/pki/cert.h"
 
@@ -152,8 +153,10 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
         s->id != NULL ? s->id->text : NULL, "zone", s->config->zone, "server", s->config->server,
         "state", lifecycle_name(j->state), "text", STATES[j->state].text, "detail", s->detail,
         "next", STATES[j->state].next, "next_at", (json_int_t)s->next_at, "now", (json_int_t)now_s);
-    if (root == NULL)
+    if (root == NULL) {
+        json_decref(s->resolvers);
         return NULL;
+    }
     add_names(root, s);
     (void)json_object_set_new(root, "certificate", certificate_to_json(s, now_s));
     (void)json_object_set_new(root, "local_certificate", fallback_to_json(s->fallback));
@@ -167,6 +170,7 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
     (void)json_object_set_new(root, "proxies", proxies_to_json(s));
     (void)json_object_set_new(root, "pairing",
                               s->pairing != NULL ? pairing_to_json(s->pairing) : json_null());
+    (void)json_object_set_new(root, "resolvers", s->resolvers != NULL ? s->resolvers : json_null());
     return root;
 }
 
@@ -325,4 +329,5 @@ void status_print(const json_t *root, FILE *out)
     print_mdns(out, json_object_get(root, "mdns"));
     print_proxies(out, json_object_get(root, "proxies"));
     print_pairing(out, json_object_get(root, "pairing"));
+    verdict_print(json_object_get(root, "resolvers"), false, out);
 }

@@ -19,7 +19,7 @@
 #include "agent/servedcheck.h"
 #include "common/pki/devid.h"
 
-/* What is reported; all borrowed. */
+/* What is reported; borrowed where nothing else is said. */
 struct status {
     const struct config *config;
     const struct devid *id; /* NULL: not made yet */
@@ -35,6 +35,7 @@ struct status {
     const struct mdns *mdns;          /* NULL: the network is told nothing */
     const struct portmap *portmap;    /* NULL: no port of the router is asked for */
     struct proxy *const *proxies;     /* one for each of config's, or NULL */
+    json_t *resolvers;                /* of resolverwatch_detail(), taken over; NULL: not known */
 };
 
 /* The JSON object, the caller's; NULL when out of memory. `now_s` in Unix seconds. */

@@ -12,6 +12,7 @@
 #include "common/net/httpd.h"
 
 #define HELLO_BODY_MAX 2048
+#define PROBE_EVERY_MS 10000
 
 struct page_listener {
     struct httpd *httpd; /* NULL: waits for a certificate */
@@ -21,7 +22,8 @@ struct page_listener {
 
 struct web {
     struct web_parts parts;
-    char name[256]; /* of the host */
+    char name[256];    /* of the host */
+    int64_t probed_ms; /* monotonic; 0: never */
     size_t n_listeners;
     struct page_listener listeners[WEB_LISTENERS_MAX];
     struct httpd_req *pairing_req; /* NULL: nobody waits for a code */
@@ -57,7 +59,8 @@ static void answer_page(struct web *w, struct httpd_req *req)
     json_t *status = w->parts.status(w->parts.arg);
     httpd_add_header(req, "Content-Security-Policy", POLICY);
     httpd_add_header(req, "X-Content-Type-Options", "nosniff");
-    httpd_add_header(req, "Referrer-Policy", "no-referrer");
+    /* with no-referrer, browsers would hide the origin of the page's own form, too */
+    httpd_add_header(req, "Referrer-Policy", "same-origin");
     httpd_add_header(req, "Cache-Control", "no-store");
     if (status != NULL && page_render(&body, status, w->name, w->parts.events) == ERR_OK)
         httpd_respond(req, 200, "text/html; charset=utf-8", buf_span(&body));
@@ -67,7 +70,7 @@ static void answer_page(struct web *w, struct httpd_req *req)
     buf_clear(&body);
 }
 
-/* Back to the page, which shows the code or why there is none. [RFC 9110 s15.4.4] */
+/* Back to the page, which shows what came of it. [RFC 9110 s15.4.4] */
 static void answer_see_page(struct httpd_req *req)
 {
     httpd_add_header(req, "Location", "/");
@@ -103,10 +106,6 @@ static bool is_own_button(const struct httpd_req *req)
 
 static void answer_pair(struct web *w, struct httpd_req *req)
 {
-    if (!is_own_button(req)) {
-        httpd_problem(req, 403, "origin", "only this page's own button does that", 0);
-        return;
-    }
     if (w->pairing_req != NULL) {
         answer_see_page(req); /* it is being made for another one */
         return;
@@ -119,26 +118,43 @@ static void answer_pair(struct web *w, struct httpd_req *req)
     }
 }
 
+static void answer_probe(struct web *w, struct httpd_req *req)
+{
+    int64_t now_ms = clock_mono_ms(), since_ms = now_ms - w->probed_ms;
+    if (w->probed_ms != 0 && since_ms < PROBE_EVERY_MS) {
+        httpd_problem(req, 429, "too-soon", "it was tested a moment ago",
+                      (PROBE_EVERY_MS - since_ms) / 1000 + 1);
+        return;
+    }
+    w->probed_ms = now_ms;
+    w->parts.test_again(w->parts.arg);
+    answer_see_page(req);
+}
+
 static void on_request(void *arg, struct httpd_req *req)
 {
     struct web *w = arg;
     const char *method = httpd_method(req), *path = httpd_path(req);
-    bool hello = strcmp(path, "/v1/hello") == 0, pair = strcmp(path, "/pair") == 0;
-    const char *allow = pair ? "POST" : "GET, HEAD";
+    bool hello = strcmp(path, "/v1/hello") == 0;
+    bool pair = strcmp(path, "/pair") == 0, probe = strcmp(path, "/probe") == 0;
+    bool button = pair || probe, post = strcmp(method, "POST") == 0;
+    bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     /* the greeting says the same to everybody; the page is for who means this device */
     if (!hello && !hosthdr_is_ours(httpd_header(req, "Host"), w->parts.suffix))
         httpd_problem(req, 421, "not-this-host", "this device does not go by that name", 0);
-    else if (!hello && !pair && strcmp(path, "/") != 0)
+    else if (!hello && !button && strcmp(path, "/") != 0)
         httpd_problem(req, 404, "not-found", "there is / and /v1/hello", 0);
-    else if (strcmp(method, "POST") != 0
-                 ? pair || (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-                 : !pair) {
-        httpd_add_header(req, "Allow", allow);
+    else if (button ? !post : !get) {
+        httpd_add_header(req, "Allow", button ? "POST" : "GET, HEAD");
         httpd_problem(req, 405, "method", "this page does not know that method", 0);
+    } else if (button && !is_own_button(req)) {
+        httpd_problem(req, 403, "origin", "only this page's own button does that", 0);
     } else if (hello)
         answer_hello(w, req);
     else if (pair)
         answer_pair(w, req);
+    else if (probe)
+        answer_probe(w, req);
     else
         answer_page(w, req);
 }

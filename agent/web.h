@@ -1,6 +1,6 @@
 /* web.h - the device's own pages: / for people, /v1/hello for programs (see hello.h). Without
  * secrets but for the pairing code, which is for whoever can open the page: a button has one made.
- * One loop, its thread. */
+ * Another one has the resolvers tested again, every ten seconds at most. One loop, its thread. */
 #ifndef LANYARD_AGENT_WEB_H
 #define LANYARD_AGENT_WEB_H
 
@@ -24,7 +24,8 @@ struct web_parts {
     const char *suffix;              /* ".<id>.<zone>" */
     const struct events *events;
     struct pairing *pairing;
-    json_t *(*status)(void *arg); /* a new reference to what `status --json` says */
+    json_t *(*status)(void *arg);  /* a new reference to what `status --json` says */
+    void (*test_again)(void *arg); /* looks at the resolvers */
     void *arg;
 };
 

@@ -42,6 +42,10 @@ def at_rest(agent):
 GOOD = 'server = "https://127.0.0.1:1"\nzone = "direct.example"\n'
 BAD_CONFIG = {
     "no server": ('zone = "direct.example"\n', "server: missing"),
+    "a resolver by name": (GOOD + 'resolvers = {"auto", "router.lan"}\n', "conf:3: resolvers: "),
+    "nine resolvers": (GOOD + "resolvers = {%s}\n" % ", ".join(f'"10.0.0.{n}"' for n in range(9)),
+                       "more than 8 resolvers"),
+    "a zone server by name": (GOOD + 'zone_server = "ns1.d.example"\n', "conf:3: zone_server: "),
     "plain http": ('server = "http://a.example"\nzone = "d.example"\n', "conf:1: server: "),
     "a path in the server": ('server = "https://a.example/x"\nzone = "d.example"\n', "conf:1: server"),
     "no zone": ('server = "https://a.example"\n', "zone: missing"),

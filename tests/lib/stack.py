@@ -162,7 +162,8 @@ class Agent(Daemon):
     """`proxies` are (listen, backend) pairs."""
 
     def __init__(self, folder, provisiond, *, token=None, proxies=(), netns=None, zone=ZONE,
-                 addresses=("auto",), extra="", env=None):
+                 addresses=("auto",), resolvers=("none",), extra="", env=None):
+        """`resolvers` are looked at: none, so that no question leaves the test, unless it says so."""
         folder = Path(folder) / "agent"
         folder.mkdir(exist_ok=True)
         self.state = folder / "state"
@@ -178,6 +179,7 @@ server_ca = "{provisiond.ca}"
 zone = "{zone}"
 state_dir = "state"
 addresses = {{{quoted}}}
+resolvers = {{{", ".join(f'"{r}"' for r in resolvers)}}}
 {extra}
 {sections}""", encoding="ascii")
         super().__init__("agent", [program("lanyard-agent"), "-c", self.config, "run"], folder,

@@ -1,0 +1,135 @@
+#include "agent/resolverwatch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/core/verdictview.h"
+#include "agent/probe.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/secret.h"
+
+#define LOOK_MS (INT64_C(6) * 3600 * 1000)
+#define LOOK_SOON_MS 300000
+#define WAITING_MAX 4
+
+struct resolverwatch {
+    struct probe *probe;
+    struct loop_timer *timer;
+    struct events *events;
+    void (*fn)(void *arg);
+    void *arg;
+    int said; /* enum verdict_rebinding of the last event; -1: none yet */
+    size_t n_waiting;
+    struct control_req *waiting[WAITING_MAX];
+    struct ip public_ip;
+    uint8_t key[SIPHASH_KEY_LEN];
+};
+
+static void say(struct resolverwatch *w, const struct verdict_report *r)
+{
+    static const char *const TEXTS[] = {
+        [REBINDING_UNKNOWN] = "no resolver could be judged",
+        [REBINDING_NO] = "the resolvers let private addresses pass",
+        [REBINDING_YES] = "the resolvers keep private addresses back",
+        [REBINDING_MIXED] = "some resolvers keep private addresses back",
+    };
+    if (r->n == 0 || (int)r->rebinding == w->said)
+        return;
+    w->said = (int)r->rebinding;
+    log_info("%s", TEXTS[r->rebinding]);
+    events_add(w->events, clock_now_s(), "%s", TEXTS[r->rebinding]);
+}
+
+static void on_looked(void *arg)
+{
+    struct resolverwatch *w = arg;
+    const struct verdict_report *r = probe_report(w->probe);
+    bool judged = r != NULL && (r->n == 0 || r->rebinding != REBINDING_UNKNOWN);
+    loop_timer_set(w->timer, judged ? LOOK_MS : LOOK_SOON_MS);
+    if (r != NULL)
+        say(w, r);
+    for (size_t i = 0; i < w->n_waiting; i++)
+        control_reply(w->waiting[i], resolverwatch_detail(w));
+    w->n_waiting = 0;
+    w->fn(w->arg);
+}
+
+static void on_timer(void *arg)
+{
+    resolverwatch_look(arg);
+}
+
+void resolverwatch_look(struct resolverwatch *w)
+{
+    probe_start(w->probe);
+}
+
+void resolverwatch_answer(struct resolverwatch *w, struct control_req *req)
+{
+    if (w->n_waiting == WAITING_MAX) {
+        control_reply(req, json_pack("{ss}", "error", "too many ask at once"));
+        return;
+    }
+    w->waiting[w->n_waiting++] = req;
+    if (!probe_is_running(w->probe))
+        probe_start(w->probe);
+}
+
+json_t *resolverwatch_detail(const struct resolverwatch *w)
+{
+    const struct verdict_report *r = probe_report(w->probe);
+    bool running = probe_is_running(w->probe);
+    return r != NULL ? verdict_detail(r, running) : json_pack("{sb}", "running", running);
+}
+
+json_t *resolverwatch_to_json(const struct resolverwatch *w)
+{
+    const struct verdict_report *r = probe_report(w->probe);
+    return r != NULL ? verdict_to_json(r, w->key) : NULL;
+}
+
+void resolverwatch_set_config(struct resolverwatch *w, const struct config *config)
+{
+    probe_set_config(w->probe, config);
+}
+
+void resolverwatch_set_public(struct resolverwatch *w, const struct ip *ip, const char *label)
+{
+    bool news = memcmp(&w->public_ip, ip, sizeof *ip) != 0;
+    w->public_ip = *ip;
+    probe_set_public(w->probe, ip, label);
+    if (news)
+        probe_start(w->probe);
+}
+
+enum err resolverwatch_new(struct resolverwatch **out, struct loop *l, const struct config *config,
+                           const char *id, struct events *events, void (*fn)(void *arg), void *arg)
+{
+    struct resolverwatch *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return ERR_NOMEM;
+    w->events = events;
+    w->fn = fn;
+    w->arg = arg;
+    w->said = -1;
+    secret_random(w->key, sizeof w->key);
+    enum err e = probe_new(&w->probe, l, config, id, on_looked, w);
+    if (e == ERR_OK)
+        e = loop_timer_new(&w->timer, l, on_timer, w);
+    if (e != ERR_OK) {
+        resolverwatch_free(w);
+        return e;
+    }
+    *out = w;
+    return ERR_OK;
+}
+
+void resolverwatch_free(struct resolverwatch *w)
+{
+    if (w == NULL)
+        return;
+    probe_free(w->probe);
+    loop_timer_free(w->timer);
+    free(w);
+}

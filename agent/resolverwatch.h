@@ -1,0 +1,49 @@
+/* resolverwatch.h - keeps a verdict on the resolvers of this network: looks at the start, whenever
+ * told that something changed, every six hours, and every five minutes while none could be judged.
+ * One loop, its thread. */
+#ifndef LANYARD_AGENT_RESOLVERWATCH_H
+#define LANYARD_AGENT_RESOLVERWATCH_H
+
+#include <stdbool.h>
+
+#include <jansson.h>
+
+#include "agent/config.h"
+#include "agent/control.h"
+#include "agent/core/verdict.h"
+#include "agent/events.h"
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/net/loop.h"
+
+struct resolverwatch; /* opaque */
+
+/* As probe_new(). `events` gets a line when the verdict changes; fn(arg) is called after each look.
+ */
+NODISCARD enum err resolverwatch_new(struct resolverwatch **out, struct loop *l,
+                                     const struct config *config, const char *id,
+                                     struct events *events, void (*fn)(void *arg), void *arg);
+
+void resolverwatch_set_config(struct resolverwatch *w, const struct config *config);
+
+/* As probe_set_public(); looks again if that is news. */
+void resolverwatch_set_public(struct resolverwatch *w, const struct ip *ip, const char *label);
+
+/* Looks now. */
+void resolverwatch_look(struct resolverwatch *w);
+
+/* Looks now, and answers `req` with resolverwatch_detail() at the end. */
+void resolverwatch_answer(struct resolverwatch *w, struct control_req *req);
+
+/* What the owner is shown (see verdict_detail()), {"running": true} while the first look is under
+ * way; a new reference. */
+json_t *resolverwatch_detail(const struct resolverwatch *w);
+
+/* What the service is told (see verdict_to_json()): the hashes in it have a key of this process, so
+ * that they tell the resolvers of one report apart and nothing else. NULL before the first look; a
+ * new reference. */
+json_t *resolverwatch_to_json(const struct resolverwatch *w);
+
+void resolverwatch_free(struct resolverwatch *w);
+
+#endif

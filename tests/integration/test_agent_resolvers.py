@@ -1,0 +1,375 @@
+"""What `lanyard-agent probe` says of real resolvers with rebinding protection, and of name servers
+that lie: cases 1 to 10 of the rebinding facts. One namespace has them all, each at an address of
+127.0.0.0/8; dnsd, with the zone once plain and once signed, is at addresses that look public."""
+
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import re
+import subprocess
+
+import dns.flags
+import dns.message
+import dns.query
+import dns.rcode
+import pytest
+
+import dnssec
+from daemon import environment, program
+from device import device_id, key_pem
+from fakeservice import FakeService, new_key
+from homerouters import OPNSENSE, PFSENSE, Dnsmasq, Kresd, Named, private_addresses
+from nameserver import Nameserver
+from netns import Netns, ip
+from stack import Agent
+from twisted import (Twisted, forged, garbage, late, on_private, replace, slow, truncated, whole_name,
+                     without_edns, wrong_name, wrong_port, wrong_qid)
+from unbound import Unbound
+from wait import until
+
+ZONE = "direct.example"
+TRUTH, SIGNED, HUB = "192.88.99.53", "192.88.99.54", "192.88.99.10"
+LAN = "10.77.0.5"  # of the device
+ZONE_FILE = f"""$TTL 900
+@   600 SOA ns1 hostmaster 7 7200 3600 1209600 60
+        NS  ns1
+ns1     A   {TRUTH}
+hub     A   {HUB}
+"""
+ZONES = """
+zone "direct.example" {
+    file = "direct.example.zone"
+    public_answers = "all"
+    loopback = true
+    %s
+}
+"""
+SIGN = 'dnssec = true\n    dnssec_keys = "keys"'
+PASS, EMPTY, EDE15 = "OK", "FILTER_EMPTY", "FILTER_EMPTY_EDE15"
+
+# (address, case, what answers there, class of 10.77.0.5, class of a ULA, product; None: not looked at)
+ROWS = [
+    ("127.0.1.1", 1, "dnsmasq --stop-dns-rebind", EDE15, EDE15, None),
+    ("127.0.1.2", 2, "dnsmasq that lets loopback pass: OpenWrt comes first", EDE15, EDE15, "openwrt"),
+    ("127.0.1.3", 3, "dnsmasq with the exemption", PASS, PASS, None),
+    ("127.0.1.4", 8, "dnsmasq that blocks the zone", "ZONE_BLOCKED", "ZONE_BLOCKED", "blocklist"),
+    ("127.0.2.1", 4, "unbound with pfSense's list", EMPTY, EMPTY, "pfsense-resolver"),
+    ("127.0.2.2", 4, "unbound with OPNsense's list", EMPTY, EMPTY, "opnsense-unbound"),
+    ("127.0.2.3", 4, "unbound with private-domain", PASS, PASS, None),
+    ("127.0.2.4", 4, "unbound that validates a signed zone", "FILTER_BOGUS", "FILTER_BOGUS", None),
+    ("127.0.3.1", 5, "knot-resolver with rebinding", "FILTER_REFUSED", "FILTER_REFUSED", "knot-resolver"),
+    ("127.0.4.1", 6, "BIND deny-answer-addresses", "FILTER_SERVFAIL", "FILTER_SERVFAIL", "bind"),
+    ("127.0.4.2", 6, "BIND RPZ, NXDOMAIN", "FILTER_NXDOMAIN", PASS, "response-policy"),
+    ("127.0.4.3", 6, "BIND RPZ, NODATA", EMPTY, PASS, None),
+    ("127.0.4.4", 6, "BIND RPZ, drop", "FILTER_DROP", PASS, "response-policy"),
+    ("127.0.4.5", 6, "BIND RPZ, another address", "FILTER_REWRITE", PASS, "response-policy"),
+    ("127.0.5.1", 7, "zeros", "FILTER_ZERO", "FILTER_ZERO", "adguard-home"),
+    ("127.0.5.2", 7, "another address", "FILTER_REWRITE", "FILTER_REWRITE", None),
+    ("127.0.5.3", 7, "the whole name denied", "FILTER_NXDOMAIN", "FILTER_NXDOMAIN", "fritzbox"),
+    ("127.0.5.4", 7, "slow", PASS, PASS, None),
+    ("127.0.5.5", 7, "truncated: TCP", PASS, PASS, None),
+    ("127.0.5.6", 7, "garbage", "FILTER_DROP", "FILTER_DROP", None),
+    ("127.0.5.7", 7, "wrong id", "FILTER_DROP", "FILTER_DROP", None),
+    ("127.0.5.8", 7, "wrong name", "FILTER_DROP", "FILTER_DROP", None),
+    ("127.0.5.9", 7, "wrong source port", "FILTER_DROP", "FILTER_DROP", None),
+    ("127.0.5.10", 7, "forged, from another address", "FILTER_DROP", "FILTER_DROP", None),
+    ("127.0.5.11", 7, "too late", "FILTER_DROP", "FILTER_DROP", None),
+    ("127.0.5.12", 1, "dnsmasq seen without EDNS", EMPTY, EMPTY, None),
+    ("127.0.6.1", 8, "nobody", "RESOLVER_DOWN", "RESOLVER_DOWN", None),
+    (TRUTH, 9, "dnsd itself", PASS, PASS, None),
+]
+ADDRESSES = [row[0] for row in ROWS]
+TWISTS = {
+    "127.0.5.1": replace("0.0.0.0"), "127.0.5.2": replace("192.88.99.99"), "127.0.5.3": whole_name,
+    "127.0.5.4": slow, "127.0.5.5": truncated, "127.0.5.6": on_private(garbage),
+    "127.0.5.7": on_private(wrong_qid), "127.0.5.8": on_private(wrong_name),
+    "127.0.5.9": on_private(wrong_port), "127.0.5.10": on_private(forged), "127.0.5.11": late,
+}
+
+
+class Home:
+    def __init__(self, folder):
+        self.folder = folder
+        self.ns, self.router = Netns("home"), Netns("router")
+        ip("-n", self.ns.name, "link", "add", "lan", "type", "bridge")
+        ip("-n", self.ns.name, "link", "add", "to-router", "type", "veth", "peer", "name", "eth0",
+           "netns", self.router.name)
+        ip("-n", self.ns.name, "link", "set", "to-router", "master", "lan", "up")
+        for address in (TRUTH, SIGNED, f"{LAN}/24"):
+            ip("-n", self.ns.name, "addr", "add", address, "dev", "lan")
+        ip("-n", self.router.name, "addr", "add", "10.77.0.1/24", "dev", "eth0")
+        ip("-n", self.ns.name, "link", "set", "lan", "up")
+        ip("-n", self.router.name, "link", "set", "eth0", "up")
+        ip("-n", self.router.name, "route", "add", "default", "via", LAN)
+        ip("-n", self.ns.name, "route", "add", "default", "via", "10.77.0.9")  # nobody
+        self.key = new_key()
+        self.id = device_id(self.key)
+        self.stack = contextlib.ExitStack()
+
+    def nameserver(self, address, options):
+        folder = self.folder / address
+        folder.mkdir()
+        server = Nameserver(folder, listen=[f"{address}:53"], netns=self.ns, zones=ZONES % options)
+        (folder / "direct.example.zone").write_text(ZONE_FILE, encoding="ascii")
+        return server
+
+    def unbound(self, address, extra, dns=TRUTH):
+        folder = self.folder / f"unbound-{address}"
+        folder.mkdir()
+        return Unbound(folder, address, 53, ZONE, (dns, 53), netns=self.ns, extra=extra)
+
+    def start(self):
+        enter = self.stack.enter_context
+        self.stack.callback(self.ns.remove)
+        self.stack.callback(self.router.remove)
+        enter(self.nameserver(TRUTH, ""))
+        signed = self.nameserver(SIGNED, SIGN)
+        dnssec.key(signed, "activate", dnssec.key(signed, "make"))
+        enter(signed)
+        rebind = "stop-dns-rebind"
+        for n, options in enumerate([(rebind,), (rebind, "rebind-localhost-ok"),
+                                     (rebind, f"rebind-domain-ok=/{ZONE}/"), (f"address=/{ZONE}/",)], 1):
+            enter(Dnsmasq(f"dnsmasq{n}", self.folder, self.ns, f"127.0.1.{n}", "", TRUTH, *options))
+        enter(Dnsmasq("router", self.folder, self.router, "10.77.0.1", "", TRUTH, rebind))
+        ds = "\n    ".join(f'trust-anchor: "{ZONE}. DS {d}"' for d in dnssec.ds_of(signed).values())
+        short = private_addresses(PFSENSE)
+        enter(self.unbound("127.0.2.1", short + "\n    hide-version: yes"))
+        enter(self.unbound("127.0.2.2", private_addresses(OPNSENSE)))
+        enter(self.unbound("127.0.2.3", f'{short}\n    private-domain: "{ZONE}"'))
+        enter(self.unbound("127.0.2.4", f'{short}\n    module-config: "validator iterator"\n    {ds}', SIGNED))
+        enter(Kresd(self.folder, self.ns, "127.0.3.1", ZONE, TRUTH))
+        enter(Named(self.folder, self.ns, ZONE, TRUTH, {
+            "deny": ("127.0.4.1", None), "nxdomain": ("127.0.4.2", "CNAME ."),
+            "nodata": ("127.0.4.3", "CNAME *."), "drop": ("127.0.4.4", "CNAME rpz-drop."),
+            "other": ("127.0.4.5", "A 192.88.99.99")}))
+        self.twisted = {a: self.ns.call(lambda a=a, t=t: Twisted(a, t, (TRUTH, 53)))
+                        for a, t in TWISTS.items()}
+        self.twisted["127.0.5.12"] = self.ns.call(lambda: Twisted("127.0.5.12", without_edns, ("127.0.1.1", 53)))
+        for server in self.twisted.values():
+            self.stack.callback(server.stop)
+
+    def probe(self, name, resolvers, *words, zone=ZONE):
+        """`lanyard-agent probe` of its own, without a daemon."""
+        folder = self.folder / name
+        state = folder / "state"
+        if not state.exists():
+            state.mkdir(parents=True, mode=0o700)
+            (state / "identity.pem").write_bytes(key_pem(self.key))
+            (state / "identity.pem").chmod(0o600)
+        quoted = ", ".join(f'"{r}"' for r in resolvers)
+        (folder / "agent.conf").write_text(
+            f'server = "https://127.0.0.1:9"\nzone = "{zone}"\nstate_dir = "state"\n'
+            f'addresses = {{"{LAN}"}}\nresolvers = {{{quoted}}}\nzone_server = "{TRUTH}"\n', encoding="ascii")
+        argv = [program("lanyard-agent"), "-c", folder / "agent.conf", "probe", *words]
+        return subprocess.run(self.ns.command(argv), capture_output=True, text=True, check=False,
+                              timeout=120, env=environment(), stdin=subprocess.DEVNULL)
+
+    def verdicts(self, name, resolvers):
+        """{address: what `probe --json` says of it}, and all of it."""
+        run = self.probe(name, resolvers, "--json")
+        assert run.returncode in (0, 1) and not run.stderr, run.stdout + run.stderr
+        report = json.loads(run.stdout)
+        assert (run.returncode == 0) == (report["rebinding"] is False)
+        return {v["address"].removesuffix(":53"): v for v in report["list"]}, report
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    h = Home(tmp_path_factory.mktemp("home"))
+    with h.stack:
+        h.start()
+        yield h
+
+
+@pytest.fixture(scope="module")
+def verdicts(home):
+    """All rows, a few at a time. A machine that is too busy to answer in three seconds looks like a
+    resolver that drops, so what is not as expected is looked at again; but nothing that lies may ever
+    be taken for good."""
+    wanted = {row[0]: row[3:5] for row in ROWS}
+
+    def look(groups):
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            results = pool.map(lambda g: home.verdicts("probe-" + g[0], g)[0], groups)
+            return {a: v for r in results for a, v in r.items()}
+
+    found = look([ADDRESSES[i::4] for i in range(4)])
+    for _ in range(3):
+        for address, verdict in found.items():
+            assert verdict["class_v4"] != PASS or wanted[address][0] == PASS, (address, verdict)
+        odd = [a for a in ADDRESSES if (found[a]["class_v4"], found[a]["class_ula"]) != wanted[a]]
+        if not odd:
+            break
+        found.update(look([[a] for a in odd]))
+    return found
+
+
+@pytest.mark.parametrize("address, case, what, v4, ula, product", ROWS,
+                         ids=[f"case{r[1]}-{r[2].replace(' ', '-')}" for r in ROWS])
+def test_class(verdicts, address, case, what, v4, ula, product):
+    """Cases 1 to 9: every resolver is told for what it is, with the cure of the likeliest product."""
+    verdict = verdicts[address]
+    assert (verdict["class_v4"], verdict["class_ula"]) == (v4, ula), verdict
+    cures = [c["product"] for c in verdict["cures"]]
+    assert bool(cures) == (v4 not in (PASS, "RESOLVER_DOWN")), verdict
+    assert product is None or cures[0] == product, verdict
+    assert "{zone}" not in json.dumps(verdict)
+
+
+def test_ranges_are_judged_one_by_one(verdicts):
+    """Case 1 and case 6: a response policy may know some ranges only; 10/8 is that of the device."""
+    for address, want in (("127.0.1.1", EDE15), ("127.0.1.3", PASS), ("127.0.4.2", "FILTER_NXDOMAIN")):
+        assert set(verdicts[address]["ranges"].values()) == {want}
+        assert set(verdicts[address]["ranges"]) == {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"}
+
+
+def test_truncated_answers_are_fetched_by_tcp(home, verdicts):
+    """Case 7."""
+    assert verdicts["127.0.5.5"]["class_v4"] == PASS
+    assert home.twisted["127.0.5.5"].n_tcp >= 4
+
+
+def test_two_resolvers_of_which_one_filters(home):
+    """Case 8: mixed, and the exit status says that something is wrong."""
+    for resolvers, want in ((["127.0.1.1", "127.0.1.3"], "mixed"), (["127.0.1.3"], False),
+                            (["127.0.1.1", "127.0.6.1"], True), (["127.0.6.1"], None)):
+        _, report = home.verdicts("mixed", resolvers)
+        assert report["rebinding"] == want, report
+
+
+def test_no_zone_anywhere_is_offline(home):
+    """Case 8: without any proof that the zone is there, nobody is blamed for blocking it."""
+    run = home.probe("offline", ["127.0.1.3"], "--json", zone="nowhere.example")
+    report = json.loads(run.stdout)
+    assert [v["class_v4"] for v in report["list"]] == ["OFFLINE"], report
+    assert report["list"][0]["cures"] == []
+
+
+def test_text_has_the_lines_to_paste(home):
+    run = home.probe("text", ["127.0.1.2"])
+    assert run.returncode == 1
+    assert "uci add_list dhcp.@dnsmasq[0].rebind_domain='direct.example'" in run.stdout
+    assert re.search(r"^resolver     127\.0\.1\.2:53 \(configured\) keeps private addresses back", run.stdout, re.M)
+    assert run.stdout.index("OpenWrt:") < run.stdout.index("Pi-hole:")
+
+
+def ask(home, server, name, kind, **options):
+    query = dns.message.make_query(name, kind, **options)
+    return home.ns.call(lambda: dns.query.udp(query, server, timeout=10))
+
+
+@pytest.mark.parametrize("server", [TRUTH, "127.0.1.1", "127.0.2.1", "127.0.3.1", "127.0.4.1"])
+def test_what_passes_every_filter(home, server):
+    """Case 1 and case 5: the control, TXT at a private name and public addresses; no private glue."""
+    name = f"10-77-0-5.{home.id}.{ZONE}"
+    for owner, kind, want in ((f"hub.{ZONE}", "A", HUB), (name, "TXT", '"lanyard"'),
+                              (f"3ffe--5.{home.id}.{ZONE}", "AAAA", "3ffe::5"),
+                              (f"192-88-99-7.{home.id}.{ZONE}", "A", "192.88.99.7")):
+        reply = ask(home, server, owner, kind, use_edns=0)
+        assert [str(rd) for rrset in reply.answer for rd in rrset] == [want], reply
+
+
+@pytest.mark.parametrize("server", [TRUTH, "127.0.1.1", "127.0.2.1", "127.0.3.1", "127.0.4.1"])
+def test_a_true_nodata_has_the_soa(home, server):
+    """Case 9 and case 10: no type and no name, each with an SOA of at most 60 seconds and one
+    address at a name: that tells them from a filter."""
+    name = f"10-77-0-5.{home.id}.{ZONE}"
+    # an IPv4 name has no AAAA; a name that does not parse does not exist
+    for owner, kind, rcode in ((name, "AAAA", "NOERROR"), (f"x.y.{ZONE}", "A", "NXDOMAIN")):
+        reply = ask(home, server, owner, kind)
+        assert dns.rcode.to_text(reply.rcode()) == rcode and not reply.answer
+        soa = [rrset for rrset in reply.authority if rrset.rdtype == dns.rdatatype.SOA]
+        assert len(soa) == 1 and str(soa[0].name) == ZONE + ".", reply
+        if rcode == "NXDOMAIN":
+            assert min(soa[0].ttl, soa[0][0].minimum) <= 60
+    direct = ask(home, TRUTH, name, "A")
+    assert [str(rd) for rrset in direct.answer for rd in rrset] == [LAN]
+    assert not direct.authority and not [r for r in direct.additional if "10.77" in str(r)]
+
+
+class Device:
+    """The daemon, which finds its resolvers itself: resolv.conf and the router."""
+
+    def __init__(self, home, folder):
+        self.home = home
+        home.ns.use_resolver("127.0.1.3")
+        self.service = home.ns.call(lambda: FakeService(folder, folder / "agent" / "state"))
+        self.agent = Agent(folder, self.service, addresses=(LAN,), netns=home.ns, resolvers=("auto",),
+                           extra='page = {"10.77.0.5:8480"}')
+
+    def wait(self, resolvers):
+        """Until the verdict is about these, {address: class}."""
+        def seen():
+            detail = self.agent.status()["resolvers"]
+            found = {v["address"]: v["class_v4"] for v in detail.get("list", [])}
+            return found == resolvers and not detail["running"]
+        until(seen, 60, lambda: f"{resolvers}, not {self.agent.status()['resolvers']}")
+
+    def page(self, method, path, **headers):
+        def go():
+            connection = http.client.HTTPConnection(LAN, 8480, timeout=30)
+            try:
+                connection.request(method, path, headers=headers)
+                reply = connection.getresponse()
+                return reply, reply.read().decode()
+            finally:
+                connection.close()
+        return self.home.ns.call(go)
+
+
+@pytest.fixture(scope="module")
+def device(home, tmp_path_factory):
+    d = Device(home, tmp_path_factory.mktemp("device"))
+    with d.service, d.agent:
+        yield d
+
+
+def test_the_daemon_notices_the_network(home, device):
+    """At the start, and when the network changes: here another resolv.conf and another router."""
+    device.wait({"127.0.1.3:53": PASS})
+    home.ns.use_resolver("127.0.1.2")
+    ip("-n", home.ns.name, "route", "replace", "default", "via", "10.77.0.1")
+    device.wait({"127.0.1.2:53": EDE15, "10.77.0.1:53": EDE15})
+    sources = [v["source"] for v in device.agent.status()["resolvers"]["list"]]
+    assert sources == ["resolv.conf", "router"]
+    ip("-n", home.ns.name, "route", "del", "default")
+    device.wait({"127.0.1.2:53": EDE15})
+    text = device.agent.tool("status").stdout
+    assert "names        private addresses are kept back" in text
+    assert "                 uci commit dhcp\n" in text
+    assert "rebind-domain-ok" not in text  # the likeliest product only
+
+
+def test_the_page_has_the_cure_and_tests_again(home, device):
+    """For people whose router it is. The button works from the page itself only, and not all the
+    time; everything else stays read-only."""
+    home.ns.use_resolver("127.0.1.2")
+    device.agent.tool("probe")
+    device.wait({"127.0.1.2:53": EDE15})
+    reply, html = device.page("GET", "/")
+    assert reply.status == 200 and "rebind_domain=&#39;" not in html
+    assert "uci add_list dhcp.@dnsmasq[0].rebind_domain='direct.example'" in html
+    assert html.count("<details open>") == 1 and html.count("<details>") >= 2
+    assert '<form method="post" action="/probe">' in html
+    assert "form-action 'self'" in reply.headers["Content-Security-Policy"]
+    host = f"{LAN}:8480"
+    for origin in ("null", "http://evil.example", f"http://{host}.evil.example", "http://10.77.0.5"):
+        assert device.page("POST", "/probe", Host=host, Origin=origin)[0].status == 403, origin
+    assert device.page("GET", "/probe")[0].status == 405
+    home.ns.use_resolver("127.0.1.3")  # cured
+    reply, _ = device.page("POST", "/probe", Origin=f"http://{host}")
+    assert (reply.status, reply.headers["Location"]) == (303, "/")
+    device.wait({"127.0.1.3:53": PASS})
+    assert "lets private addresses pass" in device.page("GET", "/")[1]
+    reply, _ = device.page("POST", "/probe", Origin=f"http://{host}")
+    if reply.status != 303:  # a slow machine may have taken more than the ten seconds
+        assert reply.status == 429 and 1 <= int(reply.headers["Retry-After"]) <= 10
+
+
+def test_the_command_asks_the_daemon(home, device):
+    home.ns.use_resolver("127.0.1.3")
+    run = device.agent.tool("probe", "--json")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert json.loads(run.stdout)["list"][0]["source"] == "resolv.conf"
+    assert device.agent.status()["resolvers"]["rebinding"] is False
