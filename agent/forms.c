@@ -5,6 +5,7 @@
 #include <openssl/pkcs12.h>
 
 #include "common/base/span.h"
+#include "common/pki/biobuf.h"
 #include "common/pki/cert.h"
 #include "common/pki/key.h"
 
@@ -59,10 +60,7 @@ static enum err add_bundle(struct buf *out, EVP_PKEY *key, STACK_OF(X509) * chai
     p12 = make_bundle(key, leaf, above, b);
     if (p12 == NULL || i2d_PKCS12_bio(bio, p12) != 1)
         goto out;
-    char *p;
-    long n = BIO_get_mem_data(bio, &p);
-    buf_add(out, p, (size_t)n);
-    e = buf_error(out);
+    e = biobuf_add(out, bio);
 out:
     ERR_clear_error();
     sk_X509_free(above);

@@ -177,6 +177,16 @@ typedef void issuer_order_fn(void *arg, const struct issuer_order *order);
 typedef void issuer_authz_fn(void *arg, const struct issuer_authz *authz);
 typedef void issuer_chain_fn(void *arg, const struct issuer_chain *chain);
 
+/* Where the reply of one call goes, by its kind. */
+union issuer_fn {
+    issuer_order_fn *order;
+    issuer_authz_fn *authz;
+    issuer_chain_fn *chain;
+    issuer_window_fn *window;
+    issuer_account_fn *account;
+    issuer_done_fn *done;
+};
+
 struct issuer_ops {
     /* A new order. May come back READY (authorisations reused). */
     void (*order_new)(struct issuer *is, const struct issuer_params *params, issuer_order_fn *fn,

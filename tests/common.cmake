@@ -9,7 +9,7 @@ fuzz_target(httpmsg DEPS httpd)
 fuzz_target(proxyproto DEPS httpd)
 py_test(integration/test_httpd.py TIMEOUT 180)
 
-foreach(noun err log logbudget metric buf span clock secret base32 b64url siphash file)
+foreach(noun err log logbudget metric buf span clock secret base32 b64url siphash file jsondepth)
     unit_test(common/base/${noun} DEPS base)
 endforeach()
 unit_test(common/store/challenge DEPS store provisiond_store)

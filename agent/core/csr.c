@@ -7,6 +7,7 @@
 #include <openssl/x509v3.h>
 
 #include "agent/core/issued.h"
+#include "common/pki/biobuf.h"
 
 static enum err add_name(X509_REQ *req, const char *name)
 {
@@ -48,10 +49,7 @@ enum err csr_new(struct buf *out, EVP_PKEY *key, const char *name)
     if (X509_REQ_set_version(req, X509_REQ_VERSION_1) != 1 || X509_REQ_set_pubkey(req, key) != 1 ||
         X509_REQ_sign(req, key, EVP_sha256()) <= 0 || PEM_write_bio_X509_REQ(bio, req) != 1)
         goto out;
-    char *p;
-    long n = BIO_get_mem_data(bio, &p);
-    buf_add(out, p, (size_t)n);
-    e = buf_error(out);
+    e = biobuf_add(out, bio);
 out:
     ERR_clear_error();
     BIO_free_all(bio);

@@ -10,6 +10,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "common/pki/biobuf.h"
 #include "common/pki/devid.h"
 
 #define IDENTITY_LIFE_S ((int64_t)3650 * 86400)
@@ -53,12 +54,8 @@ enum err cert_to_pem(X509 *cert, struct buf *out)
     if (bio == NULL)
         return ERR_NOMEM;
     enum err e = ERR_CRYPTO;
-    char *p;
-    if (PEM_write_bio_X509(bio, cert) == 1) {
-        long n = BIO_get_mem_data(bio, &p);
-        buf_add(out, p, (size_t)n);
-        e = buf_error(out);
-    }
+    if (PEM_write_bio_X509(bio, cert) == 1)
+        e = biobuf_add(out, bio);
     BIO_free_all(bio);
     return e;
 }

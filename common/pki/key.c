@@ -8,6 +8,7 @@
 #include <openssl/rsa.h>
 
 #include "common/base/file.h"
+#include "common/pki/biobuf.h"
 
 #define KEY_FILE_MAX 16384 /* bytes; an RSA-4096 key in PEM has 3,300 */
 
@@ -26,14 +27,8 @@ enum err key_to_pem(EVP_PKEY *key, struct buf *out)
     if (bio == NULL)
         return ERR_NOMEM;
     enum err e = ERR_CRYPTO;
-    char *p;
-    if (PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1) {
-        long n = BIO_get_mem_data(bio, &p);
-        if (n > 0) {
-            buf_add(out, p, (size_t)n);
-            e = buf_error(out);
-        }
-    }
+    if (PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1)
+        e = biobuf_add(out, bio);
     BIO_free_all(bio);
     return e;
 }

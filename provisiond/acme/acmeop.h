@@ -16,14 +16,7 @@ struct acme {
 /* One call of the interface, until its reply. Begins every struct that is a conn_request's op. */
 struct op {
     struct acme *acme;
-    union {
-        issuer_order_fn *order;
-        issuer_authz_fn *authz;
-        issuer_chain_fn *chain;
-        issuer_window_fn *window;
-        issuer_account_fn *account;
-        issuer_done_fn *done;
-    } fn;
+    union issuer_fn fn;
     void *arg;
 };
 

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "common/base/jsondepth.h"
 #include "common/base/b64url.h"
 
 #define ERROR_URN "urn:ietf:params:acme:error:"
@@ -26,35 +27,11 @@ bool message_url_ok(const char *url)
     return host_len > 0 && host[0] != ':' && memchr(host, '@', host_len) == NULL;
 }
 
-/* jansson recurses: bound the depth before it sees the text. */
-static bool depth_ok(struct span body)
-{
-    unsigned depth = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < body.len; i++) {
-        uint8_t c = body.p[i];
-        if (in_string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            if (++depth > MESSAGE_DEPTH_MAX)
-                return false;
-        } else if ((c == '}' || c == ']') && depth > 0) {
-            depth--;
-        }
-    }
-    return true;
-}
-
 /* An object; the caller calls json_decref(). */
 static enum err parse_object(struct span body, json_t **out, struct err_info *info)
 {
     json_error_t why;
-    if (body.len > MESSAGE_MAX || !depth_ok(body))
+    if (body.len > MESSAGE_MAX || !jsondepth_is_within(body, MESSAGE_DEPTH_MAX))
         return err_set(info, ERR_LIMIT, "the CA's answer is too large or too deep");
     json_t *root = json_loadb((const char *)(body.len > 0 ? body.p : (const uint8_t *)""), body.len,
                               JSON_REJECT_DUPLICATES, &why);

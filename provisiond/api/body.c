@@ -2,34 +2,12 @@
 
 #include <string.h>
 
-/* Whether brackets are nested deeper than allowed: looked at before the parser, which recurses. */
-static bool is_too_deep(struct span s)
-{
-    unsigned depth = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < s.len; i++) {
-        uint8_t c = s.p[i];
-        if (in_string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            if (++depth > BODY_DEPTH_MAX)
-                return true;
-        } else if ((c == '}' || c == ']') && depth > 0) {
-            depth--;
-        }
-    }
-    return false;
-}
+#include "common/base/jsondepth.h"
 
 enum err body_parse(json_t **out, struct span body, struct err_info *info)
 {
     json_error_t je;
-    if (is_too_deep(body))
+    if (!jsondepth_is_within(body, BODY_DEPTH_MAX))
         return err_set(info, ERR_INVALID, "more than %d levels", BODY_DEPTH_MAX);
     json_t *o = json_loadb((const char *)body.p, body.len, JSON_REJECT_DUPLICATES, &je);
     if (o == NULL) /* not je.text, which repeats what was sent */

@@ -92,6 +92,17 @@ void call_respond(struct call *c, int status, const char *type, struct span body
     call_free(c);
 }
 
+void call_respond_json(struct call *c, int status, json_t *body)
+{
+    char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    if (text == NULL)
+        call_problem(c, 503, "unavailable", "out of memory: try again", 10);
+    else
+        call_respond(c, status, "application/json", span_str(text));
+    free(text);
+}
+
 void call_problem(struct call *c, int status, const char *type, const char *detail,
                   int64_t retry_after_s)
 {

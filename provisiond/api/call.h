@@ -2,6 +2,8 @@
 #ifndef LANYARD_PROVISIOND_API_CALL_H
 #define LANYARD_PROVISIOND_API_CALL_H
 
+#include <jansson.h>
+
 #include "common/base/buf.h"
 #include "common/net/httpd.h"
 #include "common/pki/cert.h"
@@ -114,6 +116,8 @@ void call_store(struct call *c, enum err (*run)(struct job *j, void *ctx),
 
 /* Ends the call with an answer, which goes nowhere when the client is gone. */
 void call_respond(struct call *c, int status, const char *type, struct span body);
+/* The same with an object, which it takes; NULL stands for memory that ran short. */
+void call_respond_json(struct call *c, int status, json_t *body);
 void call_problem(struct call *c, int status, const char *type, const char *detail,
                   int64_t retry_after_s);
 

@@ -31,20 +31,13 @@ static void respond_pending(struct call *c)
         json_object_set_new(o, "problem", json_string(c->order.problem));
         json_object_set_new(o, "detail", json_string(c->order.detail));
     }
-    char *text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT);
-    json_decref(o);
-    if (text == NULL) {
-        call_problem(c, 503, "unavailable", "out of memory: try again", 10);
-        return;
-    }
     (void)snprintf(retry, sizeof retry, "%lld", (long long)retry_s);
-    if (c->req != NULL) {
+    if (c->req != NULL && o != NULL) {
         if (!c->est)
             httpd_add_header(c->req, "Location", "/v1/certificate");
         httpd_add_header(c->req, "Retry-After", retry);
     }
-    call_respond(c, 202, "application/json", span_str(text));
-    free(text);
+    call_respond_json(c, 202, o);
 }
 
 static void respond_invalid(struct call *c)

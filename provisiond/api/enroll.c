@@ -56,15 +56,9 @@ static void respond_admitted(struct call *c)
         json_pack("{s:s, s:s, s:[s], s:{s:s, s:s}, s:I}", "id", c->id.text, "zone", c->zone->name,
                   "names", name, "endpoints", "certificate", "/v1/certificate", "device",
                   "/v1/device", "next_contact_in", (json_int_t)NEXT_CONTACT_S);
-    char *text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT);
-    json_decref(o);
     if (c->admission == ADMISSION_FRESH)
         log_info("a device was admitted to %s", c->zone->name);
-    if (text == NULL)
-        call_problem(c, 503, "unavailable", "out of memory: try again", 10);
-    else
-        call_respond(c, admission_answer(c->admission)->status, "application/json", span_str(text));
-    free(text);
+    call_respond_json(c, admission_answer(c->admission)->status, o);
 }
 
 static void done(struct job *j, enum err e)

@@ -46,13 +46,7 @@ static void done_pairing(struct job *j, enum err e)
     }
     json_t *o = json_pack("{s:s, s:I, s:i}", "code", c->code, "expires_at",
                           (json_int_t)c->code_expires_at, "expires_in", PAIRING_LIFE_S);
-    char *text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT);
-    json_decref(o);
-    if (text == NULL)
-        call_problem(c, 503, "unavailable", "out of memory: try again", 10);
-    else
-        call_respond(c, 200, "application/json", span_str(text));
-    free(text);
+    call_respond_json(c, 200, o);
 }
 
 void post_pairing(struct call *c)

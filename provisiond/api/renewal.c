@@ -48,13 +48,7 @@ static void respond(struct call *c)
                           (json_int_t)renewal_check_in_s(&row->renewal, seed));
     if (o != NULL && row->explanation[0] != 0)
         json_object_set_new(o, "explanation", json_string(row->explanation));
-    char *text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT);
-    json_decref(o);
-    if (text == NULL)
-        call_problem(c, 503, "unavailable", "out of memory: try again", 10);
-    else
-        call_respond(c, 200, "application/json", span_str(text));
-    free(text);
+    call_respond_json(c, 200, o);
 }
 
 static void done(struct job *j, enum err e)

@@ -56,13 +56,7 @@ static void respond(struct call *c)
     network_address_text(&c->from, observed);
     json_t *o = json_pack("{s:s, s:o, s:o, s:i}", "observed", observed, "tags", tags_json(c),
                           "relay", relay_json(c), "next_report_s", REPORT_EVERY_S);
-    char *text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT);
-    json_decref(o);
-    if (text == NULL)
-        call_problem(c, 503, "unavailable", "out of memory: try again", 10);
-    else
-        call_respond(c, 200, "application/json", span_str(text));
-    free(text);
+    call_respond_json(c, 200, o);
 }
 
 static void done(struct job *j, enum err e)

@@ -27,13 +27,7 @@ static void respond(struct call *c)
 {
     json_t *o = json_pack("{s:I, s:s}", "revoking", (json_int_t)c->n_revoking, "reason",
                           revocation_reason_name(c->reason));
-    char *text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT);
-    json_decref(o);
-    if (text == NULL)
-        call_problem(c, 503, "unavailable", "out of memory: try again", 10);
-    else
-        call_respond(c, 202, "application/json", span_str(text));
-    free(text);
+    call_respond_json(c, 202, o);
 }
 
 static void done(struct job *j, enum err e)

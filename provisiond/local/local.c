@@ -38,14 +38,7 @@ struct job {
     char url[ISSUER_URL_MAX];
     struct span csr; /* kept behind the job */
     enum issuer_account_act act;
-    union {
-        issuer_order_fn *order;
-        issuer_authz_fn *authz;
-        issuer_chain_fn *chain;
-        issuer_window_fn *window;
-        issuer_account_fn *account;
-        issuer_done_fn *done;
-    } fn;
+    union issuer_fn fn;
     void *arg;
 };
 

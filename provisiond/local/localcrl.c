@@ -7,10 +7,12 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "common/base/buf.h"
 #include "common/base/file.h"
-#include "common/base/span.h"
+#include "common/pki/biobuf.h"
 
 #define BACKDATE_S 300
+#define CRL_MAX ((size_t)256 * 1024 * 1024) /* bytes: four million entries as PEM */
 
 static bool set_number(ASN1_INTEGER *out, const char *hex)
 {
@@ -80,22 +82,25 @@ static bool set_head(X509_CRL *crl, X509 *issuer, int64_t now_s)
 static enum err write_files(X509_CRL *crl, const char *dir, const char *der_path,
                             struct err_info *info)
 {
-    char path[PATH_MAX], *text = NULL;
+    char path[PATH_MAX];
+    struct buf text;
     unsigned char *der = NULL;
     BIO *pem = BIO_new(BIO_s_mem());
     enum err e = ERR_CRYPTO;
+    buf_init(&text, CRL_MAX);
     int n = snprintf(path, sizeof path, "%s/" LOCALCRL_FILE, dir);
     int der_len = i2d_X509_CRL(crl, &der);
     if (n > 0 && (size_t)n < sizeof path && der_len > 0 && pem != NULL &&
         PEM_write_bio_X509_CRL(pem, crl) == 1) {
-        long len = BIO_get_mem_data(pem, &text);
-        e = file_write_atomic(path, (struct span){ (const uint8_t *)text, (size_t)len }, 0600,
-                              info);
+        e = biobuf_add(&text, pem);
+        if (e == ERR_OK)
+            e = file_write_atomic(path, buf_span(&text), 0600, info);
         if (e == ERR_OK && der_path != NULL)
             e = file_write_atomic(der_path, (struct span){ der, (size_t)der_len }, 0644, info);
     }
     BIO_free_all(pem);
     OPENSSL_free(der);
+    buf_clear(&text);
     return e;
 }
 
