@@ -35,7 +35,9 @@ static const struct {
     { "limits",
       "  limits [--json]          what is left of each CA's limits, and what the CA closed\n"
       "  limits reopen ISSUER KIND [--zone NAME | --device ID | --account N]\n"
-      "                           one that the CA closed, and has opened again\n" },
+      "                           one that the CA closed, and has opened again\n"
+      "  limits forecast [--days N] [--json]\n"
+      "                           renewals of the coming days, and what the limit lets through\n" },
     { "audit", "  audit [--device ID] [--limit N] [--json]\n"
                "                           who did what, newest last\n"
                "  audit --verify [--json]  whether a row was changed or taken out\n" },

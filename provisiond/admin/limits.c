@@ -4,6 +4,7 @@
 
 #include "common/base/clock.h"
 #include "provisiond/admin/admin.h"
+#include "provisiond/admin/forecast.h"
 #include "provisiond/admin/jsonline.h"
 #include "provisiond/headroom.h"
 #include "provisiond/store/queue.h"
@@ -149,10 +150,12 @@ int admin_limits(const struct admin *a, int argc, char **argv)
 {
     if (argc > 0 && strcmp(argv[0], "reopen") == 0)
         return reopen(a, argc, argv);
+    if (argc > 0 && strcmp(argv[0], "forecast") == 0)
+        return forecast(a, argc, argv);
     struct listing l = { .config = a->config, .json = admin_take_json(&argc, argv) };
     struct err_info info = { "" };
     if (argc != 0)
-        return admin_usage("limits takes --json, or reopen");
+        return admin_usage("limits takes --json, or reopen or forecast");
     enum err e = headroom_each(a->db, a->config, clock_now_s(), print_row, &l, &info);
     if (e == ERR_OK && l.n == 0 && !l.json)
         (void)puts("No issuer of this configuration has limits.");

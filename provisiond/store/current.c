@@ -213,3 +213,22 @@ enum err current_clock_back(struct sql *db, const char *issuer, int64_t now_s,
     }
     return e;
 }
+
+enum err current_forecast(struct sql *db, const char *issuer, int64_t now_s, int64_t days,
+                          int64_t seen_after, void (*fn)(void *arg, int64_t day, int64_t n),
+                          void *arg, struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db,
+              "SELECT CASE WHEN c.chosen_at<=$1 THEN 0 ELSE (c.chosen_at-$1)/86400 END AS day,"
+              " count(*) FROM current_cert c JOIN device d ON d.id=c.device_id"
+              " WHERE c.issuer=$2 AND c.not_after>$1 AND c.chosen_at<$3 AND d.state='active'"
+              " AND d.seen_at>=$4 GROUP BY day ORDER BY day");
+    sql_bind_int(&q, 1, now_s);
+    sql_bind_text(&q, 2, issuer);
+    sql_bind_int(&q, 3, now_s + days * 86400);
+    sql_bind_int(&q, 4, seen_after);
+    while (sql_row(&q))
+        fn(arg, sql_int(&q, 0), sql_int(&q, 1));
+    return sql_end(&q, NULL, info);
+}

@@ -54,6 +54,14 @@ NODISCARD enum err current_resume(struct sql *db, const struct current_row *row,
 NODISCARD enum err current_alarm(struct sql *db, const char *issuer, int64_t from, int64_t until,
                                  int64_t now_s, struct err_info *info);
 
+/* Calls fn with how many certificates of `issuer`, of active devices seen since `seen_after`, are
+ * to be renewed on each day from now, 0..days-1; what is due already counts for day 0. Days without
+ * any are left out. Reads all of them. */
+NODISCARD enum err current_forecast(struct sql *db, const char *issuer, int64_t now_s, int64_t days,
+                                    int64_t seen_after,
+                                    void (*fn)(void *arg, int64_t day, int64_t n), void *arg,
+                                    struct err_info *info);
+
 /* No certificate of `issuer` is asked about later than a day from now: a wait that is longer was
  * reckoned by a clock that was ahead. They are spread over the day as they were. */
 NODISCARD enum err current_clock_back(struct sql *db, const char *issuer, int64_t now_s,

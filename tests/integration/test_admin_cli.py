@@ -89,6 +89,7 @@ JSON = [
     ("open orders", ["order", "list"], {"order", "device", "state", "held", "problem"}),
     ("one order", ["order", "show", "1"], {"order", "detail", "url"}),
     ("limits", ["limits"], {"issuer", "limit", "zone", "count", "period_s", "left", "closed", "closed_until"}),
+    ("what is to come", ["limits", "forecast", "--days", "90"], {"issuer", "day", "renewals", "let_through"}),
     ("audit", ["audit"], {"at", "chain", "seq", "actor", "action", "device", "detail", "hash"}),
     ("the chains", ["audit", "--verify"], {"chain", "rows", "whole", "broken_at", "hash"}),
     ("issuers", ["issuer", "list"], {"issuer", "type", "accounts"}),

@@ -782,6 +782,41 @@ static void a_clock_set_back_pulls_questions_in(void **state)
     }
 }
 
+static void add_day(void *arg, int64_t day, int64_t n)
+{
+    int64_t *days = arg;
+    assert_in_range(day, 0, 9);
+    days[day] = n;
+}
+
+static void renewals_are_foreseen_by_the_day(void **state)
+{
+    static const struct {
+        const char *why;
+        int64_t due_in_s, seen_s_ago;
+        int day; /* -1: not counted */
+    } CASES[] = {
+        { "due already", -DAY, 0, 0 }, { "within a day", DAY - 1, 0, 0 },
+        { "tomorrow", DAY, 0, 1 },     { "on the last day", 10 * DAY - 1, 0, 9 },
+        { "later", 10 * DAY, 0, -1 },  { "of a device that is gone", DAY, 31 * DAY, -1 },
+    };
+    struct fixture *fx = *state;
+    int64_t want[10] = { 0 }, got_days[10] = { 0 };
+    for (unsigned i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct current_row row;
+        admit(fx, i, NOW - CASES[i].seen_s_ago);
+        has(fx, i, "a", NOW - 60 * DAY, NOW + 30 * DAY, 0, 0);
+        assert_int_equal(current_get(fx->db, dev(i), ZONE, &row, NULL), ERR_OK);
+        row.renewal.chosen_at = NOW + CASES[i].due_in_s;
+        assert_int_equal(current_save(fx->db, &row, NULL), ERR_OK);
+        if (CASES[i].day >= 0)
+            want[CASES[i].day]++;
+    }
+    assert_int_equal(
+        current_forecast(fx->db, "a", NOW, 10, NOW - 30 * DAY, add_day, got_days, NULL), ERR_OK);
+    assert_memory_equal(got_days, want, sizeof want);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, store_setup, store_teardown)
 
 int main(void)
@@ -811,6 +846,7 @@ int main(void)
         TEST(what_was_replaced_or_ended_is_not_asked_about),
         TEST(an_alarm_wakes_the_neighbours),
         TEST(a_clock_set_back_pulls_questions_in),
+        TEST(renewals_are_foreseen_by_the_day),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
