@@ -62,3 +62,4 @@ if(NOT LANYARD_SANITIZE AND NOT LANYARD_TSAN)
     set_property(TEST integration/test_dnsd_memory APPEND PROPERTY
         ENVIRONMENT LANYARD_FAILMALLOC=$<TARGET_FILE:failmalloc>)
 endif()
+py_test(integration/test_offline.py TIMEOUT 120)
