@@ -156,10 +156,15 @@ static void run_scenario(const struct scenario *s, bool cut)
     print_message("%s: %s at %d system calls\n", s->why, cut ? "power cut" : "killed", n - 2);
 }
 
-static enum err put_in_place(const char *dir, const struct testset *t)
+static enum err put_in_place_for(const char *dir, const struct testset *t, const struct access *a)
 {
     struct err_info info;
-    return certstore_install(dir, t->key, t->chain, &TEST_BUNDLE, &ACCESS_PRIVATE, &info);
+    return certstore_install(dir, t->key, t->chain, &TEST_BUNDLE, a, &info);
+}
+
+static enum err put_in_place(const char *dir, const struct testset *t)
+{
+    return put_in_place_for(dir, t, &ACCESS_PRIVATE);
 }
 
 static void put_pending(const struct treedir *d, const struct testset *t)
@@ -229,7 +234,16 @@ static void after_renewal(const struct treedir *d, bool finished)
     check_recovery(d);
 }
 
-/* ---- the first certificate ---- */
+/* ---- the first certificate, of which a part is for others ---- */
+
+static enum err renew_shared(const char *dir)
+{
+    struct err_info info;
+    struct access a = ACCESS_PRIVATE;
+    a.of[FORM_CERT].mode = 0640;
+    enum err e = put_in_place_for(dir, &new, &a);
+    return e == ERR_OK ? certstore_pending_drop(dir, &info) : e;
+}
 
 static void before_first(const struct treedir *d)
 {
@@ -417,7 +431,7 @@ static void after_whole(const struct treedir *d, bool finished)
 
 static const struct scenario SCENARIOS[] = {
     { "renewal", before_renewal, renew, after_renewal, PART },
-    { "first certificate", before_first, renew, after_first, ALONE },
+    { "first certificate", before_first, renew_shared, after_first, ALONE },
     { "pending key", before_pending, put_new_pending, after_pending, PART },
     { "identity", before_nothing, make_identity, after_identity, ALONE },
     { "journal", before_journal, save_journal, after_journal, ALONE },
