@@ -64,11 +64,6 @@ static enum err sqlite_script(struct sql *db, const char *text, struct err_info 
     return sqlite3_exec(handle(db), text, NULL, NULL, NULL) == SQLITE_OK ? ERR_OK : fail(db, info);
 }
 
-static enum err sqlite_begin_tx(struct sql *db, struct err_info *info)
-{
-    /* the write lock at the start: a commit cannot meet a conflict */
-    return sqlite_script(db, "BEGIN IMMEDIATE", info);
-}
 
 static void sqlite_rollback(struct sql *db)
 {
@@ -77,36 +72,10 @@ static void sqlite_rollback(struct sql *db)
         (void)sqlite3_exec(handle(db), "ROLLBACK", NULL, NULL, NULL);
 }
 
-static enum err sqlite_commit(struct sql *db, struct err_info *info)
-{
-    enum err e = sqlite_script(db, "COMMIT", info);
-    if (e != ERR_OK)
-        sqlite_rollback(db);
-    return e;
-}
-
 static bool sqlite_may_retry(const struct sql *db)
 {
     (void)db;
     return false; /* the lock was waited for already */
-}
-
-static enum err sqlite_savepoint(struct sql *db, struct err_info *info)
-{
-    /* outside of a transaction SQLite would begin one, whose end nobody waits for */
-    if (sqlite3_get_autocommit(handle(db)) != 0)
-        return err_set(info, ERR_UNAVAILABLE, "database %s: the transaction was undone",
-                       sqlite_of(db)->path);
-    return sqlite_script(db, "SAVEPOINT job", info);
-}
-
-static enum err sqlite_savepoint_end(struct sql *db, bool keep, struct err_info *info)
-{
-    if (sqlite3_get_autocommit(handle(db)) != 0)
-        return keep ? err_set(info, ERR_UNAVAILABLE, "database %s: the transaction was undone",
-                              sqlite_of(db)->path)
-                    : ERR_OK;
-    return sqlite_script(db, keep ? "RELEASE job" : "ROLLBACK TO job; RELEASE job", info);
 }
 
 /* The text as SQLite takes it: without the clause that it does not know, and with ?N for $N, which
@@ -254,6 +223,50 @@ static enum err sqlite_end(struct sql_query *q, int64_t *changed, struct err_inf
         release(sqlite_of(q->db), q->stmt);
     q->stmt = NULL;
     return e;
+}
+
+/* What begins and ends a transaction, a literal without parameters: kept too, as these are the
+ * most frequent of all, and parsing one costs more than running it. */
+static enum err control(struct sql *db, const char *text, struct err_info *info)
+{
+    struct sql_query q = { .db = db };
+    sqlite_begin(&q, text);
+    if (q.e == ERR_OK)
+        (void)sqlite_row(&q);
+    return sqlite_end(&q, NULL, info);
+}
+
+static enum err sqlite_begin_tx(struct sql *db, struct err_info *info)
+{
+    /* the write lock at the start: a commit cannot meet a conflict */
+    return control(db, "BEGIN IMMEDIATE", info);
+}
+
+static enum err sqlite_commit(struct sql *db, struct err_info *info)
+{
+    enum err e = control(db, "COMMIT", info);
+    if (e != ERR_OK)
+        sqlite_rollback(db);
+    return e;
+}
+
+static enum err sqlite_savepoint(struct sql *db, struct err_info *info)
+{
+    /* outside of a transaction SQLite would begin one, whose end nobody waits for */
+    if (sqlite3_get_autocommit(handle(db)) != 0)
+        return err_set(info, ERR_UNAVAILABLE, "database %s: the transaction was undone",
+                       sqlite_of(db)->path);
+    return control(db, "SAVEPOINT job", info);
+}
+
+static enum err sqlite_savepoint_end(struct sql *db, bool keep, struct err_info *info)
+{
+    if (sqlite3_get_autocommit(handle(db)) != 0)
+        return keep ? err_set(info, ERR_UNAVAILABLE, "database %s: the transaction was undone",
+                              sqlite_of(db)->path)
+                    : ERR_OK;
+    enum err e = keep ? ERR_OK : control(db, "ROLLBACK TO job", info);
+    return e == ERR_OK ? control(db, "RELEASE job", info) : e;
 }
 
 static enum err sqlite_has_table(struct sql *db, const char *name, bool *out, struct err_info *info)
