@@ -64,7 +64,6 @@ static enum err sqlite_script(struct sql *db, const char *text, struct err_info 
     return sqlite3_exec(handle(db), text, NULL, NULL, NULL) == SQLITE_OK ? ERR_OK : fail(db, info);
 }
 
-
 static void sqlite_rollback(struct sql *db)
 {
     /* SQLite may have rolled back by itself, after a full disk for one */
