@@ -13,6 +13,7 @@ from chromium import Chromium
 from webserver import CODE, COMPANION, Web
 
 ZONE = "direct.example"
+PHONE = 360  # pixels
 PICTURES = os.environ.get("LANYARD_TEST_SCREENSHOTS")
 ID = "abcdefghijklmnopqrstuvwxyz234567"
 RELAY = {"uri": f"https://p2-192-88-99-20.{ID}.{ZONE}", "rung": "relay"}
@@ -146,7 +147,9 @@ def test_says_what_is_the_matter(web, browser):
             assert (f"{end['uri']}/" in links) == (end["uri"] is not None), verdict
             own = end["uri"] is None and verdict != "WRONG_DEVICE"  # then that address is somebody else's
             assert ("http://10.0.0.5:8480/" in links) == own, verdict
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), verdict
+            page.call("Emulation.setDeviceMetricsOverride", width=PHONE, height=640, deviceScaleFactor=1,
+                      mobile=False)
+            assert page.evaluate("document.documentElement.scrollWidth") <= PHONE, verdict
             for scheme in ("light", "dark"):
                 page.prefer(scheme)
                 assert page.evaluate(FAINT) == [], (verdict, scheme)
