@@ -151,6 +151,16 @@ def test_a_code_becomes_a_viewer_token_once(service):
     assert service.ask("DELETE", f"/v1/devices/{device.id}", bearer=token).status == 401
 
 
+def test_of_parallel_users_of_a_code_one_gets_it(service):
+    code, replies = service.device().code(), []
+    threads = [threading.Thread(target=lambda: replies.append(service.pair(code).status)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert sorted(replies) == [200] + [404] * 7
+
+
 def test_two_devices_show_a_code(service):
     one, other = service.device(), service.device()
     code, code2 = one.code(), other.code()
@@ -238,7 +248,7 @@ def test_guessing_ends_for_everybody(service):
     sqlite(service, "DELETE FROM pairing_guess")
 
 
-def test_the_agent_shows_the_code(service):
+def test_the_agent_shows_the_code(service, tmp_path):
     """On its page, in its status, by its command; not on the page for another site's button."""
     port = free_port()
     agent = Agent(service.folder, service.daemon, addresses=("127.0.0.1",), extra=f'page = {{"127.0.0.1:{port}"}}')
@@ -260,9 +270,20 @@ def test_the_agent_shows_the_code(service):
         assert page("POST", "/pair", Origin="https://evil.example")[0] == 403
         assert page("POST", "/pair", Host="evil.example")[0] == 421
         assert page("GET", "/pair")[0] == 405 and agent.status()["pairing"] is None
-        status = page("POST", "/pair", Origin=f"http://127.0.0.1:{port}")[0]
-        assert status == 303
-        code = agent.status()["pairing"]["code"]
+        assert page("POST", "/pair", Origin="null")[0] == 403
+        with Chromium(tmp_path) as browser, browser.page() as tab:
+            tab.open(f"http://127.0.0.1:{port}/")
+            tab.evaluate("document.querySelector('form[action$=pair] button').click()", gesture=True)
+            until(lambda: agent.status()["pairing"], 60, "the button to work")
+            code = agent.status()["pairing"]["code"]
+
+            def shown():
+                try:  # the tab may be between two pages
+                    return tab.evaluate("location.pathname + document.querySelector('.code')?.innerText")
+                except AssertionError:
+                    return None
+
+            until(lambda: shown() == "/" + code, 60, "the page to show it")
         assert f'<p class="code">{code}</p>' in page("GET", "/")[1]
         assert code in agent.tool("status").stdout
         reply = service.pair(code)
