@@ -347,7 +347,7 @@ def test_case_46_writes_of_an_issuance(tmp_path):
 
 
 @pytest.mark.skipif(bool(SANITIZED), reason="a sanitizer's shadow memory does not fit")
-@pytest.mark.parametrize("limit, together", [("--data=67108864", 200), ("--nofile=256:256", 112)])
+@pytest.mark.parametrize("limit, together", [("--data=67108864", 200), ("--nofile=256:256", 92)])
 def test_case_47_little_memory_and_few_descriptors(tmp_path, limit, together):
     """Two hundred connections at a time: all are served, if not all at once."""
     with contextlib.ExitStack() as stack:
