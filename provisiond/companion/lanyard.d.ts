@@ -95,8 +95,8 @@ export interface Result {
     uri: string | null;
     connection: Connection | null;
     rung: Rung | null;
-    /** What showed that it is the device: a hello signed by its identity key, or, where a public
-     * address leads to an application that knows no hello, the certificate for its name. */
+    /** What showed that it is the device: a hello signed by its identity key, or, where an
+     * application answers that knows no hello, the certificate for its name. */
     proof: 'hello' | 'certificate' | null;
     permission: Permission;
     elapsed_ms: number;

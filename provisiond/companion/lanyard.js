@@ -141,14 +141,15 @@ async function greet(id, base, limitMs, signal, init = {}) {
     return { end, ms: performance.now() - began, proof: 'hello' };
 }
 
-// Tries one connection. A public address leads to the application, which may know nothing of hellos:
-// there the certificate is the proof, as it is for this name and its key never left the device.
+// Tries one connection. An application may know nothing of hellos: then its certificate is the proof,
+// as it is for a name under the device's id and its key never left the device.
 async function reach(device, connection, limitMs, signal) {
     const hello = await greet(device.id, helloBase(connection), limitMs, signal);
     const url = new URL(connection.uri);
-    if (hello.end !== 'fail' || hello.ms > limitMs || !['mapped', 'relay'].includes(connection.kind) ||
-        !url.hostname.endsWith(`.${device.id}.${device.zone}`))
+    if (hello.end !== 'fail' || hello.ms >= limitMs || !url.hostname.endsWith(`.${device.id}.${device.zone}`))
         return hello;
+    if (isPrivate(connection) && ['prompt', 'denied'].includes(await permissionState()))
+        return hello; // that was the user's answer: do not ask twice
     const began = performance.now();
     let end = 'ok';
     try {
@@ -165,6 +166,8 @@ function helloBase(connection) {
         url.port = connection.hello_port;
     return url.origin;
 }
+
+const isPrivate = (connection) => connection.kind === 'lan' || connection.kind === 'ula';
 
 function isSecure(connection) {
     try {
@@ -290,7 +293,7 @@ export function judge(seen) {
         return 'SECURE_LAN';
     if (rung === 'gua')
         return 'SECURE_IPV6';
-    const hasLan = (device.connections || []).some((c) => c.kind === 'lan' || c.kind === 'ula');
+    const hasLan = (device.connections || []).some(isPrivate);
     if (rung !== null && (!hasLan || device.publicAddressMatches === false))
         return 'SECURE_REMOTE';
     if (rung === null && seen.zone === false)

@@ -260,10 +260,11 @@ zone "{APP}" {{
         return f"{label}.{self.id}.{ZONE}"
 
     def connection(self, kind):
-        address, port = {"lan": (DEVICE, APP_PORT), "gua": (DEVICE_GUA, HELLO_PORT),
-                         "relay": (RELAY, 443)}[kind]
+        """"app" is "lan" on a device that serves no hello."""
+        address, port = {"gua": (DEVICE_GUA, HELLO_PORT), "relay": (RELAY, 443)}.get(kind, (DEVICE, APP_PORT))
         found = {"uri": f"https://{self.name(address)}:{port}", "address": address, "port": port,
-                 "kind": kind, "local": kind == "lan", "relay": kind == "relay", "IPv6": ":" in address}
+                 "kind": "lan" if kind == "app" else kind, "local": address == DEVICE, "relay": kind == "relay",
+                 "IPv6": ":" in address}
         return {**found, "hello_port": HELLO_PORT} if kind == "lan" else found
 
     def describe(self, *kinds, **members):

@@ -218,7 +218,9 @@ window.world = async ({ device = {}, proven = [], permission, answers, options =
     navigator.permissions.query = async () => ({ state });
     window.fetch = (target, { signal }) => new Promise((done, fail) => {
         const url = new URL(target);
-        asked.push(url.protocol + url.host + (signal.aborted ? ' aborted' : ''));
+        const first = url.protocol + url.host.split('.')[0];
+        asked.push(asked.some((a) => a.startsWith(first)) ? `${first} again`
+            : url.protocol + url.host + (signal.aborted ? ' aborted' : ''));
         signal.addEventListener('abort', () => fail(new TypeError('aborted')));
         const name = url.protocol === 'http:' ? 'plain' : url.host.match(/^[a-z]+/)[0];
         const [end, ms = 0] = answers[name] || ['fail'];
@@ -298,11 +300,13 @@ WORLDS = [
     ("an application behind the relay that knows no hello: its certificate is proof enough",
      {"device": {"connections": LR[:1]}, "proven": ["relay"], "answers": {"relay": ["app"]}}, "DNS_FILTERED", "relay",
      [], []),
-    ("... but not for a name that is not under the device's id",
+    ("... not for a name that is not under the device's id",
      {"device": {"connections": LR}, "answers": {"relay": ["app"], "hub": OK}}, "DNS_FILTERED", None, [], []),
-    ("... nor at a private address",
-     {"device": {"connections": []}, "proven": ["lan"], "answers": {"lan": ["app"], "hub": OK}}, "DNS_FILTERED", None,
-     [], []),
+    ("... and at a private address", {"device": {"connections": []}, "proven": ["lan"], "answers": {"lan": ["app"]}},
+     "SECURE_LAN", "lan", [], []),
+    ("... but the user is not asked twice",
+     {"permission": "prompt", "options": {"ask": True}, "device": {"connections": []}, "proven": ["lan"],
+      "answers": {"lan": ["fail", 700], "hub": OK}}, "PROMPT_DISMISSED", None, [], ["https:lan1 again"]),
     ("a wrong hello at the relay is not made good by a certificate",
      {"device": {"connections": []}, "proven": ["relay"], "answers": {"relay": WRONG, "hub": OK}}, "WRONG_DEVICE",
      None, [], []),

@@ -61,6 +61,7 @@ ROWS = [
     Row("case 11: undecided, with a relay", "dnsmasq", None, LR, "NEEDS_PERMISSION", "relay",
         begun=(False, False)),
     Row("cases 11 and 21: granted", "dnsmasq", "granted", LR, "SECURE_LAN", "lan", sample=CF),
+    Row("a device that serves no hello", "dnsmasq", "granted", ("app",), "SECURE_LAN", "lan", sample=CF),
     Row("case 11: denied, nothing is sent to the LAN", "dnsmasq", "denied", LAN, "PERMISSION_DENIED",
         begun=(False, False), clicked=True, sample=CF),
     Row("case 11: denied, with a relay", "dnsmasq", "denied", LR, "PERMISSION_DENIED", "relay",
