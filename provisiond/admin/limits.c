@@ -113,11 +113,14 @@ static bool find_names(struct reopening *r, const char *issuer, const char *kind
 static bool check_names(struct reopening *r)
 {
     const struct config *c = r->a->config;
+    const struct config_zone *z = config_zone_find(c, r->zone);
     bool of_device = r->kind == BUCKET_SET || r->kind == BUCKET_FAILURES;
     if (r->kind == BUCKET_DOMAIN && r->zone[0] == 0 && c->n_zones == 1)
-        r->zone = c->zones[0].name;
-    return (r->kind == BUCKET_DOMAIN) == (r->zone[0] != 0) && of_device == (r->device_id[0] != 0) &&
-           (r->zone[0] == 0 || config_zone_find(c, r->zone) != NULL) &&
+        z = &c->zones[0];
+    if ((r->kind == BUCKET_DOMAIN) != (z != NULL) || (r->zone[0] != 0 && z == NULL))
+        return false;
+    r->zone = z != NULL ? z->name : ""; /* as it is written down */
+    return of_device == (r->device_id[0] != 0) &&
            r->account <= (int64_t)c->issuers[r->issuer].n_accounts;
 }
 

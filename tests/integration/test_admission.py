@@ -328,7 +328,7 @@ def test_no_oracle(tmp_path):
 
 
 N_TIMED = int(os.environ.get("LANYARD_TEST_TIMED", "250"))  # answers of each kind
-PER_IDENTITY = 24  # below the burst that one identity may ask
+PER_IDENTITY = 12  # two of them, which may share a slot of the limiter, stay below the burst of one
 
 
 def welch_t(a, b):
@@ -351,8 +351,10 @@ def timed_enrolments(p, bodies, n_each):
             connection.request("POST", "/v1/enroll", bodies[kind], {"Content-Type": "application/json"})
             reply = connection.getresponse()
             reply.read()
-            times[kind].append(time.perf_counter() - began)
-            assert reply.status == 403
+            took = time.perf_counter() - began
+            if reply.status != 429:  # three share a slot: by chance, in very long runs
+                assert reply.status == 403
+                times[kind].append(took)
         connection.close()
     return times
 
@@ -369,6 +371,7 @@ def test_no_oracle_by_time(tmp_path):
         bodies = {k: json.dumps({"zone": ZONE, "token": t}) for k, t in tokens.items()}
         times = timed_enrolments(p, bodies, N_TIMED)
     t = {kind: round(welch_t(times[kind], times["unknown"]), 2) for kind in ("used", "expired", "unknown2")}
+    assert all(len(v) > 0.9 * N_TIMED for v in times.values())
     print({k: f"{statistics.fmean(v) * 1e6:.0f} us" for k, v in times.items()}, t)
     assert all(abs(value) < 4.5 for value in t.values()), t
 
