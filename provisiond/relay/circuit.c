@@ -37,6 +37,7 @@ struct circuit {
     struct device *owner; /* NULL before DIAL */
     uint32_t slot;        /* while DIAL */
     uint8_t phase, zone;
+    bool wants_more; /* than one byte, before it is woken */
     bool down_first; /* in this turn: the other way round in the next */
     struct prefix prefix;
 };
@@ -114,9 +115,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 /* ---- HELLO ----------------------------------------------------------------------------------- */
 
 /* The kernel wakes us when so many bytes are here. */
-static void want_bytes(const struct circuit *c, size_t n)
+static void want_bytes(struct circuit *c, size_t n)
 {
     int low = (int)n;
+    if (n == 1 && !c->wants_more)
+        return;
+    c->wants_more = n > 1;
     (void)setsockopt(c->client.fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof low);
 }
 

@@ -44,15 +44,17 @@ static void join(struct dialback *d)
     }
     struct hub *h = d->hub;
     int fd = d->fd;
-    (void)event_del(&d->ev);
+    if (event_initialized(&d->ev))
+        (void)event_del(&d->ev); /* before somebody else watches the socket */
     d->fd = -1;
     dialback_free(d);
     metric_add(&h->counts.dials, 1);
     circuit_join(c, fd);
 }
 
-/* Exactly as many bytes as it has to show: what follows is the client's. */
-static void read_key(struct dialback *d)
+/* Exactly as many bytes as it has to show: what follows is the client's. False when they are not
+ * all here; otherwise `d` is gone. */
+static bool read_key(struct dialback *d)
 {
     ssize_t n = recv(d->fd, d->bytes + d->len, sizeof d->bytes - d->len, MSG_DONTWAIT);
     if (n > 0)
@@ -61,6 +63,9 @@ static void read_key(struct dialback *d)
         join(d);
     else if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
         refuse(d);
+    else
+        return false;
+    return true;
 }
 
 static void on_ready(evutil_socket_t fd, short what, void *arg)
@@ -69,12 +74,20 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
     if ((what & EV_TIMEOUT) != 0)
         refuse(arg);
     else
-        read_key(arg);
+        (void)read_key(arg);
+}
+
+static void wait_for_key(struct dialback *d)
+{
+    struct timeval limit = { .tv_sec = SHOW_S };
+    if (event_assign(&d->ev, loop_base(d->hub->loop), d->fd, EV_READ | EV_PERSIST, on_ready, d) !=
+            0 ||
+        event_add(&d->ev, &limit) != 0)
+        refuse(d);
 }
 
 void dialback_start(struct hub *h, int fd, const struct addr *peer)
 {
-    struct timeval limit = { .tv_sec = SHOW_S };
     struct prefix prefix = prefix_of((const struct sockaddr *)&peer->ss);
     struct dialback *d = NULL;
     if (h->n_dialbacks < DIALBACKS_MAX &&
@@ -94,12 +107,8 @@ void dialback_start(struct hub *h, int fd, const struct addr *peer)
     d->prefix = prefix;
     TAILQ_INSERT_TAIL(&h->dialbacks, d, entry);
     h->n_dialbacks++;
-    if (event_assign(&d->ev, loop_base(h->loop), fd, EV_READ | EV_PERSIST, on_ready, d) != 0 ||
-        event_add(&d->ev, &limit) != 0) {
-        refuse(d);
-        return;
-    }
-    read_key(d); /* it is here already, as a rule */
+    if (!read_key(d)) /* it is here already, as a rule */
+        wait_for_key(d);
 }
 
 void dialback_free(struct dialback *d)

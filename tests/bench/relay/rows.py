@@ -1,5 +1,6 @@
 """What is measured of the relay beside haproxy, a function for each row."""
 
+import contextlib
 import os
 import statistics
 import struct
@@ -73,11 +74,12 @@ class Bench:
     def pass_calls_on(self, lib):
         """What the relay asks for is done by the origin."""
         self.device.tls.settimeout(None)
-        while True:
-            kind, body = self.device.read()
-            if kind == lib.DIAL:
-                self.origin.stdin.write(b"LYD1" + body[:20])
-                self.origin.stdin.flush()
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                kind, body = self.device.read()
+                if kind == lib.DIAL:
+                    self.origin.stdin.write(b"LYD1" + body[:20])
+                    self.origin.stdin.flush()
 
     def spawn(self, argv):
         p = subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -133,19 +135,21 @@ def bulk(connections):
 
 def rate(b):
     count = 2000 if b.quick else 4000
-    cpu, first = {"relay": [], "haproxy": []}, {"relay": [], "haproxy": []}
+    cpu = {"relay": [], "haproxy": []}
 
     def measure(who):
         before = cpu_ns(b.pids[who])
-        per_s, median_us = b.load(who, "rate", 8, count)
+        per_s, _ = b.load(who, "rate", 8, count)
         cpu[who].append((cpu_ns(b.pids[who]) - before) / count / 1000)
-        first[who].append(median_us)
         return per_s
 
     b.compare("connections a second, each with a byte, eight at a time", "", measure, "more")
-    for name, values in (("CPU time of such a connection", cpu), ("time to its first byte", first)):
-        ours, theirs = (statistics.median(values[w]) for w in ("relay", "haproxy"))
-        b.rows.append((name, "µs", ours, theirs, theirs / ours))
+    ours, theirs = (statistics.median(cpu[w]) for w in ("relay", "haproxy"))
+    b.rows.append(("CPU time of such a connection", "µs", ours, theirs, theirs / ours))
+
+
+def first(b):
+    b.compare("time to the first byte of a connection", "µs", lambda who: b.load(who, "rate", 1, 500)[1], "less")
 
 
 def trip(b):
@@ -173,4 +177,4 @@ def memory(b):
                    values["haproxy"] / values["relay"]))
 
 
-ROWS = {"memory": memory, "bulk1": bulk(1), "bulk8": bulk(8), "bulk64": bulk(64), "trip": trip, "rate": rate}
+ROWS = {"memory": memory, "bulk1": bulk(1), "bulk8": bulk(8), "bulk64": bulk(64), "trip": trip, "rate": rate, "first": first}
