@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import openapi
+import relay
 from balancer import Connection, header
 from chromium import Chromium
 from device import Device, Reply
@@ -41,6 +42,17 @@ def connect(host, port, source, context, timeout_s):
 def zone(name, issuer):
     return f"""zone "{name}" {{ issuers = {{"local"}}  enroll = "open"
     oidc_issuer = "{issuer.url}"  oidc_audience = "{issuer.AUDIENCE}"  oidc_ca_file = "{issuer.ca}" }}
+"""
+
+
+RELAY = """relay "eu1" {{
+    id = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+    control = "relay.example:8445"
+    data = "relay.example:8446"
+    address = "192.88.99.200"
+    port = 4443
+    key_file = "{key}"
+}}
 """
 
 
@@ -124,8 +136,11 @@ def issuers(tmp_path_factory):
 @pytest.fixture(scope="module")
 def service(tmp_path_factory, issuers):
     good, hanging, huge = issuers
-    s = Service(tmp_path_factory.mktemp("discovery"), good,
-                extra=f'companion_dir = "{COMPANION}"\n' + zone("hanging.example", hanging) + zone("huge.example", huge))
+    folder = tmp_path_factory.mktemp("discovery")
+    (folder / "relay.key").write_text(relay.KEY, encoding="ascii")
+    (folder / "relay.key").chmod(0o600)
+    s = Service(folder, good, extra=f'companion_dir = "{COMPANION}"\n' + zone("hanging.example", hanging)
+                + zone("huge.example", huge) + RELAY.format(key=folder / "relay.key"))
     with s.daemon:
         yield s
 
@@ -490,6 +505,31 @@ def test_public_addresses_are_shown_once_they_are_proven(service):
     seen = service.ask("GET", f"/v1/devices/{device.id}", bearer=token, source=home4).json
     assert [c["kind"] for c in seen["connections"]] == ["ula"] and not seen["publicAddressMatches"]
     assert kinds(home4) == []
+
+
+def test_the_relay_is_the_last_way(service):
+    """Of a device that uses it. The device is told which one is its own, with a ticket for it."""
+    home, address = "192.88.99.7", ipaddress.ip_address("192.88.99.200")
+    device = service.device(home)
+    said = {"nearby": True, "connections": [{"kind": "lan", "address": "192.168.1.5", "port": 8443}]}
+    grant = json.loads(device.call("PUT", "/v1/report", json.dumps(said), "application/json").body)["relay"]
+    host = f"{tagged(KEY, device.id, address)}.{device.id}.{ZONE}"
+    assert {k: grant[k] for k in ("name", "id", "control", "data", "address", "port", "host")} == {
+        "name": "eu1", "id": "a" * 32, "control": "relay.example:8445", "data": "relay.example:8446",
+        "address": str(address), "port": 4443, "host": host}
+    assert 86300 < grant["ticket_expires_at"] - time.time() <= 86400
+    assert grant["ticket"] == relay.make_ticket("eu1", device.id, grant["ticket_expires_at"])
+
+    def connections():
+        found = service.ask("GET", "/v1/nearby", source=home).json["devices"]
+        return [c for d in found if d["id"] == device.id for c in d["connections"]]
+
+    assert [c["kind"] for c in connections()] == ["lan"]
+    device.report(**said, relay=True)
+    assert [c["kind"] for c in connections()] == ["lan", "relay"]
+    assert connections()[1] == {"uri": f"https://{host}:4443", "address": str(address), "port": 4443,
+                                "kind": "relay", "local": False, "relay": True, "IPv6": False}
+    device.report(nearby=False)
 
 
 def test_a_network_has_one_opaque_name(service):
