@@ -16,8 +16,8 @@ def b64url(raw):
 
 
 class Identity:
-    def __init__(self):
-        self.key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, key=None):
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
         self.id = device_id(self.key)
 
     def sign(self, text):

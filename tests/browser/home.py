@@ -24,9 +24,10 @@ from cryptography.x509.oid import NameOID
 import tags
 from daemon import Daemon
 from device import Device, identity_certificate, key_pem
+from greeter import Identity
 from netns import Netns, ip
 from relay import Relay, RelayDevice
-from stack import ZONE, Agent, DemoApp, Dnsd, Provisiond
+from stack import ZONE, Agent, DemoApp, Dnsd, Provisiond, poll_until
 from unbound import Unbound
 from wait import until
 from webserver import COMPANION, CURES, Web, dns_over
@@ -39,7 +40,7 @@ DNS, SERVICE, RELAY, WAN = "192.88.99.53", "192.88.99.10", "192.88.99.20", "192.
 ROUTER, DEVICE, CLIENT = "10.0.0.1", "10.0.0.5", "10.0.0.9"
 DEVICE_GUA, CLIENT_GUA, ROUTER_GUA = "3ffe:2::5", "3ffe:2::9", "3ffe:2::1"
 TAG_KEY = bytes(range(16))
-APP_PORT, HELLO_PORT, PAGE_PORT = 8443, 8481, 8480
+APP_PORT, HELLO_PORT, PAGE_PORT, OTHER_PORT = 8443, 8481, 8480, 8581
 
 
 def make_certificate(name, names, issuer=None, issuer_key=None, key=None):
@@ -220,11 +221,9 @@ zone "{APP}" {{
         self.dialler = RelayDevice(self.folder, relay, dial, who=(cert, pem, self.id))
         self.net.device.call(self.dialler.start)
 
-    def as_device(self):
-        """Who speaks for the device, with the agent's own identity."""
-        pem = (self.agent.state / "identity.pem").read_bytes()
-        return Spokesman(self.folder, self.provisiond.server, self.provisiond.ca,
-                         key=load_pem_private_key(pem, None))
+    def other_device(self):
+        """Another device at the same address, which only says what the test has it say."""
+        return OtherDevice(self.folder, self.provisiond, self.net.device)
 
     def start(self, *daemons):
         for daemon in daemons:
@@ -312,11 +311,26 @@ zone "{APP}" {{
         self.net.remove()
 
 
-class Spokesman(Device):
-    def call_from(self, netns, method, path, body=None):
-        """A call to the service that must succeed, from there; the answer."""
+class OtherDevice(Device):
+    """Enrolled, with a certificate; `web` answers /v1/hello at DEVICE:OTHER_PORT."""
+
+    def __init__(self, folder, provisiond, netns):
+        super().__init__(folder, provisiond.server, provisiond.ca)
+        self.netns = netns
+        assert self.netns.call(self.enroll).status in (200, 201)
+        self.netns.call(self.submit)
+        chain = self.netns.call(lambda: poll_until(self, lambda r: r.status == 200, 60)).body
+        pair = Path(folder) / "other.pem"
+        pair.write_bytes(key_pem(self.key) + chain)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair)
+        self.web = Web((DEVICE, OTHER_PORT), context=context, netns=netns)
+        self.web.greeter = Identity(self.identity)
+
+    def tell(self, method, path, body=None):
+        """A call to the service that must succeed; the answer."""
         text = None if body is None else json.dumps(body)
-        reply = netns.call(lambda: self.call(method, path, text, "application/json"))
+        reply = self.netns.call(lambda: self.call(method, path, text, "application/json"))
         assert reply.status == 200, (reply.status, reply.body)
         return reply.json
 

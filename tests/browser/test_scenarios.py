@@ -12,7 +12,7 @@ import pytest
 
 from chromium import Chromium, Display
 from firefox import Firefox
-from home import (APP_PORT, DEVICE, DEVICE_GUA, FIND, HELLO_PORT, ORIGIN, OTHER, PAGE_PORT, RELAY, Home, Sniffer,
+from home import (DEVICE, DEVICE_GUA, FIND, HELLO_PORT, ORIGIN, OTHER, OTHER_PORT, RELAY, Home, Sniffer,
                   served_key)
 from netns import ETC
 from stack import ZONE
@@ -322,29 +322,28 @@ def test_in_a_frame(home, tmp_path):
 
 
 def test_with_the_real_service(home, chromium):
-    """From the page as provisiond serves it, over what the device has reported, to the device: first a
+    """From the page as provisiond serves it, over what a device has reported, to the device: first a
     router that filters, whose cure the page shows; then cured. Elsewhere it is not near."""
-    device = home.as_device()
-    device.call_from(home.net.device, "PUT", "/v1/report", {
+    device = home.other_device()
+    device.tell("PUT", "/v1/report", {
         "name": "Living room NAS", "nearby": True, "rebinding": True,
         "dns": [{"server": "01234567", "class_v4": "FILTER_EMPTY_EDE15", "product": "openwrt"}],
-        "connections": [{"kind": "lan", "address": DEVICE, "port": APP_PORT, "hello_port": HELLO_PORT},
-                        {"kind": "page", "address": DEVICE, "port": PAGE_PORT}]})
+        "connections": [{"kind": "lan", "address": DEVICE, "port": OTHER_PORT}]})
     origin = f"https://{FIND}"
     ask = ["curl", "-sS", "--max-time", "60", "--cacert", home.provisiond.ca, f"{origin}/v1/nearby"]
     home.resolver("dnsmasq")
-    assert home.id in home.net.client.run(*ask).stdout
+    assert device.id in home.net.client.run(*ask).stdout
     assert json.loads(home.net.world.run(*ask).stdout)["devices"] == []
-    with chromium.page(permission="granted", origin=origin) as page:
+    with device.web, chromium.page(permission="granted", origin=origin) as page:
         for dns, verdict in (("dnsmasq-filter", "DNS_FILTERED"), ("dnsmasq-exempt", "SECURE_LAN")):
             home.resolver(dns)
             page.open(f"{origin}/companion/")
             seen = page.evaluate(VERDICT)
-            assert seen["verdict"] == verdict, seen
+            assert (seen["id"], seen["verdict"]) == (device.id, verdict), seen
             if verdict == "DNS_FILTERED":
                 assert f"rebind_domain='{ZONE}'" in page.evaluate("document.querySelector('.cure').innerText")
-        assert page.evaluate(f"Object.keys(localStorage).some((k) => k.endsWith('{home.id}'))")
-        code = device.call_from(home.net.device, "POST", "/v1/pairing")["code"]
+        assert page.evaluate(f"Object.keys(localStorage).some((k) => k.endsWith('{device.id}'))")
+        code = device.tell("POST", "/v1/pairing")["code"]
         viewer = page.evaluate(f"import('/companion/lanyard.js').then((m) => m.pair('{code}'))")
-        assert viewer["device"] == home.id
+        assert viewer["device"] == device.id
         assert page.console() == []
