@@ -10,10 +10,17 @@ static struct span hash_of(const struct viewer *v)
     return (struct span){ v->hash, sizeof v->hash };
 }
 
-/* Makes room for one more token of the device. */
-static enum err drop_oldest(struct sql *db, const char *device, struct err_info *info)
+/* Makes room for one more token of the device: those that have ended go, and what is too many. */
+static enum err drop_oldest(struct sql *db, const char *device, int64_t now_s,
+                            struct err_info *info)
 {
     struct sql_query q;
+    sql_begin(&q, db, "DELETE FROM viewer WHERE device_id=$1 AND kind=0 AND seen_at<=$2");
+    sql_bind_text(&q, 1, device);
+    sql_bind_int(&q, 2, now_s - VIEWER_UNUSED_S);
+    enum err e = sql_end(&q, NULL, info);
+    if (e != ERR_OK)
+        return e;
     sql_begin(&q, db,
               "DELETE FROM viewer WHERE device_id=$1 AND kind=0 AND hash NOT IN"
               " (SELECT hash FROM viewer WHERE device_id=$1 AND kind=0"
@@ -43,8 +50,8 @@ enum err viewer_add(struct sql *db, const struct viewer *v, const char *device, 
                     struct err_info *info)
 {
     struct sql_query q;
-    enum err e =
-        v->kind == VIEWER_TOKEN ? drop_oldest(db, device, info) : check_room(db, v, device, info);
+    enum err e = v->kind == VIEWER_TOKEN ? drop_oldest(db, device, now_s, info)
+                                         : check_room(db, v, device, info);
     if (e != ERR_OK)
         return e;
     sql_begin(&q, db,

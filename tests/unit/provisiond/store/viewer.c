@@ -169,6 +169,11 @@ static void tokens_end_unused_and_have_a_number(void **state)
     assert_int_equal(devices(db, &used, NOW + VIEWER_UNUSED_S), 1);
     assert_int_equal(devices(db, &unused, NOW + VIEWER_UNUSED_S), 0);
     assert_int_equal(devices(db, &account, NOW + 10 * VIEWER_UNUSED_S), 1);
+    assert_int_equal(devices(db, &unused, NOW), 1); /* its row goes with the next token */
+    struct viewer next = viewer_of(VIEWER_TOKEN, 4);
+    assert_int_equal(viewer_add(db, &next, DEV_A, NOW + VIEWER_UNUSED_S, NULL), ERR_OK);
+    assert_int_equal(devices(db, &unused, NOW), 0);
+    assert_int_equal(devices(db, &used, NOW + VIEWER_UNUSED_S), 1);
     for (unsigned i = 0; i < VIEWER_TOKENS_MAX; i++) {
         struct viewer v = viewer_of(VIEWER_TOKEN, 100 + i);
         assert_int_equal(viewer_add(db, &v, DEV_B, NOW + i, NULL), ERR_OK);
