@@ -80,7 +80,8 @@ enum mapping_use mapping_judge(const struct mapping *m, const struct ip *observe
         return MAPPING_NO_ADDRESS;
     if (ip_classify(&m->address) != IP_PUBLIC)
         return MAPPING_INNER;
-    if (observed != NULL && observed->family == 4 &&
+    /* a service in the same network sees a private address of ours, which says nothing */
+    if (observed != NULL && observed->family == 4 && ip_classify(observed) == IP_PUBLIC &&
         memcmp(observed->bytes, m->address.bytes, 4) != 0)
         return MAPPING_ELSEWHERE;
     return MAPPING_OPEN;

@@ -35,8 +35,8 @@ enum mapping_use {
     MAPPING_ELSEWHERE /* the service sees another address: likewise */
 };
 
-/* `observed` is the IPv4 address from which the service saw us come; NULL when that is not known.
- */
+/* `observed` is the address from which the service saw us come, NULL when that is not known. One
+ * that is no public IPv4 address says nothing. */
 enum mapping_use mapping_judge(const struct mapping *m, const struct ip *observed);
 
 /* When to ask again: at half of its life [RFC 6886 s3.3], and soon enough to see that the router's

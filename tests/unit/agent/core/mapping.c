@@ -77,6 +77,7 @@ static const struct {
     { "a public address, not seen yet", "8.8.4.4", NULL, MAPPING_OPEN },
     { "and the service sees the same", "8.8.4.4", "8.8.4.4", MAPPING_OPEN },
     { "the service sees another", "8.8.4.4", "8.8.8.8", MAPPING_ELSEWHERE },
+    { "a service in the same network", "8.8.4.4", "192.168.7.5", MAPPING_OPEN },
     { "none", "0.0.0.0", "8.8.8.8", MAPPING_NO_ADDRESS },
     { "the router is behind another", "192.168.178.2", "8.8.8.8", MAPPING_INNER },
     { "or behind the provider's NAT", "100.64.0.1", NULL, MAPPING_INNER },
