@@ -18,6 +18,7 @@
 
 #define ZONE_NAME_MAX 180 /* bytes: leaves room for _acme-challenge, the id and the dots in 253 */
 #define DAY_S 86400
+#define LISTEN_DEFAULT "127.0.0.1:8443"
 
 static cfg_opt_t issuer_opts[] = {
     CFG_STR("type", NULL, CFGF_NONE),
@@ -70,9 +71,9 @@ static cfg_opt_t relay_opts[] = {
 static cfg_opt_t root_opts[] = {
     CFG_STR("store", NULL, CFGF_NONE),
     CFG_STR("node", NULL, CFGF_NONE),
-    CFG_STR("listen_device", "127.0.0.1:8443", CFGF_NONE),
+    CFG_STR_LIST("listen_device", NULL, CFGF_NONE),
     CFG_STR_LIST("proxy_protocol_from", NULL, CFGF_NONE),
-    CFG_STR("listen_public", NULL, CFGF_NONE),
+    CFG_STR_LIST("listen_public", NULL, CFGF_NONE),
     CFG_STR("metrics", NULL, CFGF_NONE),
     CFG_STR("tls_cert", NULL, CFGF_NONE),
     CFG_STR("tls_key", NULL, CFGF_NONE),
@@ -191,15 +192,24 @@ static enum err note_where(struct reader *r, cfg_t *sec, const char *key, char *
     return *out != NULL ? ERR_OK : no_memory(r);
 }
 
-static enum err read_listen(struct reader *r, const char *key, struct config_listen *out)
+/* Without the option it is `absent`; NULL: not served. */
+static enum err read_listen(struct reader *r, const char *key, const char *absent,
+                            struct config_listen *out)
 {
     cfg_t *root = conf_root(r->conf);
-    const char *v = cfg_getstr(root, key);
+    unsigned n = cfg_size(root, key);
+    const char *v = n > 0 ? cfg_getstr(root, key) : absent;
+    struct err_info why;
     if (v == NULL)
         return ERR_OK;
-    struct err_info why;
+    if (n > HTTPD_SOCKETS_MAX)
+        return FAIL(r, root, key, "more than %d addresses", HTTPD_SOCKETS_MAX);
     if (addr_parse(&out->addr, v, &why) != ERR_OK)
         return FAIL(r, root, key, "%s", why.text);
+    for (unsigned i = 1; i < n; i++) {
+        if (addr_parse(&out->more[out->n_more++], cfg_getnstr(root, key, i), &why) != ERR_OK)
+            return FAIL(r, root, key, "%s", why.text);
+    }
     out->set = true;
     return note_where(r, root, key, &out->where);
 }
@@ -661,15 +671,15 @@ static enum err read_root(struct reader *r)
     struct config *c = r->out;
     enum err e = read_store(r, root, c);
     if (e == ERR_OK)
-        e = read_listen(r, "listen_device", &c->device);
+        e = read_listen(r, "listen_device", LISTEN_DEFAULT, &c->device);
     if (e == ERR_OK)
         e = read_proxies(r, "proxy_protocol_from", &c->device_proxies);
     if (e == ERR_OK)
         e = read_node(r, root, c);
     if (e == ERR_OK)
-        e = read_listen(r, "listen_public", &c->public_);
+        e = read_listen(r, "listen_public", NULL, &c->public_);
     if (e == ERR_OK)
-        e = read_listen(r, "metrics", &c->metrics);
+        e = read_listen(r, "metrics", NULL, &c->metrics);
     if (e == ERR_OK)
         e = read_tls(r, root, c);
     if (e == ERR_OK)

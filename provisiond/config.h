@@ -12,6 +12,7 @@
 #include "common/net/addr.h"
 #include "common/dns/iplabel.h"
 #include "common/net/cidr.h"
+#include "common/net/httpd.h"
 #include "provisiond/core/bucket.h"
 #include "provisiond/core/relayticket.h"
 
@@ -23,6 +24,8 @@ enum config_enroll { CONFIG_ENROLL_OPEN, CONFIG_ENROLL_TOKEN, CONFIG_ENROLL_FACT
 struct config_listen {
     bool set;
     struct addr addr;
+    size_t n_more; /* further addresses of the same listener */
+    struct addr more[HTTPD_SOCKETS_MAX - 1];
     char *where; /* "FILE:LINE", for a bind that fails */
 };
 

@@ -31,18 +31,18 @@ static enum err make(const struct owncert *o, EVP_PKEY **key, STACK_OF(X509) * *
                      struct err_info *info)
 {
     const struct config *c = o->config;
-    const char *names[CONFIG_LIST_MAX + 3];
-    char host[INET6_ADDRSTRLEN] = "";
+    const char *names[CONFIG_LIST_MAX + 1 + HTTPD_SOCKETS_MAX];
+    char hosts[HTTPD_SOCKETS_MAX][INET6_ADDRSTRLEN];
     size_t n = 0;
     for (size_t i = 0; i < c->n_server_names; i++)
         names[n++] = c->server_names[i];
     names[n++] = "localhost";
-    const struct sockaddr_storage *ss = &c->device.addr.ss;
-    const void *ip = ss->ss_family == AF_INET6
-                         ? (const void *)&((const struct sockaddr_in6 *)ss)->sin6_addr
-                         : (const void *)&((const struct sockaddr_in *)ss)->sin_addr;
-    if (inet_ntop(ss->ss_family, ip, host, sizeof host) != NULL)
-        names[n++] = host;
+    for (size_t i = 0; i <= c->device.n_more; i++) {
+        const struct addr *a = i == 0 ? &c->device.addr : &c->device.more[i - 1];
+        const struct sockaddr *sa = (const struct sockaddr *)&a->ss;
+        if (inet_ntop(sa->sa_family, addr_ip(sa).p, hosts[i], sizeof hosts[i]) != NULL)
+            names[n++] = hosts[i];
+    }
     struct localca_leaf leaf = {
         .names = names, .n_names = n, .now_s = clock_now_s(), .life_s = LIFE_S
     };

@@ -34,10 +34,17 @@
 #define OWN_CERT_CHECK_MS                                                                          \
     3600000 /* the clock may jump: looked at every hour, not slept for a month */
 
+/* Sockets of a listener's further addresses. */
+struct more {
+    size_t n;
+    int fds[HTTPD_SOCKETS_MAX - 1];
+};
+
 struct server {
     const struct config *config;
     struct loop *loop;
     int device_fd, public_fd, metrics_fd, lock_fd;
+    struct more device_more, public_more;
     struct sql *db;
     struct issuers *issuers;
     struct jobs *store;
@@ -72,6 +79,27 @@ static enum err bind_one(int *fd, const struct config_listen *l, struct err_info
         return ERR_OK;
     enum err e = listen_tcp(fd, &l->addr, false, info);
     return e == ERR_OK ? e : err_prefix(info, ERR_CONFIG, "%s: ", l->where);
+}
+
+static enum err bind_more(struct more *m, const struct config_listen *l, struct err_info *info)
+{
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < l->n_more && e == ERR_OK; i++) {
+        e = listen_tcp(&m->fds[m->n], &l->more[i], false, info);
+        m->n += e == ERR_OK;
+    }
+    return e == ERR_OK ? e : err_prefix(info, ERR_CONFIG, "%s: ", l->where);
+}
+
+/* What is left in `m` is the caller's to close. */
+static enum err listen_more(struct httpd *h, struct more *m)
+{
+    enum err e = ERR_OK;
+    while (m->n > 0 && e == ERR_OK) {
+        e = httpd_listen(h, m->fds[m->n - 1]);
+        m->n -= e == ERR_OK;
+    }
+    return e;
 }
 
 static enum err open_store(struct server *s, struct err_info *info)
@@ -137,12 +165,16 @@ static enum err open_listeners(struct server *s, struct err_info *info)
         s->device_fd = e == ERR_OK ? -1 : s->device_fd;
     }
     if (e == ERR_OK)
+        e = listen_more(s->device, &s->device_more);
+    if (e == ERR_OK)
         e = httpd_set_proxies(s->device, s->config->device_proxies.from,
                               s->config->device_proxies.n);
     if (e == ERR_OK && s->public_fd >= 0) {
         e = httpd_new(&s->public_, s->loop, s->public_fd, public_ctx, NULL, publicweb_on_request,
                       &s->publicweb);
         s->public_fd = e == ERR_OK ? -1 : s->public_fd;
+        if (e == ERR_OK)
+            e = listen_more(s->public_, &s->public_more);
         if (e == ERR_OK)
             e = httpd_set_proxies(s->public_, s->config->public_proxies.from,
                                   s->config->public_proxies.n);
@@ -279,14 +311,25 @@ static enum err start_chores(struct server *s)
 
 /* --- the whole --- */
 
-static enum err prepare(struct server *s, struct err_info *info)
+static enum err bind_all(struct server *s, struct err_info *info)
 {
     const struct config *c = s->config;
     enum err e = bind_one(&s->device_fd, &c->device, info);
     if (e == ERR_OK)
+        e = bind_more(&s->device_more, &c->device, info);
+    if (e == ERR_OK)
         e = bind_one(&s->public_fd, &c->public_, info);
     if (e == ERR_OK)
+        e = bind_more(&s->public_more, &c->public_, info);
+    if (e == ERR_OK)
         e = bind_one(&s->metrics_fd, &c->metrics, info);
+    return e;
+}
+
+static enum err prepare(struct server *s, struct err_info *info)
+{
+    const struct config *c = s->config;
+    enum err e = bind_all(s, info);
     if (e == ERR_OK)
         e = publicweb_check(info);
     if (e == ERR_OK) {
@@ -326,6 +369,15 @@ static enum err prepare(struct server *s, struct err_info *info)
     return e;
 }
 
+static void log_listen(const char *whom, const struct config_listen *l, const char *path)
+{
+    for (size_t i = 0; i <= l->n_more; i++) {
+        char text[ADDR_TEXT_MAX];
+        addr_format(i == 0 ? &l->addr : &l->more[i - 1], text);
+        log_info("listening for %s at https://%s%s", whom, text, path);
+    }
+}
+
 static void log_start(const struct config *c)
 {
     char text[ADDR_TEXT_MAX];
@@ -335,12 +387,9 @@ static void log_start(const struct config *c)
                  c->zones[i].enroll == CONFIG_ENROLL_OPEN    ? "open"
                  : c->zones[i].enroll == CONFIG_ENROLL_TOKEN ? "by token"
                                                              : "by factory certificate");
-    addr_format(&c->device.addr, text);
-    log_info("listening for devices at https://%s/", text);
-    if (c->public_.set) {
-        addr_format(&c->public_.addr, text);
-        log_info("listening for browsers and health checks at https://%s/", text);
-    }
+    log_listen("devices", &c->device, "/");
+    if (c->public_.set)
+        log_listen("browsers and health checks", &c->public_, "/");
     if (c->metrics.set) {
         addr_format(&c->metrics.addr, text);
         log_info("metrics at http://%s/metrics", text);
@@ -371,6 +420,10 @@ static void clear(struct server *s)
     loop_signal_free(s->hup);
     loop_free(s->loop);
     sql_close(s->db);
+    while (s->device_more.n > 0)
+        close(s->device_more.fds[--s->device_more.n]);
+    while (s->public_more.n > 0)
+        close(s->public_more.fds[--s->public_more.n]);
     int const fds[] = { s->device_fd, s->public_fd, s->metrics_fd, s->lock_fd };
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
         if (fds[i] >= 0)

@@ -65,12 +65,20 @@ struct arrival {
 
 LIST_HEAD(arrivals, arrival);
 
+/* A socket that we listen on. */
+struct door {
+    struct httpd *httpd;
+    int fd;
+    struct event *ev;
+};
+
 struct httpd {
     struct httpconn_env env;
     struct httpd_counts counts;
     SSL_CTX *tls;
-    int fd, reserve_fd; /* the reserve lets us say no to one client when descriptors run out */
-    struct event *accept_ev;
+    size_t n_doors;
+    struct door doors[HTTPD_SOCKETS_MAX];
+    int reserve_fd; /* lets us say no to one client when descriptors run out */
     struct loop_timer *retry, *drain;
     struct cidr *proxies;
     size_t n_proxies, n_arrivals;
@@ -207,28 +215,30 @@ static void await_header(struct httpd *h, int fd, const struct addr *peer)
 
 /* Out of descriptors: the socket stays readable, so a loop that went on would spin. One client is
  * told by a close, by way of the reserve; the others wait in the kernel's queue. */
-static void starve(struct httpd *h, int errnum)
+static void starve(struct door *d, int errnum)
 {
+    struct httpd *h = d->httpd;
     if (!h->starved)
         log_warn("cannot accept connections for now: %s", strerror(errnum));
     h->starved = true;
     if (h->reserve_fd >= 0) {
         close(h->reserve_fd);
-        int fd = accept4(h->fd, NULL, NULL, SOCK_CLOEXEC);
+        int fd = accept4(d->fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0)
             close(fd);
     }
     h->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    (void)event_del(h->accept_ev);
+    (void)event_del(d->ev);
     loop_timer_set(h->retry, ACCEPT_RETRY_MS);
 }
 
-static void httpd_on_acceptable(struct httpd *h)
+static void httpd_on_acceptable(struct door *d)
 {
+    struct httpd *h = d->httpd;
     for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
         struct addr peer = { .len = sizeof peer.ss };
         int fd =
-            accept4(h->fd, (struct sockaddr *)&peer.ss, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            accept4(d->fd, (struct sockaddr *)&peer.ss, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             h->starved = false;
             if (is_proxy(h, &peer))
@@ -240,7 +250,7 @@ static void httpd_on_acceptable(struct httpd *h)
         if (errno == EINTR || errno == ECONNABORTED)
             continue;
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-            starve(h, errno);
+            starve(d, errno);
         return; /* else EAGAIN, or an error of a client's network, which is as good [accept(2)] */
     }
 }
@@ -255,8 +265,8 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 static void on_retry(void *arg)
 {
     struct httpd *h = arg;
-    if (!h->env.draining)
-        (void)event_add(h->accept_ev, NULL);
+    for (size_t i = 0; i < h->n_doors && !h->env.draining; i++)
+        (void)event_add(h->doors[i].ev, NULL); /* one that is added already stays so */
 }
 
 static void close_arrivals(struct httpd *h)
@@ -300,7 +310,6 @@ enum err httpd_new(struct httpd **out, struct loop *l, int fd, SSL_CTX *tls,
         .loop = l, .limits = limits != NULL ? *limits : HTTPD_LIMITS_DEFAULT, .fn = fn, .arg = arg
     };
     h->env.counts = &h->counts;
-    h->fd = -1; /* the caller's until all is well */
     LIST_INIT(&h->all);
     LIST_INIT(&h->arrivals);
     for (size_t i = 0; i < N_BUCKETS; i++)
@@ -312,18 +321,30 @@ enum err httpd_new(struct httpd **out, struct loop *l, int fd, SSL_CTX *tls,
         e = loop_timer_new(&h->retry, l, on_retry, h);
     if (e == ERR_OK)
         e = loop_timer_new(&h->drain, l, on_drained, h);
-    if (e == ERR_OK) {
-        h->accept_ev = event_new(loop_base(l), fd, EV_READ | EV_PERSIST, on_acceptable, h);
-        if (h->accept_ev == NULL || event_add(h->accept_ev, NULL) != 0)
-            e = ERR_NOMEM;
-    }
+    if (e == ERR_OK)
+        e = httpd_listen(h, fd); /* the caller's until all is well */
     if (e != ERR_OK) {
         httpd_free(h);
         return e;
     }
-    h->fd = fd;
     httpd_set_tls(h, tls);
     *out = h;
+    return ERR_OK;
+}
+
+enum err httpd_listen(struct httpd *h, int fd)
+{
+    if (h->n_doors == HTTPD_SOCKETS_MAX)
+        return ERR_LIMIT;
+    struct door *d = &h->doors[h->n_doors];
+    *d = (struct door){ .httpd = h, .fd = fd };
+    d->ev = event_new(loop_base(h->env.loop), fd, EV_READ | EV_PERSIST, on_acceptable, d);
+    if (d->ev == NULL || event_add(d->ev, NULL) != 0) {
+        if (d->ev != NULL)
+            event_free(d->ev);
+        return ERR_NOMEM;
+    }
+    h->n_doors++;
     return ERR_OK;
 }
 
@@ -356,12 +377,11 @@ enum err httpd_set_proxies(struct httpd *h, const struct cidr *from, size_t n)
 static void stop_accepting(struct httpd *h)
 {
     close_arrivals(h);
-    if (h->accept_ev != NULL)
-        event_free(h->accept_ev);
-    h->accept_ev = NULL;
-    if (h->fd >= 0)
-        close(h->fd);
-    h->fd = -1;
+    while (h->n_doors > 0) {
+        struct door *d = &h->doors[--h->n_doors];
+        event_free(d->ev);
+        close(d->fd);
+    }
 }
 
 void httpd_drain(struct httpd *h, int64_t grace_ms, void (*fn)(void *arg), void *arg)

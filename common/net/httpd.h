@@ -24,6 +24,8 @@
 struct httpd;     /* one listener; opaque */
 struct httpd_req; /* one request, from its last body byte until its response; opaque */
 
+#define HTTPD_SOCKETS_MAX 8 /* that one server listens on */
+
 struct httpd_limits {
     size_t body_max;        /* bytes; larger is 413 */
     size_t head_max;        /* bytes of request line and headers together; larger is 431 */
@@ -60,6 +62,10 @@ typedef void httpd_handler(void *arg, struct httpd_req *req);
  * HTTP; otherwise a reference is taken. `limits` NULL is the default. Errors: ERR_NOMEM, ERR_IO. */
 NODISCARD enum err httpd_new(struct httpd **out, struct loop *l, int fd, SSL_CTX *tls,
                              const struct httpd_limits *limits, httpd_handler *fn, void *arg);
+
+/* Serves on the listening socket `fd` (taken over on success), too, at most HTTPD_SOCKETS_MAX in
+ * all: the same limits hold for all of them together. Errors: ERR_LIMIT, ERR_NOMEM. */
+NODISCARD enum err httpd_listen(struct httpd *h, int fd);
 
 /* Borrowed until httpd_free(). */
 const struct httpd_counts *httpd_counts(const struct httpd *h);

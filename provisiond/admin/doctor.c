@@ -463,13 +463,11 @@ static bool served_until(const struct addr *at, int64_t *not_before_s, int64_t *
     return ok;
 }
 
-static void check_listener(struct doctor *d, const char *which, const struct config_listen *l)
+static void check_address(struct doctor *d, const char *which, const struct addr *a)
 {
     int64_t from_s = 0, to_s = 0, now = clock_now_s();
     char text[CLOCK_TEXT_MAX];
-    if (!l->set && strcmp(which, "device") != 0)
-        return;
-    if (!served_until(&l->addr, &from_s, &to_s)) {
+    if (!served_until(a, &from_s, &to_s)) {
         findings_add(&d->found, FINDING_WARN, "listener", which,
                      "nobody answers there with TLS: is the service running on this machine?");
         return;
@@ -482,6 +480,12 @@ static void check_listener(struct doctor *d, const char *which, const struct con
     else
         findings_add(&d->found, to_s - now < CERT_SOON_S ? FINDING_WARN : FINDING_PASS, "listener",
                      which, "its certificate ends %s", text);
+}
+
+static void check_listener(struct doctor *d, const char *which, const struct config_listen *l)
+{
+    for (size_t i = 0; i <= l->n_more && l->set; i++)
+        check_address(d, which, i == 0 ? &l->addr : &l->more[i - 1]);
 }
 
 /* --- the whole --- */
