@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "agent/interfaces.h"
 
@@ -80,8 +82,7 @@ size_t address_list(const struct config *c, struct ip out[ADDRESS_MAX])
     return n;
 }
 
-/* Whether a socket bound to `listen` takes connections to `ip`. */
-static bool serves(const struct addr *listen, const struct ip *ip)
+bool address_serves(const struct addr *listen, const struct ip *ip)
 {
     static const struct ip ANY4 = { .family = 4 }, ANY6 = { .family = 6 };
     struct ip bound;
@@ -90,10 +91,10 @@ static bool serves(const struct addr *listen, const struct ip *ip)
     return equal(&bound, ip) || equal(&bound, ip->family == 4 ? &ANY4 : &ANY6);
 }
 
-static unsigned port_of(const struct addr *a)
+unsigned address_port(const struct addr *listen)
 {
     struct sockaddr_in sin; /* the port is at the same place in both families */
-    memcpy(&sin, &a->ss, sizeof sin);
+    memcpy(&sin, &listen->ss, sizeof sin);
     return ntohs(sin.sin_port);
 }
 
@@ -113,18 +114,46 @@ uint16_t address_url_port(const char *url)
     return colon == NULL || colon[1] == '/' ? HTTPS_PORT : (uint16_t)strtoul(colon + 1, NULL, 10);
 }
 
-void address_add_urls(const struct config *c, const char *id, json_t *urls)
+bool address_is_own(const struct ip *ip)
 {
-    struct ip list[ADDRESS_MAX];
-    size_t n = address_list(c, list);
+    struct sockaddr_storage ss = { .ss_family = ip->family == 4 ? AF_INET : AF_INET6 };
+    socklen_t len = ip->family == 4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    if (ip->family == 4)
+        memcpy(&((struct sockaddr_in *)&ss)->sin_addr, ip->bytes, 4);
+    else
+        memcpy(&((struct sockaddr_in6 *)&ss)->sin6_addr, ip->bytes, 16);
+    int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool own = fd >= 0 && bind(fd, (struct sockaddr *)&ss, len) == 0;
+    if (fd >= 0)
+        close(fd);
+    return own;
+}
+
+static void add_label(const struct config *c, const char *id, const struct ip *ip,
+                      const char *label, json_t *urls)
+{
+    if (c->n_proxies == 0)
+        add_url(label, id, c->zone, HTTPS_PORT, urls);
+    for (size_t k = 0; k < c->n_proxies; k++) {
+        if (address_serves(&c->proxies[k].listen, ip))
+            add_url(label, id, c->zone, address_port(&c->proxies[k].listen), urls);
+    }
+}
+
+void address_add_urls(const struct config *c, const char *id, const struct reported *reported,
+                      json_t *urls)
+{
+    struct worth_pick picks[ADDRESS_MAX];
+    size_t n = address_worth(c, picks, ADDRESS_MAX);
     for (size_t i = 0; i < n; i++) {
         char label[IPLABEL_TEXT_MAX];
-        iplabel_encode(&list[i], label);
-        if (c->n_proxies == 0)
-            add_url(label, id, c->zone, HTTPS_PORT, urls);
-        for (size_t k = 0; k < c->n_proxies; k++) {
-            if (serves(&c->proxies[k].listen, &list[i]))
-                add_url(label, id, c->zone, port_of(&c->proxies[k].listen), urls);
-        }
+        iplabel_encode(&picks[i].ip, label);
+        if (picks[i].kind != WORTH_GUA)
+            add_label(c, id, &picks[i].ip, label, urls);
+    }
+    for (size_t i = 0; i < n && reported != NULL; i++) {
+        const char *label = reported_label(reported, &picks[i].ip);
+        if (picks[i].kind == WORTH_GUA && label != NULL)
+            add_label(c, id, &picks[i].ip, label, urls);
     }
 }

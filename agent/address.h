@@ -1,13 +1,15 @@
 /* address.h - the addresses of this device by which others may come, and the URLs that follow from
- * the private ones. Asks the system each time; any thread. */
+ * them. Asks the system each time; any thread. */
 #ifndef LANYARD_AGENT_ADDRESS_H
 #define LANYARD_AGENT_ADDRESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <jansson.h>
 
 #include "agent/config.h"
+#include "agent/core/reported.h"
 #include "agent/core/worth.h"
 #include "common/dns/iplabel.h"
 
@@ -22,9 +24,18 @@ size_t address_worth(const struct config *c, struct worth_pick *out, size_t cap)
  * has a name without the service's help. */
 size_t address_list(const struct config *c, struct ip out[ADDRESS_MAX]);
 
+/* Whether a socket bound to `listen` takes connections to `ip`; its port. */
+bool address_serves(const struct addr *listen, const struct ip *ip);
+unsigned address_port(const struct addr *listen);
+
+/* Whether `ip` is of an interface of ours, so that a connection can come from it. */
+bool address_is_own(const struct ip *ip);
+
 /* Adds "https://<ip>.<id>.<zone>[:port]/" to the JSON array `urls` for each address and each proxy
- * that listens there; without any proxy, for each address. */
-void address_add_urls(const struct config *c, const char *id, json_t *urls);
+ * that listens there; without any proxy, for each address. Public addresses come last, those that
+ * `reported` (NULL: none) has a name for. */
+void address_add_urls(const struct config *c, const char *id, const struct reported *reported,
+                      json_t *urls);
 
 /* The port of such a URL. */
 uint16_t address_url_port(const char *url);

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "agent/address.h"
+#include "agent/announce.h"
+#include "agent/api.h"
 #include "agent/control.h"
 #include "agent/core/worth.h"
 #include "agent/events.h"
@@ -23,6 +25,7 @@
 #include "agent/portmap.h"
 #include "agent/proxy.h"
 #include "agent/reloadsignal.h"
+#include "agent/report.h"
 #include "agent/resolverwatch.h"
 #include "agent/servedcheck.h"
 #include "agent/statedir.h"
@@ -47,7 +50,9 @@ struct agent {
     struct config *config;
     char *config_path;
     struct identity identity;
+    struct fetch *pool; /* to the service */
     struct issuance *issuance;
+    struct report *report;
     struct hook *hook;          /* NULL with a host */
     struct servedcheck *served; /* NULL: not checked */
     bool hook_again;            /* a newer certificate came while the command was running */
@@ -197,7 +202,7 @@ static void tell_network(struct agent *a)
     if (a->mdns == NULL || urls == NULL)
         goto out;
     if (set != NULL && clock_now_s() < set->not_after_s)
-        address_add_urls(a->config, a->identity.id.text, urls);
+        address_add_urls(a->config, a->identity.id.text, NULL, urls);
     const char *url = json_string_value(json_array_get(urls, 0));
     uint16_t port = url != NULL ? address_url_port(url) : 0;
     mdns_set(a->mdns, a->identity.id.text, url, port);
@@ -246,6 +251,8 @@ static void refresh_fallback(struct agent *a)
         tell_local(a);
     if (changed && !first)
         events_add(&a->events, clock_now_s(), "the local certificate was made anew");
+    if (changed && !first)
+        report_changed(a->report);
 }
 
 static void on_network(void *arg)
@@ -257,6 +264,7 @@ static void on_network(void *arg)
     if (a->portmap != NULL)
         portmap_refresh(a->portmap);
     resolverwatch_look(a->resolvers);
+    report_changed(a->report);
 }
 
 static void on_day(void *arg)
@@ -315,6 +323,7 @@ static void on_portmap(void *arg)
     } else {
         events_add(&a->events, clock_now_s(), "no port of the router leads here");
     }
+    report_changed(a->report);
 }
 
 static void start_portmap(struct agent *a)
@@ -349,6 +358,51 @@ static void stop(struct agent *a)
         loop_stop(a->loop);
 }
 
+/* ---- reports ----------------------------------------------------------------------------------
+ */
+
+static char *compose_report(void *arg, bool lasting)
+{
+    const struct agent *a = arg;
+    const struct announce what = { .config = a->config,
+                                   .fallback = &a->fallback,
+                                   .portmap = a->portmap,
+                                   .resolvers = a->resolvers };
+    return announce_json(&what, lasting);
+}
+
+/* The resolvers' test has a public name to ask for, too. */
+static void use_public_name(struct agent *a)
+{
+    const struct reported *r = report_last(a->report);
+    for (size_t i = 0; i < r->n_tags; i++) {
+        if (r->tags[i].ip.family == 6 && address_is_own(&r->tags[i].ip)) {
+            resolverwatch_set_public(a->resolvers, &r->tags[i].ip, r->tags[i].label);
+            return;
+        }
+    }
+}
+
+static void on_reported(void *arg, const struct answer *answer)
+{
+    struct agent *a = arg;
+    if (answer->next_check_in_s > 0)
+        issuance_note_renewal(a->issuance, answer, report_last(a->report)->next_report_s);
+    if (a->portmap != NULL)
+        portmap_observe(a->portmap, &report_last(a->report)->observed);
+    use_public_name(a);
+    if (a->host.on_state != NULL)
+        a->host.on_state(a->host.arg);
+}
+
+/* As long as the service knows this device, and is to know about it. */
+static void allow_reports(struct agent *a)
+{
+    enum lifecycle_state s = issuance_journal(a->issuance)->state;
+    bool enrolled = s != LIFECYCLE_ILLEGAL && s != LIFECYCLE_ENROL && s != LIFECYCLE_GONE;
+    report_set_enrolled(a->report, enrolled && a->config->report && a->forget_req == NULL);
+}
+
 /* ---- commands ---------------------------------------------------------------------------------
  */
 
@@ -370,6 +424,7 @@ json_t *agent_status(const struct agent *a)
         .served = a->served,
         .portmap = a->portmap,
         .mdns = a->mdns,
+        .report = a->config->report ? a->report : NULL,
         .proxies = a->proxies,
         .pairing = a->pairing,
         .resolvers = resolverwatch_detail(a->resolvers),
@@ -391,6 +446,8 @@ static void on_forgotten(void *arg, enum err e, const struct err_info *info)
                                  e == ERR_OK ? "This device is forgotten." : info->text));
     if (e == ERR_OK)
         stop(a);
+    else
+        allow_reports(a);
 }
 
 static void forget(struct agent *a, struct control_req *req, bool force)
@@ -400,6 +457,7 @@ static void forget(struct agent *a, struct control_req *req, bool force)
         return;
     }
     a->forget_req = req;
+    allow_reports(a);
     issuance_forget(a->issuance, force, on_forgotten, a);
 }
 
@@ -424,9 +482,18 @@ static void look_at_resolvers(void *arg)
     resolverwatch_look(a->resolvers);
 }
 
+static void on_resolvers(void *arg)
+{
+    struct agent *a = arg;
+    report_changed(a->report);
+    if (a->host.on_state != NULL)
+        a->host.on_state(a->host.arg);
+}
+
 static void on_state(void *arg)
 {
-    const struct agent *a = arg;
+    struct agent *a = arg;
+    allow_reports(a);
     if (a->host.on_state != NULL)
         a->host.on_state(a->host.arg);
 }
@@ -552,6 +619,7 @@ static void reload(struct agent *a)
     }
     issuance_set_config(a->issuance, c);
     resolverwatch_set_config(a->resolvers, c);
+    report_set_config(a->report, c);
     config_free(a->config);
     a->config = c;
     log_init("agent", c->log_level);
@@ -561,6 +629,8 @@ static void reload(struct agent *a)
     refresh_fallback(a); /* `addresses` may be others */
     tell_network(a);
     resolverwatch_look(a->resolvers);
+    allow_reports(a);
+    report_changed(a->report);
     log_info("configuration read again");
 }
 
@@ -654,17 +724,31 @@ static enum err start_pages(struct agent *a, int *fds)
     return e;
 }
 
+/* What talks to the service. */
+static enum err build_service(struct agent *a, struct err_info *info)
+{
+    enum err e = api_pool_new(&a->pool, a->loop, a->config->server_ca, &a->identity, info);
+    const struct issuance_options issuance = { .config = a->config,
+                                               .identity = &a->identity,
+                                               .pool = a->pool,
+                                               .on_certificate = on_certificate,
+                                               .on_state = on_state,
+                                               .on_clock = on_clock,
+                                               .arg = a };
+    if (e == ERR_OK)
+        e = issuance_new(&a->issuance, a->loop, &issuance, info);
+    const struct report_options report = { .config = a->config,
+                                           .pool = a->pool,
+                                           .id = &a->identity.id,
+                                           .compose = compose_report,
+                                           .on_answer = on_reported,
+                                           .arg = a };
+    return e == ERR_OK ? report_new(&a->report, a->loop, &report) : e;
+}
+
 static enum err build(struct agent *a, int *fds, struct err_info *info)
 {
     const char *dir = a->config->state_dir;
-    struct issuance_options o = {
-        .config = a->config,
-        .identity = &a->identity,
-        .on_certificate = on_certificate,
-        .on_state = on_state,
-        .on_clock = on_clock,
-        .arg = a,
-    };
     bool hosted = a->host.on_state != NULL;
     enum err e = access_check(&a->config->access, info);
     if (e != ERR_OK)
@@ -672,7 +756,7 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
     (void)err_set(info, ERR_NOMEM, "out of memory");
     e = identity_load(&a->identity, dir, true, info);
     if (e == ERR_OK)
-        e = issuance_new(&a->issuance, a->loop, &o, info);
+        e = build_service(a, info);
     if (e == ERR_OK && !hosted)
         e = hook_new(&a->hook, a->loop);
     if (e == ERR_OK)
@@ -680,15 +764,14 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
     if (e == ERR_OK)
         e = start_proxies(a, fds);
     if (e == ERR_OK)
-        e = pairing_new(&a->pairing, a->loop, a->config->server, a->config->server_ca, &a->identity,
-                        info);
+        e = pairing_new(&a->pairing, a->loop, a->pool, a->config->server);
     if (e == ERR_OK)
         e = start_pages(a, fds + a->config->n_proxies);
     if (e == ERR_OK)
         e = use_served_check(a);
     if (e == ERR_OK)
         e = resolverwatch_new(&a->resolvers, a->loop, a->config, a->identity.id.text, &a->events,
-                              on_state, a);
+                              on_resolvers, a);
     if (e == ERR_OK)
         e = loop_timer_new(&a->daily, a->loop, on_day, a);
     if (e == ERR_OK)
@@ -793,7 +876,9 @@ void agent_free(struct agent *a)
     resolverwatch_free(a->resolvers);
     servedcheck_free(a->served);
     hook_free(a->hook);
+    report_free(a->report);
     issuance_free(a->issuance);
+    fetch_free(a->pool);
     for (size_t i = 0; i < ARRAY_LEN(a->signals); i++)
         loop_signal_free(a->signals[i]);
     identity_clear(&a->identity);

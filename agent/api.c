@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <jansson.h>
 
@@ -11,11 +12,12 @@
 #define TIMEOUT_MS 30000
 #define POLL_WAIT_S "55" /* of the service's 60: it answers before any deadline on the way */
 #define POLL_TIMEOUT_MS 80000
+#define CONNECTIONS_MAX 4 /* a question, and a report by each family */
 #define RETRY_AFTER_MAX_S 86400
 
 struct api {
     struct loop *loop;
-    struct fetch *fetch;
+    struct fetch *pool;
     struct fetch_op *op; /* NULL: nothing under way */
     struct loop_timer *not_started;
     char *server;
@@ -65,34 +67,37 @@ static void start(struct api *a, enum answer_call call, const struct fetch_reque
     req.body_max = ANSWER_BODY_MAX;
     if (req.timeout_ms == 0)
         req.timeout_ms = TIMEOUT_MS;
-    if (fetch_start(a->fetch, &req, on_fetched, a, &a->op) != ERR_OK) {
+    if (fetch_start(a->pool, &req, on_fetched, a, &a->op) != ERR_OK) {
         a->op = NULL;
         loop_timer_set(a->not_started, 0);
     }
 }
 
-enum err api_new(struct api **out, struct loop *l, const char *server, const char *ca_file,
-                 const struct identity *id, struct err_info *info)
+enum err api_pool_new(struct fetch **out, struct loop *l, const char *ca_file,
+                      const struct identity *id, struct err_info *info)
 {
-    struct api *a = calloc(1, sizeof *a);
-    if (a == NULL)
-        return ERR_NOMEM;
-    a->loop = l;
     struct fetch_options o = {
         .user_agent = "lanyard-agent/" LANYARD_VERSION,
         .ca_file = ca_file,
         .client_key = id->key,
         .client_cert = id->cert,
         .tls13_only = true,
-        .connections_max = 2,
+        .connections_max = CONNECTIONS_MAX,
     };
-    enum err e = asprintf(&a->server, "%s", server) < 0 ? ERR_NOMEM : ERR_OK;
-    if (e != ERR_OK)
-        a->server = NULL;
+    return fetch_new(out, l, &o, info);
+}
+
+enum err api_new(struct api **out, struct loop *l, struct fetch *pool, const char *server)
+{
+    struct api *a = calloc(1, sizeof *a);
+    if (a == NULL)
+        return ERR_NOMEM;
+    a->loop = l;
+    a->pool = pool;
+    a->server = strdup(server);
+    enum err e = a->server == NULL ? ERR_NOMEM : ERR_OK;
     if (e == ERR_OK)
         e = loop_timer_new(&a->not_started, l, on_not_started, a);
-    if (e == ERR_OK)
-        e = fetch_new(&a->fetch, l, &o, info);
     if (e != ERR_OK) {
         api_free(a);
         return e;
@@ -135,6 +140,17 @@ void api_renewal(struct api *a, api_fn *fn, void *arg)
     start(a, ANSWER_RENEWAL, &r, "/v1/renewal", fn, arg);
 }
 
+void api_report(struct api *a, const struct api_way *way, struct span json, api_fn *fn, void *arg)
+{
+    static const char *const HEADERS[] = { "Content-Type: application/json", NULL };
+    struct fetch_request r = { .method = "PUT",
+                               .headers = HEADERS,
+                               .body = json,
+                               .family = way->family,
+                               .source = way->source };
+    start(a, ANSWER_REPORT, &r, "/v1/report", fn, arg);
+}
+
 void api_delete(struct api *a, api_fn *fn, void *arg)
 {
     struct fetch_request r = { .method = "DELETE" };
@@ -164,7 +180,7 @@ void api_free(struct api *a)
 {
     if (a == NULL)
         return;
-    fetch_free(a->fetch);
+    fetch_cancel(a->op);
     loop_timer_free(a->not_started);
     free(a->server);
     free(a);

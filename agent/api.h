@@ -9,6 +9,7 @@
 #include "agent/identity.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
+#include "common/net/fetch.h"
 #include "common/net/loop.h"
 
 struct api; /* opaque */
@@ -25,12 +26,23 @@ struct api_enrolment {
     const char *factory_proof; /* base64url */
 };
 
+/* How an exchange is to go. */
+struct api_way {
+    int family;         /* 4 or 6; 0: whichever works */
+    const char *source; /* the address of ours that it comes from; NULL: any */
+};
+
 typedef void api_fn(void *arg, const struct api_result *res);
 
-/* A client of `server` ("https://host:port"), which must have a certificate from `ca_file` (NULL:
- * the system's roots). Errors: ERR_CONFIG when ca_file cannot be used, ERR_NOMEM. */
-NODISCARD enum err api_new(struct api **out, struct loop *l, const char *server,
-                           const char *ca_file, const struct identity *id, struct err_info *info);
+/* The connections of all clients: with the device's identity, to a service with a certificate from
+ * `ca_file` (NULL: the system's roots). End with fetch_free(), after the clients.
+ * Errors: ERR_CONFIG when ca_file cannot be used, ERR_NOMEM. */
+NODISCARD enum err api_pool_new(struct fetch **out, struct loop *l, const char *ca_file,
+                                const struct identity *id, struct err_info *info);
+
+/* A client of `server` ("https://host:port") over the connections of `pool`. Errors: ERR_NOMEM. */
+NODISCARD enum err api_new(struct api **out, struct loop *l, struct fetch *pool,
+                           const char *server);
 
 /* Each starts one exchange and drops the one under way, if any. fn(arg, ...) is called once, later;
  * a failure to start is reported the same way. */
@@ -38,6 +50,7 @@ void api_enroll(struct api *a, const struct api_enrolment *what, api_fn *fn, voi
 void api_submit(struct api *a, struct span csr_pem, api_fn *fn, void *arg);
 void api_poll(struct api *a, api_fn *fn, void *arg); /* long: up to a minute */
 void api_renewal(struct api *a, api_fn *fn, void *arg);
+void api_report(struct api *a, const struct api_way *way, struct span json, api_fn *fn, void *arg);
 void api_delete(struct api *a, api_fn *fn, void *arg);
 void api_pairing(struct api *a, api_fn *fn, void *arg);
 void api_unpair(struct api *a, api_fn *fn, void *arg);

@@ -8,6 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "agent/reloadsignal.h"
 #include "common/base/file.h"
 #include "common/conf/conf.h"
@@ -15,6 +17,7 @@
 
 #define SECRET_MAX 1024               /* bytes of a token or password */
 #define FACTORY_CHAIN_MAX (24 * 1024) /* bytes; the service takes 32 KiB */
+#define NAME_CHARACTERS_MAX 64
 #define ZONE_MAX 200 /* characters: "<ip>.<id>." must fit in front [RFC 1035 s2.3.4] */
 
 static cfg_opt_t PROXY_OPTS[] = {
@@ -46,6 +49,9 @@ static cfg_opt_t OPTS[] = {
     CFG_BOOL("vpn_addresses", cfg_false, CFGF_NONE),
     CFG_STR_LIST("resolvers", NULL, CFGF_NONE),
     CFG_STR("zone_server", NULL, CFGF_NONE),
+    CFG_STR("name", NULL, CFGF_NONE),
+    CFG_BOOL("nearby", cfg_false, CFGF_NONE),
+    CFG_BOOL("report", cfg_true, CFGF_NONE),
     CFG_SEC("proxy", PROXY_OPTS, CFGF_MULTI),
     CFG_SEC("file", FILE_OPTS, CFGF_MULTI | CFGF_TITLE),
     CFG_STR_LIST("page", NULL, CFGF_NONE),
@@ -292,6 +298,28 @@ static enum err read_resolvers(const struct reader *r, struct config *c)
     if (server != NULL && parse_server(&c->zone_server, server, &why) != ERR_OK)
         return conf_fail(r->conf, r->root, "zone_server", r->info, "%s", why.text);
     return ERR_OK;
+}
+
+/* The service takes 64 characters; what they may be is its to say. */
+static enum err read_report(const struct reader *r, struct config *c)
+{
+    const char *name = cfg_getstr(r->root, "name");
+    size_t n = 0;
+    c->nearby = cfg_getbool(r->root, "nearby") == cfg_true;
+    c->report = cfg_getbool(r->root, "report") == cfg_true;
+    if (name == NULL)
+        return ERR_OK;
+    for (const char *p = name; *p != 0; p++) {
+        n += ((unsigned char)*p & 0xc0) != 0x80;
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            return conf_fail(r->conf, r->root, "name", r->info, "has a control character in it");
+    }
+    json_t *utf8 = json_string(name);
+    json_decref(utf8);
+    if (utf8 == NULL || n == 0 || n > NAME_CHARACTERS_MAX)
+        return conf_fail(r->conf, r->root, "name", r->info, "is not 1 to %d characters of UTF-8",
+                         NAME_CHARACTERS_MAX);
+    return copy_text(&c->name, name);
 }
 
 static enum err read_unix_backend(const struct reader *r, cfg_t *sec, struct config_proxy *p,
@@ -609,6 +637,8 @@ static enum err read_all(const struct reader *r, struct config *c)
     if (e == ERR_OK)
         e = read_resolvers(r, c);
     if (e == ERR_OK)
+        e = read_report(r, c);
+    if (e == ERR_OK)
         e = read_proxies(r, c);
     if (e == ERR_OK)
         e = read_pages(r, c, "page", false);
@@ -673,6 +703,7 @@ void config_free(struct config *c)
     free(c->state_dir);
     for (size_t i = 0; i < c->n_addresses; i++)
         free(c->addresses[i]);
+    free(c->name);
     for (size_t i = 0; i < c->n_proxies; i++) {
         free(c->proxies[i].listen_where);
         free(c->proxies[i].backend_text);

@@ -53,6 +53,9 @@ struct config {
     bool addresses_auto, vpn_addresses;
     size_t n_addresses;
     char *addresses[CONFIG_ADDRESSES_MAX]; /* numeric */
+    char *name;                            /* for people; NULL: the host's */
+    bool nearby;                           /* may be shown to browsers in the same network */
+    bool report;                           /* tell the service where this device is */
     bool resolvers_auto;
     size_t n_resolvers;
     struct addr resolvers[CONFIG_RESOLVERS_MAX];

@@ -12,6 +12,7 @@
 #include "agent/core/issued.h"
 #include "agent/core/renewal.h"
 #include "agent/fallback.h"
+#include "agent/reportfile.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
@@ -456,23 +457,41 @@ static int64_t bounded_renewal(const struct issuance *s, int64_t at)
     return at > s->current.not_before_s + rest_s ? at : s->current.not_before_s + rest_s;
 }
 
+/* Whether it is about the certificate in place, and noted. */
+static bool take_renewal(struct issuance *s, const struct answer *a)
+{
+    if (s->current.chain == NULL || strcasecmp(a->serial, s->current.serial) != 0)
+        return false;
+    int64_t at = bounded_renewal(s, clock_now_s() + a->renew_in_s);
+    int64_t change_s = at - s->journal.renew_at;
+    if (change_s > RENEWAL_CHANGE_S || change_s < -RENEWAL_CHANGE_S) {
+        char text[CLOCK_TEXT_MAX];
+        s->journal.renew_at = at;
+        save(s);
+        clock_format(at, text, sizeof text);
+        log_info("the service wants the certificate renewed at %s (%s)", text, a->why);
+    }
+    s->ask_ms = clock_mono_ms() + a->next_check_in_s * 1000;
+    return true;
+}
+
+void issuance_note_renewal(struct issuance *s, const struct answer *a, int64_t again_s)
+{
+    if (s->journal.state != LIFECYCLE_SERVE || !is_waiting(s) || !take_renewal(s, a))
+        return;
+    /* half as soon is soon enough, unless the service wants to be asked often */
+    if (a->next_check_in_s >= again_s / 2 && a->next_check_in_s < again_s * 5 / 4)
+        s->ask_ms = clock_mono_ms() + again_s * 5 / 4 * 1000;
+    schedule(s);
+}
+
 static void on_renewal(void *arg, const struct api_result *res)
 {
     struct issuance *s = arg;
-    const struct answer *a = &res->answer;
     s->under_way = false;
-    if (a->kind == ANSWER_OK && strcasecmp(a->serial, s->current.serial) == 0) {
-        int64_t at = bounded_renewal(s, clock_now_s() + a->renew_in_s);
-        int64_t change_s = at - s->journal.renew_at;
-        if (change_s > RENEWAL_CHANGE_S || change_s < -RENEWAL_CHANGE_S) {
-            char text[CLOCK_TEXT_MAX];
-            s->journal.renew_at = at;
-            save(s);
-            clock_format(at, text, sizeof text);
-            log_info("the service wants the certificate renewed at %s (%s)", text, a->why);
-        }
-        s->ask_ms = clock_mono_ms() + a->next_check_in_s * 1000;
-    } else { /* the cloud is away, or older than this question: the lifetime decides */
+    if (res->answer.kind != ANSWER_OK ||
+        !take_renewal(s, &res->answer)) { /* the cloud is away, or older than this question: the
+                                             lifetime decides */
         ask_within(s, ASK_AGAIN_S);
     }
     schedule(s);
@@ -573,7 +592,7 @@ enum err issuance_new(struct issuance **out, struct loop *l, const struct issuan
     if (e == ERR_OK)
         e = resume(s, info);
     if (e == ERR_OK)
-        e = api_new(&s->api, l, o->config->server, o->config->server_ca, o->identity, info);
+        e = api_new(&s->api, l, o->pool, o->config->server);
     if (e != ERR_OK) {
         issuance_free(s);
         return e == ERR_NOMEM ? err_set(info, e, "out of memory") : e;
@@ -620,6 +639,8 @@ static enum err remove_all(struct issuance *s, struct err_info *info)
     enum err e = certstore_wipe(state_dir(s), info);
     if (e == ERR_OK)
         e = fallback_remove(state_dir(s), info);
+    if (e == ERR_OK)
+        e = reportfile_remove(state_dir(s), info);
     if (e == ERR_OK)
         e = journal_remove(state_dir(s), info);
     if (e == ERR_OK)

@@ -8,10 +8,12 @@
 
 #include "agent/certstore.h"
 #include "agent/config.h"
+#include "agent/core/answer.h"
 #include "agent/identity.h"
 #include "agent/journal.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
+#include "common/net/fetch.h"
 #include "common/net/loop.h"
 
 #define ISSUANCE_NAME_MAX 256
@@ -21,6 +23,7 @@ struct issuance; /* opaque */
 struct issuance_options {
     const struct config *config;       /* borrowed; see issuance_set_config() */
     const struct identity *identity;   /* borrowed */
+    struct fetch *pool;                /* api_pool_new(); borrowed */
     void (*on_certificate)(void *arg); /* a new set is in place: issuance_current() */
     void (*on_state)(void *arg);       /* what the facts below say has changed; NULL: not told */
     void (*on_clock)(void *arg);       /* the clock was set */
@@ -55,6 +58,10 @@ const char *issuance_name(const struct issuance *s);
 
 /* Notes the result of the reload command, on disk as well. */
 void issuance_note_hook(struct issuance *s, const struct hook_result *r);
+
+/* The service said with an answer to something else when to renew: what GET /v1/renewal would have
+ * said. It will do so again in `again_s`, so that there is no need to ask before. */
+void issuance_note_renewal(struct issuance *s, const struct answer *a, int64_t again_s);
 
 /* Gets a new certificate now; without one in place, tries again at once. */
 void issuance_renew(struct issuance *s);

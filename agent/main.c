@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/api.h"
 #include "agent/config.h"
 #include "agent/control.h"
 #include "agent/core/verdictview.h"
@@ -224,6 +225,7 @@ static enum err forget_alone(const struct config *c, bool force, struct err_info
     struct identity id = { 0 };
     struct forgetting f = { 0 };
     struct issuance *issuance = NULL;
+    struct fetch *pool = NULL;
     struct issuance_options o = {
         .config = c, .identity = &id, .on_certificate = on_nothing, .on_clock = on_nothing
     };
@@ -234,6 +236,9 @@ static enum err forget_alone(const struct config *c, bool force, struct err_info
     if (e == ERR_OK)
         e = loop_new(&f.loop);
     if (e == ERR_OK)
+        e = api_pool_new(&pool, f.loop, c->server_ca, &id, info);
+    o.pool = pool;
+    if (e == ERR_OK)
         e = issuance_new(&issuance, f.loop, &o, info);
     if (e == ERR_OK) {
         issuance_forget(issuance, force, on_forgotten, &f);
@@ -242,6 +247,7 @@ static enum err forget_alone(const struct config *c, bool force, struct err_info
         e = f.e;
     }
     issuance_free(issuance);
+    fetch_free(pool);
     loop_free(f.loop);
     identity_clear(&id);
     if (lock >= 0)

@@ -21,13 +21,12 @@ struct pairing {
     struct err_info error;          /* why the last one was not had; "" */
 };
 
-enum err pairing_new(struct pairing **out, struct loop *l, const char *server, const char *ca_file,
-                     const struct identity *id, struct err_info *info)
+enum err pairing_new(struct pairing **out, struct loop *l, struct fetch *pool, const char *server)
 {
     struct pairing *p = calloc(1, sizeof *p);
     if (p == NULL)
-        return err_set(info, ERR_NOMEM, "out of memory");
-    enum err e = api_new(&p->api, l, server, ca_file, id, info);
+        return ERR_NOMEM;
+    enum err e = api_new(&p->api, l, pool, server);
     if (e != ERR_OK) {
         free(p);
         return e;

@@ -9,14 +9,16 @@
 #include "agent/identity.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
+#include "common/net/fetch.h"
 #include "common/net/loop.h"
 
 struct pairing; /* opaque */
 
-/* Of the service `server`, as api_new(). Asks nothing yet. Errors: those of api_new(). */
-NODISCARD enum err pairing_new(struct pairing **out, struct loop *l, const char *server,
-                               const char *ca_file, const struct identity *id,
-                               struct err_info *info);
+/* Of the service `server` over `pool` (borrowed), as api_new(). Asks nothing yet. Errors:
+ * ERR_NOMEM.
+ */
+NODISCARD enum err pairing_new(struct pairing **out, struct loop *l, struct fetch *pool,
+                               const char *server);
 
 /* Called once when it is done: `text` is a sentence for a person, borrowed. */
 typedef void pairing_fn(void *arg, bool ok, const char *text);

@@ -131,6 +131,18 @@ static json_t *warnings_to_json(const struct status *s, int64_t now_s)
     return list;
 }
 
+/* The router's address has a name, too, once it is proven. */
+static void add_mapped_url(const struct status *s, json_t *urls)
+{
+    struct portmap_connection c;
+    if (s->report == NULL || s->portmap == NULL || !portmap_connection(s->portmap, &c))
+        return;
+    const char *label = reported_label(report_last(s->report), &c.address);
+    if (label != NULL)
+        (void)json_array_append_new(urls, json_sprintf("https://%s.%s.%s:%u/", label, s->id->text,
+                                                       s->config->zone, (unsigned)c.port));
+}
+
 static void add_names(json_t *root, const struct status *s)
 {
     json_t *names = json_array(), *urls = json_array();
@@ -138,7 +150,9 @@ static void add_names(json_t *root, const struct status *s)
         char name[512];
         (void)snprintf(name, sizeof name, "*.%s.%s", s->id->text, s->config->zone);
         (void)json_array_append_new(names, json_string(name));
-        address_add_urls(s->config, s->id->text, urls);
+        address_add_urls(s->config, s->id->text, s->report != NULL ? report_last(s->report) : NULL,
+                         urls);
+        add_mapped_url(s, urls);
     }
     (void)json_object_set_new(root, "names", names);
     (void)json_object_set_new(root, "urls", urls);
@@ -167,6 +181,8 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
     (void)json_object_set_new(root, "port_mapping",
                               s->portmap != NULL ? portmap_to_json(s->portmap) : json_null());
     (void)json_object_set_new(root, "mdns", s->mdns != NULL ? mdns_to_json(s->mdns) : json_null());
+    (void)json_object_set_new(root, "report",
+                              s->report != NULL ? report_to_json(s->report) : json_null());
     (void)json_object_set_new(root, "proxies", proxies_to_json(s));
     (void)json_object_set_new(root, "pairing",
                               s->pairing != NULL ? pairing_to_json(s->pairing) : json_null());
@@ -286,6 +302,18 @@ static void print_proxies(FILE *out, const json_t *list)
     }
 }
 
+static void print_report(FILE *out, const json_t *r)
+{
+    if (!json_is_object(r))
+        return;
+    const json_t *error = json_object_get(r, "error");
+    if (int_of(r, "at") > 0)
+        print_date(out, "reported", int_of(r, "at"));
+    print_list(out, "  seen from", json_object_get(r, "observed"));
+    if (json_is_object(error))
+        (void)fprintf(out, "report       FAILED: %s\n", text_of(error, "text"));
+}
+
 static void print_next(FILE *out, const json_t *root)
 {
     int64_t at = int_of(root, "next_at"), in_s = at - int_of(root, "now");
@@ -327,6 +355,7 @@ void status_print(const json_t *root, FILE *out)
     print_served(out, json_object_get(root, "served"));
     print_port_mapping(out, json_object_get(root, "port_mapping"));
     print_mdns(out, json_object_get(root, "mdns"));
+    print_report(out, json_object_get(root, "report"));
     print_proxies(out, json_object_get(root, "proxies"));
     print_pairing(out, json_object_get(root, "pairing"));
     verdict_print(json_object_get(root, "resolvers"), false, out);

@@ -16,6 +16,7 @@
 #include "agent/pairing.h"
 #include "agent/portmap.h"
 #include "agent/proxy.h"
+#include "agent/report.h"
 #include "agent/servedcheck.h"
 #include "common/pki/devid.h"
 
@@ -34,6 +35,7 @@ struct status {
     const struct servedcheck *served; /* NULL: not checked */
     const struct mdns *mdns;          /* NULL: the network is told nothing */
     const struct portmap *portmap;    /* NULL: no port of the router is asked for */
+    const struct report *report;      /* NULL: not known */
     struct proxy *const *proxies;     /* one for each of config's, or NULL */
     json_t *resolvers;                /* of resolverwatch_detail(), taken over; NULL: not known */
 };

@@ -6,6 +6,7 @@ py_test(e2e/test_hostile_csr.py TIMEOUT 120)
 py_test(e2e/test_quickstart.py TIMEOUT 900)
 py_test(e2e/test_config.py TIMEOUT 120)
 py_test(e2e/test_device_life.py TIMEOUT 240)
+py_test(e2e/test_report.py TIMEOUT 300)
 # It waits for certificates of a minute to end: begun early, the others run beside it.
 py_test(e2e/test_year.py TIMEOUT 400)
 set_tests_properties(e2e/test_year PROPERTIES COST 900)

@@ -145,6 +145,25 @@ static bool parse_pairing(struct answer *out, const json_t *root)
     return true;
 }
 
+static bool parse_report(struct answer *out, const json_t *root, struct span body)
+{
+    if (!json_is_object(root))
+        return false;
+    (void)parse_renewal(out, json_object_get(root, "renewal")); /* null before the first */
+    out->kind = ANSWER_OK;
+    out->report = body;
+    return true;
+}
+
+static bool parse_enrolled(struct answer *out, int status, const json_t *root)
+{
+    if ((status != 200 && status != 201) || !json_is_string(json_object_get(root, "id")))
+        return false;
+    out->kind = ANSWER_OK;
+    set_printable(out->id, sizeof out->id, get_text(root, "id"));
+    return true;
+}
+
 /* The answers that are not problems. False when the answer is none of the API. */
 static bool parse_success(struct answer *out, enum answer_call call, int status,
                           const char *content_type, struct span body, const json_t *root)
@@ -155,27 +174,20 @@ static bool parse_success(struct answer *out, enum answer_call call, int status,
         out->chain = body;
         return true;
     }
-    if (call == ANSWER_SUBMIT && status == 202) {
-        out->kind = ANSWER_OK;
-        return true;
-    }
     if (call == ANSWER_POLL && status == 202 && json_is_object(root)) {
         parse_waiting(out, root);
         return true;
     }
     if (call == ANSWER_RENEWAL && status == 200)
         return parse_renewal(out, root);
-    if (call == ANSWER_DELETE && (status == 204 || status == 200)) {
+    if (call == ANSWER_REPORT && status == 200)
+        return parse_report(out, root, body);
+    if ((call == ANSWER_SUBMIT && status == 202) ||
+        (call == ANSWER_DELETE && (status == 204 || status == 200))) {
         out->kind = ANSWER_OK;
         return true;
     }
-    if (call == ANSWER_ENROLL && (status == 200 || status == 201) &&
-        json_is_string(json_object_get(root, "id"))) {
-        out->kind = ANSWER_OK;
-        set_printable(out->id, sizeof out->id, get_text(root, "id"));
-        return true;
-    }
-    return false;
+    return call == ANSWER_ENROLL && parse_enrolled(out, status, root);
 }
 
 void answer_parse(struct answer *out, enum answer_call call, int status, const char *content_type,

@@ -20,6 +20,7 @@ enum answer_call {
     ANSWER_RENEWAL,
     ANSWER_DELETE,
     ANSWER_PAIRING,
+    ANSWER_REPORT,
     ANSWER_CALL_N
 };
 
@@ -38,7 +39,8 @@ struct answer {
     enum answer_kind kind;
     char id[64];        /* ANSWER_ENROLL that is OK: the id the service derived */
     int64_t retry_in_s; /* ANSWER_WAITING: when to ask again; -1: not said */
-    /* ANSWER_RENEWAL that is OK: by the service's clock, so that ours does not matter */
+    /* ANSWER_RENEWAL that is OK, and ANSWER_REPORT with next_check_in_s above 0: by the service's
+     * clock, so that ours does not matter */
     int64_t renew_in_s;      /* until the certificate is to be renewed; 0: now */
     int64_t next_check_in_s; /* until it should be asked again */
     char serial[64];         /* of the certificate that is meant, hexadecimal */
@@ -47,6 +49,7 @@ struct answer {
     char code[ANSWER_CODE_LEN + 1];
     int64_t expires_in_s; /* 1 to an hour */
     struct span chain;    /* ANSWER_ISSUED: PEM, borrowed from the body */
+    struct span report;   /* ANSWER_REPORT that is OK: the body, for reported_parse() */
     struct err_info info; /* a sentence, control bytes replaced; "" when there is nothing to say */
 };
 

@@ -377,6 +377,20 @@ static bool set_transfer(struct fetch_op *op, const char *url, int64_t timeout_m
            !curl_easy_setopt(c, CURLOPT_WRITEDATA, op);
 }
 
+static bool set_way(struct fetch_op *op, int family, const char *source)
+{
+    char from[80]; /* "host!": never the name of an interface */
+    long version = family == 4   ? CURL_IPRESOLVE_V4
+                   : family == 6 ? CURL_IPRESOLVE_V6
+                                 : CURL_IPRESOLVE_WHATEVER;
+    if (curl_easy_setopt(op->easy, CURLOPT_IPRESOLVE, version))
+        return false;
+    if (source == NULL)
+        return true;
+    (void)snprintf(from, sizeof from, "host!%s", source);
+    return !curl_easy_setopt(op->easy, CURLOPT_INTERFACE, from);
+}
+
 static void op_free(struct fetch_op *op)
 {
     curl_easy_cleanup(op->easy);
@@ -406,7 +420,8 @@ enum err fetch_start(struct fetch *f, const struct fetch_request *r,
     op->easy = curl_easy_init();
     if (buf_error(&op->request) != ERR_OK || op->easy == NULL ||
         !set_transfer(op, r->url, r->timeout_ms) || !set_tls(op) || !set_method(op, r->method) ||
-        !set_headers(op, r->headers) || (f->n_active < f->n_max && !begin(op))) {
+        !set_headers(op, r->headers) || !set_way(op, r->family, r->source) ||
+        (f->n_active < f->n_max && !begin(op))) {
         op_free(op);
         return ERR_NOMEM;
     }

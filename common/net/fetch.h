@@ -35,6 +35,8 @@ struct fetch_request {
     struct span body;           /* copied; empty: none (POST then sends Content-Length: 0) */
     size_t body_max;            /* bytes of response body accepted; more is ERR_LIMIT */
     int64_t timeout_ms;         /* for the whole exchange */
+    int family;                 /* 4 or 6: by this family only; 0: by whichever works */
+    const char *source;         /* the address of ours that it is to come from; NULL: any */
 };
 
 struct fetch_result {

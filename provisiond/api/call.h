@@ -105,6 +105,11 @@ void post_est_simplereenroll(struct call *c);
  * With c->est the answer has EST's form. */
 void certificate_submit(struct call *c);
 
+/* renewal.c: what is known of the renewal of c->device's certificate, on the store thread; and as
+ * JSON, NULL when out of memory, once c->has_current says that there is one. */
+NODISCARD enum err renewal_load(struct call *c, struct sql *db, int64_t now_s);
+json_t *renewal_json(const struct call *c);
+
 /* est.c: ends the call with the certificate in c->chain in EST's form. */
 void est_respond_chain(struct call *c);
 

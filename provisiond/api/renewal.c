@@ -5,25 +5,28 @@
 #include "common/base/clock.h"
 #include "provisiond/api/call.h"
 
+enum err renewal_load(struct call *c, struct sql *db, int64_t now_s)
+{
+    c->has_current = false;
+    enum err e = current_get(db, c->id.text, c->device.zone, &c->current, &c->job.info);
+    if (e == ERR_NOTFOUND)
+        return ERR_OK;
+    c->has_current = e == ERR_OK;
+    if (e == ERR_OK)
+        e = certificate_get(db, c->current.order_id, &c->cert, NULL, &c->job.info);
+    if (e == ERR_NOTFOUND)
+        e = ERR_UNAVAILABLE;                            /* stored in one transaction: cannot be */
+    if (e == ERR_OK && c->current.renewal.poll_at == 0) /* it was away, and is back */
+        e = current_resume(db, &c->current, now_s, &c->job.info);
+    return e;
+}
+
 static enum err run(struct job *j, void *ctx)
 {
     struct call *c = (struct call *)j;
     int64_t now = clock_now_s();
     enum err e = call_check_device(c, ctx, now);
-    if (e != ERR_OK)
-        return e;
-    c->has_current = false;
-    e = current_get(ctx, c->id.text, c->device.zone, &c->current, &j->info);
-    if (e == ERR_NOTFOUND)
-        return ERR_OK;
-    c->has_current = e == ERR_OK;
-    if (e == ERR_OK)
-        e = certificate_get(ctx, c->current.order_id, &c->cert, NULL, &j->info);
-    if (e == ERR_NOTFOUND)
-        e = ERR_UNAVAILABLE;                            /* stored in one transaction: cannot be */
-    if (e == ERR_OK && c->current.renewal.poll_at == 0) /* it was away, and is back */
-        e = current_resume(ctx, &c->current, now, &j->info);
-    return e;
+    return e == ERR_OK ? renewal_load(c, ctx, now) : e;
 }
 
 static json_t *window_json(const struct renewal *r)
@@ -35,7 +38,7 @@ static json_t *window_json(const struct renewal *r)
 }
 
 /* The service's own time goes with it: the device's clock may be wrong. */
-static void respond(struct call *c)
+json_t *renewal_json(const struct call *c)
 {
     const struct current_row *row = &c->current;
     enum renewal_why why;
@@ -48,7 +51,12 @@ static void respond(struct call *c)
                           (json_int_t)renewal_check_in_s(&row->renewal, seed));
     if (o != NULL && row->explanation[0] != 0)
         json_object_set_new(o, "explanation", json_string(row->explanation));
-    call_respond_json(c, 200, o);
+    return o;
+}
+
+static void respond(struct call *c)
+{
+    call_respond_json(c, 200, renewal_json(c));
 }
 
 static void done(struct job *j, enum err e)

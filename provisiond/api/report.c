@@ -1,5 +1,6 @@
 /* report.c - PUT /v1/report: what the device says about itself is kept, and the address that it
- * connects from is proven: it earns the device a tag for it. */
+ * connects from is proven: it earns the device a tag for it. The answer has what GET /v1/renewal
+ * says, too: a device at rest makes one connection instead of two. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,6 +24,8 @@ static enum err run(struct job *j, void *ctx)
     if (e == ERR_OK)
         e = observed_list(ctx, c->id.text, now - OBSERVED_PROVEN_S, c->observed, &c->n_observed,
                           &j->info);
+    if (e == ERR_OK)
+        e = renewal_load(c, ctx, now);
     return e;
 }
 
@@ -54,8 +57,10 @@ static void respond(struct call *c)
 {
     char observed[NETWORK_TEXT_MAX];
     network_address_text(&c->from, observed);
-    json_t *o = json_pack("{s:s, s:o, s:o, s:i}", "observed", observed, "tags", tags_json(c),
-                          "relay", relay_json(c), "next_report_s", REPORT_EVERY_S);
+    json_t *o =
+        json_pack("{s:s, s:o, s:o, s:o, s:i}", "observed", observed, "tags", tags_json(c), "relay",
+                  relay_json(c), "renewal", c->has_current ? renewal_json(c) : json_null(),
+                  "next_report_s", REPORT_EVERY_S);
     call_respond_json(c, 200, o);
 }
 

@@ -20,6 +20,24 @@ static void check_text(const char *text, size_t cap)
     }
 }
 
+static void check_answer(const struct answer *a, enum answer_call call, int status)
+{
+    check_text(a->id, sizeof a->id);
+    check_text(a->info.text, sizeof a->info.text);
+    if (a->kind == ANSWER_ISSUED && (status != 200 || a->chain.len == 0 || call == ANSWER_ENROLL))
+        abort();
+    if (a->kind == ANSWER_OK && status / 100 != 2)
+        abort();
+    if (a->report.len > 0 && (a->kind != ANSWER_OK || call != ANSWER_REPORT))
+        abort();
+    check_text(a->code, sizeof a->code);
+    if (a->code[0] != 0 && (call != ANSWER_PAIRING || strlen(a->code) != ANSWER_CODE_LEN ||
+                            a->expires_in_s < 1 || a->expires_in_s > 3600))
+        abort();
+    if (a->kind == ANSWER_WAITING && (call != ANSWER_POLL || a->retry_in_s > 86400))
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 3)
@@ -35,17 +53,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct span body = { end + 1, size - 3 - (size_t)(end - rest) - 1 };
     struct answer a;
     answer_parse(&a, call, status, type, body);
-    check_text(a.id, sizeof a.id);
-    check_text(a.info.text, sizeof a.info.text);
-    if (a.kind == ANSWER_ISSUED && (status != 200 || a.chain.len == 0 || call == ANSWER_ENROLL))
-        abort();
-    if (a.kind == ANSWER_OK && status / 100 != 2)
-        abort();
-    check_text(a.code, sizeof a.code);
-    if (a.code[0] != 0 && (call != ANSWER_PAIRING || strlen(a.code) != ANSWER_CODE_LEN ||
-                           a.expires_in_s < 1 || a.expires_in_s > 3600))
-        abort();
-    if (a.kind == ANSWER_WAITING && (call != ANSWER_POLL || a.retry_in_s > 86400))
-        abort();
+    check_answer(&a, call, status);
     return 0;
 }

@@ -16,7 +16,7 @@ from daemon import environment, program
 from device import Device
 from metrics import Metrics
 from ports import free_ports
-from stack import Dnsd, Provisiond
+from stack import Dnsd, Provisiond, poll_until
 from tags import tagged
 
 ZONE = "direct.example"
@@ -99,6 +99,16 @@ def test_the_address_of_the_connection(service, device, why, address, earns):
     if earns:  # what dnsd answers, by the same keys
         kind = "AAAA" if ":" in plain else "A"
         assert service.dnsd.dig(device.named(plain), kind).split() == [plain]
+
+
+def test_the_answer_has_the_renewal(device):
+    """What GET /v1/renewal says, so that a device at rest makes one connection instead of two."""
+    assert device.report().json["renewal"] is None
+    assert device.submit().status in (200, 202)
+    poll_until(device, lambda r: r.status == 200, 60)
+    told, asked = device.report().json["renewal"], device.call("GET", "/v1/renewal").json
+    told.pop("now"), asked.pop("now")
+    assert told == asked
 
 
 def test_both_families_are_proven_by_a_connection_each(device):

@@ -80,7 +80,7 @@ def problem(status, kind, detail="", **headers):
 
 class FakeService:
     """Answers as a provisiond with a private CA would, until the test puts functions of its own into
-    `on_enroll`, `on_submit`, `on_poll` or `on_delete`. Each takes the request's body and returns a
+    `on_enroll`, `on_submit`, `on_poll`, `on_report` or `on_delete`. Each takes the request's body and returns a
     Reply. Requests are counted by name in `seen`."""
 
     def __init__(self, folder, state_dir, address="127.0.0.1", **leaf_options):
@@ -89,7 +89,7 @@ class FakeService:
         self.issuer = PrivateCa()
         self.csr = None
         self.life_s = 90 * 86400
-        self.seen = {"enroll": 0, "submit": 0, "poll": 0, "delete": 0}
+        self.seen = {"enroll": 0, "submit": 0, "poll": 0, "delete": 0, "report": 0}
         self.tokens = []
         self.honest()
         root, key = PrivateCa(), new_key()
@@ -121,7 +121,7 @@ class FakeService:
                 self.end_headers()
                 self.wfile.write(reply.body)
 
-            do_GET = do_POST = do_DELETE = answer
+            do_GET = do_POST = do_PUT = do_DELETE = answer
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
@@ -146,7 +146,7 @@ class FakeService:
 
     def honest(self):
         self.on_enroll, self.on_submit = self.enroll, self.submit
-        self.on_poll, self.on_delete = self.poll, self.delete
+        self.on_poll, self.on_delete, self.on_report = self.poll, self.delete, self.report
 
     @property
     def device_id(self):
@@ -158,7 +158,7 @@ class FakeService:
 
     def dispatch(self, method, path, body):
         what = {("POST", "/v1/enroll"): "enroll", ("POST", "/v1/certificate"): "submit",
-                ("GET", "/v1/certificate"): "poll", ("DELETE", "/v1/device"): "delete",
+                ("GET", "/v1/certificate"): "poll", ("DELETE", "/v1/device"): "delete", ("PUT", "/v1/report"): "report",
                 }.get((method, path.split("?")[0]))
         if what is None:
             return problem(404, "not-found")
@@ -183,6 +183,10 @@ class FakeService:
             return problem(404, "no-certificate")
         return Reply(200, self.issuer.chain(self.csr.public_key(), [self.wildcard],
                                             life_s=self.life_s), CHAIN)
+
+    def report(self, _body):
+        return Reply(200, b'{"observed": "127.0.0.1", "tags": [], "relay": null, "next_report_s": 21600}',
+                     "application/json")
 
     def delete(self, _body):
         self.csr = None

@@ -55,6 +55,11 @@ class Netns:
         (ETC / self.name).mkdir(parents=True, exist_ok=True)
         (ETC / self.name / "resolv.conf").write_text(f"nameserver {address}\n", encoding="ascii")
 
+    def use_hosts(self, lines):
+        """What /etc/hosts says to programs in here."""
+        (ETC / self.name).mkdir(parents=True, exist_ok=True)
+        (ETC / self.name / "hosts").write_text("127.0.0.1 localhost\n" + lines, encoding="ascii")
+
     def command(self, argv):
         return ["ip", "netns", "exec", self.name, *map(str, argv)]
 

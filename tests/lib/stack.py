@@ -59,8 +59,8 @@ class Provisiond(Daemon):
 
     def __init__(self, folder, device_address, dns, *, issuer=None, netns=None, zone=ZONE,
                  enroll="token", env=None, extra="", postgres=None, standby=None, name="provisiond",
-                 zone_extra="", nameservers=(), values=True):
-        """`nameservers` are read back as well as `dns`. `values` False: without a challenge store. `postgres` is a Postgres whose tables are made here, as their owner, and used as the
+                 zone_extra="", nameservers=(), values=True, also=()):
+        """`also` are further addresses for devices. `nameservers` are read back as well as `dns`. `values` False: without a challenge store. `postgres` is a Postgres whose tables are made here, as their owner, and used as the
         service's role, with `standby` as a further host; without one the store is SQLite."""
         folder = Path(folder) / name
         folder.mkdir(exist_ok=True)
@@ -74,8 +74,11 @@ class Provisiond(Daemon):
         store, challenges = "sqlite:provisiond.db", "sqlite:challenges.db"
         if postgres is not None:
             store = challenges = postgres.url("lanyard_provisiond", *([standby] if standby else []))
+        listen = f'"{device_address}"'
+        if also:
+            listen = "{" + ", ".join([listen, *(f'"{a}"' for a in also)]) + "}"
         text = f"""store = "{store}"
-listen_device = "{device_address}"
+listen_device = {listen}
 {extra}
 issuer "local" {{
     type = "local"

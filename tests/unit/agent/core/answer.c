@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/core/answer.h"
@@ -76,6 +77,12 @@ static const struct {
       "{\"renew_at\":1,\"now\":-9000000000000000000,\"next_check_in\":60}", ANSWER_FAILED, "" },
     { "a service that does not know the question", ANSWER_RENEWAL, 404, PROBLEM,
       "{\"type\":\"urn:lanyard:problem:no-such-resource\"}", ANSWER_FAILED, "" },
+    { "a report is taken", ANSWER_REPORT, 200, JSON, "{\"tags\":[]}", ANSWER_OK, "" },
+    { "a report, and nobody says why not", ANSWER_REPORT, 204, NULL, "", ANSWER_FAILED, "" },
+    { "a service that takes no reports", ANSWER_REPORT, 404, PROBLEM,
+      "{\"type\":\"urn:lanyard:problem:no-such-resource\"}", ANSWER_FAILED, "no-such-resource" },
+    { "a report of a stranger", ANSWER_REPORT, 403, PROBLEM,
+      "{\"type\":\"urn:lanyard:problem:not-enrolled\"}", ANSWER_UNKNOWN, "" },
     { "deleted", ANSWER_DELETE, 204, NULL, "", ANSWER_OK, "" },
     { "a pairing code", ANSWER_PAIRING, 200, JSON, "{\"code\":\"ABCD-EFG7\",\"expires_in\":600}",
       ANSWER_OK, "" },
@@ -148,7 +155,19 @@ static void test_renewal(void **state)
             a.next_check_in_s != ROWS[i].check_s)
             fail_msg("%s: %lld %lld", ROWS[i].why, (long long)a.renew_in_s,
                      (long long)a.next_check_in_s);
+        /* the same within the answer to a report */
+        char body[256];
+        (void)snprintf(body, sizeof body, "{\"renewal\":%s}", ROWS[i].body);
+        answer_parse(&a, ANSWER_REPORT, 200, JSON, span_str(body));
+        assert_int_equal(a.kind, ANSWER_OK);
+        assert_int_equal(a.report.len, strlen(body));
+        assert_int_equal(a.renew_in_s, ROWS[i].renew_in_s);
+        assert_int_equal(a.next_check_in_s, ROWS[i].check_s);
     }
+    struct answer none;
+    answer_parse(&none, ANSWER_REPORT, 200, JSON, span_str("{\"renewal\":null}"));
+    assert_int_equal(none.kind, ANSWER_OK);
+    assert_int_equal(none.next_check_in_s, 0);
 }
 
 int main(void)

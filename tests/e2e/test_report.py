@@ -1,0 +1,191 @@
+"""A device with public addresses of its own tells the service where it is, gets names for them, and is
+reached by these over IPv4 and IPv6; when an address changes the service knows at once. All of it in
+namespaces with addresses that the rest of the Internet does not use any more."""
+
+import ipaddress
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from netns import Lan, ip, need_root
+from stack import ZONE, Agent, DemoApp, Dnsd, Provisiond
+from tags import tagged
+from unbound import Unbound
+from wait import until
+
+DNS = "127.0.0.1:53"
+NAME = "provision.test"
+KEY = bytes(range(16))
+FOUR, SIX, OTHER = "192.88.99.7", "3ffe:1::7", "192.88.99.8"
+PATIENCE_S = 60
+
+
+class House(Lan):
+    """The LAN, and on the same wire public addresses of each: .1 or ::1, .7 or ::7, .9 or ::9."""
+
+    def __init__(self):
+        super().__init__()
+        for ns, link, n in ((self.service, "lan", 1), (self.device, "eth0", 7), (self.client, "eth0", 9)):
+            ip("-n", ns.name, "addr", "add", f"192.88.99.{n}/24", "dev", link)
+            ip("-n", ns.name, "addr", "add", f"3ffe:1::{n}/64", "dev", link, "nodad")
+        self.device.use_hosts(f"192.88.99.1 {NAME}\n3ffe:1::1 {NAME}\n")
+
+    def address(self, verb, address):
+        ip("-n", self.device.name, "addr", verb, f"{address}/24", "dev", "eth0")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    need_root()
+    folder = tmp_path_factory.mktemp("world")
+    for part in ("provisiond", "."):
+        (folder / part).mkdir(exist_ok=True)
+        (folder / part / "tag.keys").write_text(KEY.hex(), encoding="ascii")
+        (folder / part / "tag.keys").chmod(0o600)
+    keys = 'tag_keys = "tag.keys"'
+    running = []
+    with House() as house:
+        try:
+            p = Provisiond(folder, "192.88.99.1:8443", DNS, also=["[3ffe:1::1]:8443"], netns=house.service,
+                           enroll="open", zone_extra=keys,
+                           extra=f'server_names = {{"{NAME}"}}\nmetrics = "127.0.0.1:9154"')
+            dnsd = Dnsd(folder, [DNS], p.challenges, netns=house.service, zone_extra=keys)
+            unbound = Unbound(folder, house.SERVICE, 53, ZONE, ("127.0.0.1", 53), netns=house.service)
+            app = DemoApp(folder, 8096, netns=house.device)
+            agent = Agent(folder, SimpleNamespace(server=(NAME, 8443), ca=p.ca), netns=house.device,
+                          proxies=[("0.0.0.0:8443", "127.0.0.1:8096"), ("[::]:8443", "127.0.0.1:8096")],
+                          extra='name = "NAS of the house"\nnearby = true\nretry_s = 1\nlog_level = "debug"\n'
+                                'page_tls = {"0.0.0.0:8444"}\npage = {"10.77.0.5:8080"}')
+            for daemon in (dnsd, p, unbound, app, agent):
+                running.append(daemon.start())
+            agent.wait_for_certificate()
+            yield SimpleNamespace(house=house, p=p, agent=agent, folder=folder)
+            for daemon in reversed(running):
+                daemon.stop()
+        except BaseException:
+            for daemon in running:
+                print(daemon.tail())
+            raise
+        finally:
+            for daemon in running:
+                daemon.kill()
+
+
+def name(world, address):
+    device = world.agent.status()["id"]
+    return f"{tagged(KEY, device, ipaddress.ip_address(address))}.{device}.{ZONE}"
+
+
+def shown(world):
+    return json.loads(world.p.admin("device", "show", world.agent.status()["id"], "--json"))
+
+
+def seen(world):
+    return {o["address"] for o in shown(world)["observed"]}
+
+
+def told(world):
+    """(kind, address, port) of what the device said last."""
+    return [(c["kind"], c["address"], c["port"]) for c in (shown(world)["report"] or {}).get("connections", [])]
+
+
+def tags(world):
+    return {t["address"]: t["name"] for t in world.agent.status()["report"]["tags"]}
+
+
+def has_both(world):
+    until(lambda: set(tags(world)) == {FOUR, SIX}, PATIENCE_S, world.agent.tail)
+
+
+def curl(world, host):
+    """The application by name, with a resolver and a client that are not ours."""
+    return world.house.client.run("curl", "-sS", "--cacert", world.p.ca, f"https://{host}:8443/")
+
+
+def test_names_for_public_addresses(world):
+    has_both(world)
+    assert tags(world) == {a: name(world, a) for a in (FOUR, SIX)}
+    for address in (FOUR, SIX):
+        host = name(world, address)
+        assert f"https://{host}:8443/" in world.agent.status()["urls"]
+        run = curl(world, host)
+        assert "Hello from the demo device" in run.stdout, run.stderr
+    assert set(world.agent.status()["report"]["observed"]) == {FOUR, SIX}
+    run = curl(world, name(world, FOUR).replace("99-7", "99-9"))
+    assert run.returncode == 6, "a name for another address does not exist"
+
+
+def test_what_the_device_says(world):
+    has_both(world)
+    report = shown(world)["report"]
+    assert (report["name"], report["nearby"]) == ("NAS of the house", True)
+    assert report["pins"] == ["sha256/" + world.agent.status()["local_certificate"]["pin"]]
+    assert told(world) == [("gua", SIX, 8443), ("gua", FOUR, 8443), ("lan", Lan.DEVICE, 8443),
+                           ("page", Lan.DEVICE, 8080)]
+    hello = {c["address"]: c.get("hello_port") for c in report["connections"] if c["kind"] != "page"}
+    assert hello == {SIX: None, FOUR: 8444, Lan.DEVICE: 8444}, "where page_tls listens"
+    assert "(not proven)" not in world.p.admin("device", "show", world.agent.status()["id"])
+
+
+def reports(world):
+    text = world.house.service.run("curl", "-sS", "http://127.0.0.1:9154/metrics").stdout
+    return sum(int(line.rsplit(" ", 1)[1]) for line in text.splitlines()
+               if line.startswith("lanyard_provisiond_requests_total") and "PUT /v1/report" in line)
+
+
+def noticed(world):
+    return world.agent.log(whole=True).count("addresses or routes changed")
+
+
+def test_a_change_is_told_at_once(world):
+    """And one that changes nothing for others is not told."""
+    has_both(world)
+    before, n = reports(world), noticed(world)
+    ip("-n", world.house.device.name, "link", "add", "docker0", "type", "bridge")
+    ip("-n", world.house.device.name, "addr", "add", "172.17.0.1/16", "dev", "docker0")
+    until(lambda: noticed(world) > n, PATIENCE_S, "the change to be noticed")
+    n = noticed(world)
+    world.house.address("del", FOUR)
+    world.house.address("add", OTHER)
+    start = time.monotonic()
+    until(lambda: OTHER in seen(world) and ("gua", OTHER, 8443) in told(world), PATIENCE_S, world.agent.tail)
+    print(f"\na change of address was known to the service after {time.monotonic() - start:.1f} s")
+    until(lambda: set(tags(world)) == {OTHER, SIX}, PATIENCE_S, world.agent.tail)
+    assert "Hello from the demo device" in curl(world, name(world, OTHER)).stdout
+    assert (f"https://{name(world, FOUR)}:8443/" in world.agent.status()["urls"]) is False
+    assert reports(world) - before <= 2 * (noticed(world) - n), "at most one a family for each change"
+    world.house.address("del", OTHER)
+    world.house.address("add", FOUR)
+    has_both(world)
+
+
+def test_the_service_is_away(world):
+    """Failures are remembered over a restart, and the report comes when the service is back."""
+    has_both(world)
+    kept = world.agent.state / "report.json"
+    assert {t["address"] for t in json.loads(kept.read_text())["tags"]} == {FOUR, SIX}
+    world.p.stop()
+    world.agent.stop()
+    world.agent.start()
+    until(lambda: json.loads(kept.read_text())["attempts"] > 0, PATIENCE_S, world.agent.tail)
+    status = world.agent.status()
+    assert status["report"]["error"]["attempts"] > 0 and NAME in status["report"]["error"]["text"]
+    assert f"https://{name(world, FOUR)}:8443/" in status["urls"], "names that it had stay"
+    assert "FAILED" in world.agent.tool("status").stdout
+    world.p.start()
+    until(lambda: world.agent.status()["report"]["error"] is None, PATIENCE_S, world.agent.tail)
+    assert json.loads(kept.read_text())["attempts"] == 0
+
+
+def test_forgotten(world):
+    has_both(world)
+    device = world.agent.status()["id"]
+    assert world.agent.tool("forget", "--yes").returncode == 0
+    assert not (world.agent.state / "report.json").exists()
+    gone = json.loads(world.p.admin("device", "show", device, "--json"))
+    assert (gone["observed"], gone["report"]) == ([], None)
+    world.agent.wait()
+    world.agent.start()  # another device, from nothing
+    world.agent.wait_for_certificate()
