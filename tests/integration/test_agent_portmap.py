@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from daemon import Daemon, program
 from device import key_pem
 from fakerouter import NatPmp, Upnp, description, fault, natpmp, soap
-from fakeservice import PrivateCa
+from fakeservice import FakeService, PrivateCa, Reply
+from netns import ip
 from router import Home
 from stack import Agent
 from wait import until
@@ -123,6 +124,34 @@ def test_second_nat(tmp_path, address, state, word):
         assert word in m["text"] and m["nat_loopback"] is None
         found = {f["check"]: f for f in json.loads(agent.tool("doctor", "--json").stdout)["findings"]}
         assert found["port mapping"]["result"] == "warn", found["port mapping"]
+
+
+def test_the_service_is_told(tmp_path):
+    """Of the port, and whether it is of use at home; and of nothing once it sees another address than the router's."""
+    with Home(tmp_path) as home, NatPmp(home, natpmp(Home.WAN)):
+        service = home.device.call(lambda: FakeService(tmp_path, tmp_path / "agent" / "state"))
+        told, seen_from = [], [home.WAN]
+
+        def report(body):
+            told.append(json.loads(body))
+            return Reply(200, json.dumps({"observed": seen_from[0], "tags": [], "relay": None,
+                                          "next_report_s": 21600}).encode(), "application/json")
+
+        def mapped():
+            return [c for c in told[-1]["connections"] if c["kind"] == "mapped"] if told else None
+
+        service.on_report = report
+        agent = Agent(tmp_path, service, netns=home.device, proxies=[("0.0.0.0:8443", "127.0.0.1:1")],
+                      extra="port_mapping = true")
+        with service, agent:
+            m = settled(agent)
+            want = [{"kind": "mapped", "address": home.WAN, "port": m["external_port"]}]
+            until(lambda: mapped() == want and told[-1].get("nat_loopback") is True, 150,
+                  lambda: f"{want} in {told}\n{agent.tail()}")
+            seen_from[0] = "93.184.217.1"
+            ip("-n", home.device.name, "addr", "add", "10.99.0.5/24", "dev", "eth0")  # a reason to report again
+            assert "the service sees" in mapping(agent, "useless")["text"]
+            until(lambda: mapped() == [], 150, lambda: f"no port in {told}\n{agent.tail()}")
 
 
 def good(path, action, **actions):
