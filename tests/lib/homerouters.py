@@ -94,7 +94,7 @@ class Named(Daemon):
     def __init__(self, folder, netns, zone, dns, views):
         folder = Path(folder) / "named"
         folder.mkdir()
-        text = ""
+        text, self.policies = "", [name for name, (_, action) in views.items() if action is not None]
         for name, (address, action) in views.items():
             body = DENY
             if action is not None:
@@ -104,5 +104,10 @@ class Named(Daemon):
             ip("-n", netns.name, "addr", "add", f"{address}/32", "dev", "lo")  # it looks for interfaces
         listen = " ".join(f"{address};" for address, _ in views.values())
         (folder / "conf").write_text(NAMED.format(folder=folder, listen=listen, views=text), encoding="ascii")
-        super().__init__("named", ["named", "-g", "-n", "1", "-c", folder / "conf"], folder,
-                         r"\brunning\b", netns=netns)
+        super().__init__("named", ["named", "-g", "-n", "1", "-c", folder / "conf"], folder, self._is_up,
+                         netns=netns)
+
+    def _is_up(self):
+        """It answers before its policies are in force."""
+        log = self.log()
+        return " running" in log and all(f"rpz: {name}.rpz: reload done" in log for name in self.policies)
