@@ -198,7 +198,7 @@ zone "{APP}" {{
     def make_device(self):
         self.agent = Agent(self.folder, self.provisiond, netns=self.net.device, addresses=(DEVICE,),
                            proxies=[(f"{DEVICE}:{APP_PORT}", "127.0.0.1:8096")],
-                           extra=f'page = {{"{DEVICE}:{PAGE_PORT}"}}\n'
+                           extra=f'page = {{"{DEVICE}:{PAGE_PORT}"}}\nnearby = true\nname = "Living room NAS"\n'
                                  f'page_tls = {{"{DEVICE}:{HELLO_PORT}", "[{DEVICE_GUA}]:{HELLO_PORT}"}}')
         self.start(DemoApp(self.folder, 8096, netns=self.net.device), self.agent)
         self.agent.wait_for_certificate()

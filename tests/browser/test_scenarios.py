@@ -16,14 +16,15 @@ from home import (DEVICE, DEVICE_GUA, FIND, HELLO_PORT, ORIGIN, OTHER, OTHER_POR
                   served_key)
 from netns import ETC
 from stack import ZONE
+from wait import until
 
 ALL = os.environ.get("LANYARD_TEST_ALL_BROWSERS") == "1"
 PAGE = f"{ORIGIN}/companion/"
 
-# The first card's verdict, and how long after the start of the page's loading it was there.
-VERDICT = """new Promise((done) => {
+# A card's verdict, and how long after the start of the page's loading it was there.
+VERDICT_OF = """new Promise((done) => {
     const look = () => {
-        const node = document.querySelector('.device[data-verdict]');
+        const node = document.querySelector('.device%s[data-verdict]');
         if (node)
             done({ ...node.dataset, now: performance.getEntriesByName('verdict').pop().startTime,
                 href: node.querySelector('a.button')?.href || null });
@@ -32,6 +33,11 @@ VERDICT = """new Promise((done) => {
     };
     look();
 })"""
+VERDICT = VERDICT_OF % ""
+
+
+def verdict_of(device):
+    return VERDICT_OF % f'[data-id="{device}"]'
 
 
 @dataclass
@@ -321,6 +327,12 @@ def test_in_a_frame(home, tmp_path):
                 assert page.evaluate("got") == rung, allow
 
 
+def near(home, netns):
+    """What the service lists to who asks from there, by id."""
+    run_ = netns.run("curl", "-sS", "--max-time", "60", "--cacert", home.provisiond.ca, f"https://{FIND}/v1/nearby")
+    return {d["id"]: d for d in json.loads(run_.stdout)["devices"]}
+
+
 def test_with_the_real_service(home, chromium):
     """From the page as provisiond serves it, over what a device has reported, to the device: first a
     router that filters, whose cure the page shows; then cured. Elsewhere it is not near."""
@@ -330,20 +342,32 @@ def test_with_the_real_service(home, chromium):
         "dns": [{"server": "01234567", "class_v4": "FILTER_EMPTY_EDE15", "product": "openwrt"}],
         "connections": [{"kind": "lan", "address": DEVICE, "port": OTHER_PORT}]})
     origin = f"https://{FIND}"
-    ask = ["curl", "-sS", "--max-time", "60", "--cacert", home.provisiond.ca, f"{origin}/v1/nearby"]
     home.resolver("dnsmasq")
-    assert device.id in home.net.client.run(*ask).stdout
-    assert json.loads(home.net.world.run(*ask).stdout)["devices"] == []
+    assert device.id in near(home, home.net.client)
+    assert near(home, home.net.world) == {}
     with device.web, chromium.page(permission="granted", origin=origin) as page:
         for dns, verdict in (("dnsmasq-filter", "DNS_FILTERED"), ("dnsmasq-exempt", "SECURE_LAN")):
             home.resolver(dns)
             page.open(f"{origin}/companion/")
-            seen = page.evaluate(VERDICT)
-            assert (seen["id"], seen["verdict"]) == (device.id, verdict), seen
+            seen = page.evaluate(verdict_of(device.id))
+            assert seen["verdict"] == verdict, seen
             if verdict == "DNS_FILTERED":
-                assert f"rebind_domain='{ZONE}'" in page.evaluate("document.querySelector('.cure').innerText")
+                cure = f"document.querySelector('[data-id=\"{device.id}\"] .cure').innerText"
+                assert f"rebind_domain='{ZONE}'" in page.evaluate(cure)
         assert page.evaluate(f"Object.keys(localStorage).some((k) => k.endsWith('{device.id}'))")
         code = device.tell("POST", "/v1/pairing")["code"]
         viewer = page.evaluate(f"import('/companion/lanyard.js').then((m) => m.pair('{code}'))")
         assert viewer["device"] == device.id
         assert page.console() == []
+
+
+def test_with_the_agents_own_report(home, chromium):
+    """Nothing that the test says: the agent reports, the service lists it, the page finds the way."""
+    origin = f"https://{FIND}"
+    home.resolver("dnsmasq")
+    until(lambda: near(home, home.net.client).get(home.id), 60, "the agent's report")
+    with chromium.page(permission="granted", origin=origin) as page:
+        page.open(f"{origin}/companion/")
+        seen = page.evaluate(verdict_of(home.id))
+        assert (seen["verdict"], seen["href"]) == ("SECURE_LAN", home.connection("lan")["uri"] + "/"), seen
+        assert "Living room NAS" in page.evaluate("document.body.innerText")
