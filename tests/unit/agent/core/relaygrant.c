@@ -19,7 +19,7 @@
 
 static enum err parse(struct relaygrant *out, const char *members)
 {
-    char body[2048];
+    char body[4096];
     (void)snprintf(body, sizeof body, "{\"observed\":\"192.88.99.7\",\"relay\":%s}", members);
     return relaygrant_parse(out, span_str(body), ID, "direct.example");
 }
