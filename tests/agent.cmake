@@ -12,7 +12,7 @@ fuzz_target(mapping DEPS agent_core)
 foreach(name access certstore certstore_crash journal proxyheader status)
     unit_test(agent/${name} DEPS agent_shell)
 endforeach()
-set_tests_properties(unit/agent/certstore_crash PROPERTIES TIMEOUT 240)
+set_tests_properties(unit/agent/certstore_crash PROPERTIES TIMEOUT 600)
 # valgrind's own system calls would be counted, too
 list(APPEND MEMCHECK_EXCLUDED unit_agent_certstore_crash)
 py_test(integration/test_agent_addresses.py TIMEOUT 120)
