@@ -1,7 +1,6 @@
 """What is measured of the agent, a function for each row."""
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -285,10 +284,8 @@ class Flash:
 
 def service(bench):
     """Bytes to and from a real provisiond, and to the disk, while the certificate has long to go."""
-    from device import Device
     from stack import Agent, Service
     from types import SimpleNamespace
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     make(["ninja", "-C", bench.build, "lanyard-dnsd", "lanyard-provisiond"])
     folder = bench.work / "service"
@@ -303,10 +300,10 @@ def service(bench):
             bench.until(lambda: agent.status()["state"] == "serve"
                         and agent.status()["certificate"]["generation"] == generation, 60, agent.tail)
 
-        def question():
-            relay.cut()  # it comes on a connection of its own
-            relay.bytes, last = 0, -1
-            while not relay.open or relay.bytes != last:
+        def exchange():
+            """Bytes of the next one, on a connection of its own; after two minutes there is none."""
+            last, end = -1, time.monotonic() + 120
+            while (not relay.open or relay.bytes != last) and time.monotonic() < end:
                 last = relay.bytes
                 time.sleep(5)
             return relay.bytes
@@ -317,26 +314,28 @@ def service(bench):
             before = flash.seen()
             agent.tool("renew")
             at_rest(2)
-            question()  # the answer is what the certificate's renewal is planned by, and kept
+            relay.cut()
+            exchange()  # the answer is what the certificate's renewal is planned by, and kept
             renewal = [x - y for x, y in zip(flash.seen(), before)]
-        with agent:
+        relay.cut()
+        relay.bytes = 0
+        with agent:  # it reports, as it does every six hours; the answer says when to renew
             at_rest(2)
-            one, asked = question(), flash.seen()
+            one, asked = exchange(), flash.seen()
             seconds, before = 60 if bench.quick else 180, flash.wake_ups()
             time.sleep(seconds)
             wakes = flash.wake_ups() - before
-            identity = load_pem_private_key((agent.state / "identity.pem").read_bytes(), None)
-            device = Device(folder, real.provisiond.server, real.provisiond.ca, key=identity)
-            wait_s = json.loads(device.call("GET", "/v1/renewal").body)["next_check_in"]
+            report = agent.status()["report"]
+            wait_s = report["next_at"] - report["at"]
     a_day = one * 86400 / wait_s
     bench.row("idle: bytes a day to and from the service", f"{a_day / 1000:.1f} kB", "20 kB",
-              f"{one} bytes of TCP each {wait_s / 3600:.1f} h, TLS handshake included")
+              f"a report of {one} bytes of TCP each {wait_s / 3600:.1f} h, TLS handshake included")
     bench.row("idle: wake-ups a minute", f"{wakes * 60 / seconds:.1f}", "2",
-              f"in {seconds} s; a question, each {wait_s / 3600:.1f} h, takes some more")
+              f"in {seconds} s; a report, each {wait_s / 3600:.1f} h, takes some more")
     month = [q * 30 * 86400 / wait_s + r * 30 / RENEWAL_DAYS for q, r in zip(asked, renewal)]
     bench.row("idle: written to flash in a month", f"{month[0] / 1000:.1f} kB in {month[1]:.0f} syncs", "",
               f"a renewal {renewal[0]} bytes in {renewal[1]} syncs, every {RENEWAL_DAYS} days; "
-              f"a start and a question {asked[0]} bytes")
+              f"a start and a report {asked[0]} bytes")
 
 
 RENEWAL_DAYS = 60  # two thirds of 90
