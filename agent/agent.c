@@ -24,6 +24,7 @@
 #include "agent/pairing.h"
 #include "agent/portmap.h"
 #include "agent/proxy.h"
+#include "agent/relayclient.h"
 #include "agent/reloadsignal.h"
 #include "agent/report.h"
 #include "agent/resolverwatch.h"
@@ -40,6 +41,7 @@
 #define CONNECT_MS 10000
 #define HALF_CLOSED_MS 60000
 #define NET_QUIET_MS 1000
+#define RELAY_RETRIES 4 /* of its connection, in the time of one of the service */
 #define DAY_MS INT64_C(86400000)
 #define ENV_N 8
 #define DESCRIPTORS_SPARE 72 /* for files, the service, resolvers, commands and the page */
@@ -60,6 +62,7 @@ struct agent {
     struct fallback fallback;
     struct netwatch *netwatch; /* NULL: the system has none */
     struct mdns *mdns;         /* NULL: not wanted */
+    struct relayclient *relay; /* NULL: not wanted */
     struct portmap *portmap;   /* NULL: not wanted */
     struct resolverwatch *resolvers;
     struct loop_timer *daily, *control_retry;
@@ -358,6 +361,50 @@ static void stop(struct agent *a)
         loop_stop(a->loop);
 }
 
+/* ---- the relay --------------------------------------------------------------------------------
+ */
+
+static void on_relay_client(void *arg, int fd, const struct addr *client, const struct addr *ours)
+{
+    const struct agent *a = arg;
+    const struct tunnel_ends ends = { client->ss, ours->ss };
+    if (!proxy_adopt(a->proxies[0], fd, &ends))
+        log_debug("a client that came by the relay found no room");
+}
+
+static void on_relay_state(void *arg)
+{
+    struct agent *a = arg;
+    if (a->host.on_state != NULL)
+        a->host.on_state(a->host.arg);
+}
+
+/* What the service answered to a report. */
+static void use_relay(struct agent *a, struct span answer)
+{
+    struct relaygrant grant;
+    if (a->relay == NULL)
+        return;
+    enum err e = relaygrant_parse(&grant, answer, a->identity.id.text, a->config->zone);
+    if (e == ERR_INVALID)
+        log_warn("what the service says about its relay makes no sense");
+    else
+        relayclient_use(a->relay, e == ERR_OK ? &grant : NULL);
+}
+
+static enum err build_relay(struct agent *a)
+{
+    const struct relayclient_options o = {
+        .identity = &a->identity,
+        .pool = a->pool,
+        .retry_s = a->config->retry_s > RELAY_RETRIES ? a->config->retry_s / RELAY_RETRIES : 1,
+        .on_client = on_relay_client,
+        .on_state = on_relay_state,
+        .arg = a,
+    };
+    return a->config->relay ? relayclient_new(&a->relay, a->loop, &o) : ERR_OK;
+}
+
 /* ---- reports ----------------------------------------------------------------------------------
  */
 
@@ -386,6 +433,7 @@ static void use_public_name(struct agent *a)
 static void on_reported(void *arg, const struct answer *answer)
 {
     struct agent *a = arg;
+    use_relay(a, answer->report);
     if (answer->next_check_in_s > 0)
         issuance_note_renewal(a->issuance, answer, report_last(a->report)->next_report_s);
     if (a->portmap != NULL)
@@ -423,6 +471,7 @@ json_t *agent_status(const struct agent *a)
         .fallback = &a->fallback,
         .served = a->served,
         .portmap = a->portmap,
+        .relay = a->relay,
         .mdns = a->mdns,
         .report = a->config->report ? a->report : NULL,
         .proxies = a->proxies,
@@ -610,10 +659,11 @@ static void reload(struct agent *a)
         !same_text(c->zone, old->zone) || !same_text(c->state_dir, old->state_dir) ||
         !same_text(c->user, old->user) || !same_proxies(c, old) || !same_pages(c, old) ||
         c->refuse_foreign != old->refuse_foreign || !same_port_mapping(c, old) ||
-        c->mdns != old->mdns || !same_text(c->mdns_file, old->mdns_file)) {
-        log_error(
-            "server, server_ca, zone, state_dir, user, foreign_sni, port_mapping, mdns, "
-            "page and proxy change at a restart only; going on with the configuration before");
+        c->relay != old->relay || c->mdns != old->mdns ||
+        !same_text(c->mdns_file, old->mdns_file)) {
+        log_error("server, server_ca, zone, state_dir, user, foreign_sni, port_mapping, relay, "
+                  "mdns, page and proxy change at a restart only; going on with the configuration "
+                  "before");
         config_free(c);
         return;
     }
@@ -757,6 +807,8 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
     e = identity_load(&a->identity, dir, true, info);
     if (e == ERR_OK)
         e = build_service(a, info);
+    if (e == ERR_OK)
+        e = build_relay(a);
     if (e == ERR_OK && !hosted)
         e = hook_new(&a->hook, a->loop);
     if (e == ERR_OK)
@@ -870,6 +922,7 @@ void agent_free(struct agent *a)
     netwatch_free(a->netwatch);
     portmap_free(a->portmap);
     mdns_free(a->mdns);
+    relayclient_free(a->relay);
     loop_timer_free(a->daily);
     loop_timer_free(a->control_retry);
     loop_timer_free(a->alive);

@@ -109,6 +109,8 @@ char *announce_json(const struct announce *a, bool lasting)
                              "nat_loopback", loopback(mapped), "pins", pins);
     if (root != NULL)
         add_verdict(root, a->resolvers, lasting);
+    if (root != NULL && a->config->relay)
+        (void)json_object_set_new(root, "relay", json_true());
     char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     return text;

@@ -57,6 +57,7 @@ static cfg_opt_t OPTS[] = {
     CFG_STR_LIST("page", NULL, CFGF_NONE),
     CFG_STR_LIST("page_tls", NULL, CFGF_NONE),
     CFG_STR("foreign_sni", "local", CFGF_NONE),
+    CFG_BOOL("relay", cfg_false, CFGF_NONE),
     CFG_STR("mdns", "off", CFGF_NONE),
     CFG_BOOL("port_mapping", cfg_false, CFGF_NONE),
     CFG_INT("port_mapping_port", 0, CFGF_NONE),
@@ -480,6 +481,19 @@ static enum err read_port_mapping(const struct reader *r, struct config *c)
     return ERR_OK;
 }
 
+static enum err read_relay(const struct reader *r, struct config *c)
+{
+    c->relay = cfg_getbool(r->root, "relay") == cfg_true;
+    if (c->relay && c->n_proxies == 0)
+        return conf_fail(r->conf, r->root, "relay", r->info,
+                         "there is no proxy section: the first one serves who comes by the relay");
+    if (c->relay && !c->report)
+        return conf_fail(r->conf, r->root, "relay", r->info,
+                         "the service says which relay it is when this device reports: not with "
+                         "report = false");
+    return ERR_OK;
+}
+
 static enum err read_mdns(const struct reader *r, struct config *c)
 {
     static const char END[] = ".service";
@@ -648,6 +662,8 @@ static enum err read_all(const struct reader *r, struct config *c)
         e = read_foreign_sni(r, c);
     if (e == ERR_OK)
         e = read_port_mapping(r, c);
+    if (e == ERR_OK)
+        e = read_relay(r, c);
     if (e == ERR_OK)
         e = read_mdns(r, c);
     if (e == ERR_OK)

@@ -65,6 +65,7 @@ struct config {
     struct config_proxy proxies[CONFIG_PROXIES_MAX];
     size_t n_pages;
     struct config_page pages[CONFIG_PAGES_MAX];
+    bool relay;                            /* clients may come by the service's relay, too */
     bool mdns;                             /* tell the network of the secure URL */
     char *mdns_file;                       /* NULL: by avahi-publish */
     bool port_mapping;                     /* ask the router for a port */

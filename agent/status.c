@@ -180,6 +180,8 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
     (void)json_object_set_new(root, "served", served_to_json(s->served));
     (void)json_object_set_new(root, "port_mapping",
                               s->portmap != NULL ? portmap_to_json(s->portmap) : json_null());
+    (void)json_object_set_new(root, "relay",
+                              s->relay != NULL ? relayclient_to_json(s->relay) : json_null());
     (void)json_object_set_new(root, "mdns", s->mdns != NULL ? mdns_to_json(s->mdns) : json_null());
     (void)json_object_set_new(root, "report",
                               s->report != NULL ? report_to_json(s->report) : json_null());
@@ -274,6 +276,18 @@ static void print_port_mapping(FILE *out, const json_t *m)
         (void)fprintf(out, "router       port %lld: %s\n", int_of(m, "port"), text_of(m, "text"));
 }
 
+static void print_relay(FILE *out, const json_t *r)
+{
+    const char *why = text_of(r, "why");
+    bool connected = json_is_true(json_object_get(r, "connected"));
+    if (json_is_object(r))
+        (void)fprintf(out, "relay        %s: %s%s\n", text_of(r, "name"),
+                      connected     ? "connected, "
+                      : why[0] != 0 ? "not connected: "
+                                    : "not connected yet",
+                      connected ? text_of(r, "url") : why);
+}
+
 static void print_mdns(FILE *out, const json_t *m)
 {
     const char *name = text_of(m, "name");
@@ -354,6 +368,7 @@ void status_print(const json_t *root, FILE *out)
     print_hook(out, json_object_get(root, "hook"));
     print_served(out, json_object_get(root, "served"));
     print_port_mapping(out, json_object_get(root, "port_mapping"));
+    print_relay(out, json_object_get(root, "relay"));
     print_mdns(out, json_object_get(root, "mdns"));
     print_report(out, json_object_get(root, "report"));
     print_proxies(out, json_object_get(root, "proxies"));

@@ -15,6 +15,7 @@
 #include "agent/mdns.h"
 #include "agent/pairing.h"
 #include "agent/portmap.h"
+#include "agent/relayclient.h"
 #include "agent/proxy.h"
 #include "agent/report.h"
 #include "agent/servedcheck.h"
@@ -33,6 +34,7 @@ struct status {
     const struct fallback *fallback;  /* NULL: not known */
     const struct pairing *pairing;    /* NULL: nothing to show */
     const struct servedcheck *served; /* NULL: not checked */
+    const struct relayclient *relay;  /* NULL: none is used */
     const struct mdns *mdns;          /* NULL: the network is told nothing */
     const struct portmap *portmap;    /* NULL: no port of the router is asked for */
     const struct report *report;      /* NULL: not known */
