@@ -117,6 +117,9 @@ class Bench:
     def table(self):
         lines = ["| what | lanyard-relay | haproxy | how much better |", "|---|---|---|---|"]
         for name, unit, ours, theirs, ratio in self.rows:
+            if theirs is None:
+                lines.append(f"| {name} | {ours:,.0f} {unit} | | |")
+                continue
             lines.append(f"| {name} | {ours:,.{1 if ours < 100 else 0}f} {unit} | {theirs:,.{1 if theirs < 100 else 0}f} {unit} "
                          f"| {ratio:.2f} |")
         return "\n".join(lines + ["", MACHINE()])
@@ -177,4 +180,18 @@ def memory(b):
                    values["haproxy"] / values["relay"]))
 
 
-ROWS = {"memory": memory, "bulk1": bulk(1), "bulk8": bulk(8), "bulk64": bulk(64), "trip": trip, "rate": rate, "first": first}
+def devices(b):
+    """Of the relay alone: haproxy has nothing like it."""
+    import relay as lib
+    n = 200 if b.quick else 1000
+    say("measuring: devices")
+    all_of_them = [lib.RelayDevice(b.work, b.relay, name=f"d{i}") for i in range(n)]
+    before = b.memory_kib("relay")
+    for d in all_of_them:
+        assert d.connect().read()[0] == lib.WELCOME
+    b.rows.append((f"memory of a device at rest, of {n:,}", "bytes", (b.memory_kib("relay") - before) * 1024 / n, None, None))
+    for d in all_of_them:
+        d.close()
+
+
+ROWS = {"memory": memory, "devices": devices, "bulk1": bulk(1), "bulk8": bulk(8), "bulk64": bulk(64), "trip": trip, "rate": rate, "first": first}
