@@ -107,8 +107,9 @@ proxy {{
               lambda: f"{json.dumps(self.status())}\n{self.agent.tail()}\n{self.relay.tail()}")
 
     def curl(self, path, *options):
-        run = self.lan.client.run("curl", "-s", "-S", "--max-time", "60", "--cacert", self.provisiond.ca,
-                                  *options, self.status()["url"] + path)
+        run = self.lan.client.run("curl", "-s", "-S", "--max-time", "40", "--retry", "2", "--retry-all-errors",
+                                  "--cacert", self.provisiond.ca, *options, self.status()["url"] + path,
+                                  timeout_s=180)
         assert run.returncode == 0, f"{run.stderr}\n{self.relay.tail()}\n{self.agent.tail()}"
         return run.stdout
 
