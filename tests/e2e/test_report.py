@@ -55,7 +55,7 @@ def world(tmp_path_factory):
             unbound = Unbound(folder, house.SERVICE, 53, ZONE, ("127.0.0.1", 53), netns=house.service)
             app = DemoApp(folder, 8096, netns=house.device)
             agent = Agent(folder, SimpleNamespace(server=(NAME, 8443), ca=p.ca), netns=house.device,
-                          proxies=[("0.0.0.0:8443", "127.0.0.1:8096"), ("[::]:8443", "127.0.0.1:8096")],
+                          resolvers=(house.SERVICE,), proxies=[("0.0.0.0:8443", "127.0.0.1:8096"), ("[::]:8443", "127.0.0.1:8096")],
                           extra='name = "NAS of the house"\nnearby = true\nretry_s = 1\nlog_level = "debug"\n'
                                 'page_tls = {"0.0.0.0:8444"}\npage = {"10.77.0.5:8080"}')
             for daemon in (dnsd, p, unbound, app, agent):
@@ -127,6 +127,14 @@ def test_what_the_device_says(world):
     hello = {c["address"]: c.get("hello_port") for c in report["connections"] if c["kind"] != "page"}
     assert hello == {SIX: None, FOUR: 8444, Lan.DEVICE: 8444}, "where page_tls listens"
     assert "(not proven)" not in world.p.admin("device", "show", world.agent.status()["id"])
+
+
+def test_what_the_resolver_does(world):
+    until(lambda: (shown(world)["report"] or {}).get("dns"), PATIENCE_S, world.agent.tail)
+    report = shown(world)["report"]
+    (looked,) = report["dns"]
+    assert (looked["class_v4"], report["rebinding"]) == ("OK", False), report
+    assert Lan.SERVICE not in json.dumps(report), "a resolver's address is private"
 
 
 def reports(world):
