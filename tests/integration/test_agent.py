@@ -422,8 +422,10 @@ def test_short_certificates_are_renewed_in_time(tmp_path, service):
 
     service.on_submit = submit
     with Agent(tmp_path, service, extra="retry_s = 1") as agent:
-        until(lambda: (agent.status()["certificate"] or {}).get("generation", 0) >= 4, 60, agent.tail)
-        assert not agent.status()["certificate"]["expired"]
+        def fourth():
+            found = agent.status()["certificate"] or {}
+            return found if found.get("generation", 0) >= 4 else None
+        assert not until(fourth, 60, agent.tail)["expired"]
         assert len(list((agent.state / "generations").iterdir())) <= 3
 
 

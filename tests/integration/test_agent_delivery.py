@@ -211,6 +211,7 @@ def test_application_that_is_away_or_speaks_no_tls(tmp_path):
                 service = stack.enter_context(FakeService(folder, folder / "agent" / "state"))
                 agents[text] = stack.enter_context(
                     Agent(folder, service, extra=f'check_served = "127.0.0.1:{port}"'))
+            plain.settimeout(60)
             for _ in range(5):
                 connection, _ = plain.accept()
                 connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")

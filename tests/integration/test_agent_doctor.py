@@ -120,6 +120,7 @@ def test_backend_down_and_reload_failed(tmp_path):
     w = World(tmp_path, free_port(), extra='reload_command = "exit 7"')
     with w.service, w.agent:
         w.agent.wait_for_certificate()
+        until(lambda: w.agent.status()["hook"], 60, w.agent.tail)
         found, status = w.doctor()
         assert status == 1
         assert found[f"backend {w.agent.status()['proxies'][0]['backend']}"][0] == "fail"

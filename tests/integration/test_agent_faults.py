@@ -149,7 +149,8 @@ def test_case_42_disk(on_disk, why):
         assert device.serial() != serial
         assert len(set(requests)) == 1, "what did not fit is fetched again, not ordered again"
         until(lambda: device.agent.status()["warnings"] == [], 10, lambda: device.agent.status())
-        assert sorted(p.name for p in device.state.iterdir()) == [
+        # and report.json when a report could not be sent meanwhile
+        assert sorted(p.name for p in device.state.iterdir() if p.name != "report.json") == [
             "control.sock", "current", "fallback", "generations", "identity.pem", "lock", "state.json"]
 
 
@@ -218,7 +219,7 @@ def test_case_43_first_start_in_1970(with_clock):
     device.clock.set(100)
     with device.agent:
         for attempts in range(1, 5):  # to a wait of two minutes
-            until(lambda n=attempts: (device.agent.status()["last_error"] or {}).get("attempts") == n,
+            until(lambda n=attempts: (device.agent.status()["last_error"] or {}).get("attempts", 0) >= n,
                   30, device.agent.tail)
             device.agent.tool("renew")
         until(lambda: device.agent.status()["next_at"] > 100 + 60, 30, device.agent.tail)
@@ -319,7 +320,8 @@ def test_case_46_crash_loop_at_rest(tmp_path):
             device.agent.start()
             device.agent.kill()
         assert tree(device.state) == before
-        assert {k: v for k, v in device.service.seen.items() if v != seen[k]} == {}
+        # where it is, it may say at each start
+        assert {k: v for k, v in device.service.seen.items() if k != "report" and v != seen[k]} == {}
 
 
 def test_case_46_writes_of_an_issuance(tmp_path):
