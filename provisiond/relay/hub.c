@@ -1,5 +1,7 @@
 #include "provisiond/relay/hub.h"
 
+#include <stddef.h>
+
 #include <event2/event.h>
 
 #include "common/base/clock.h"
@@ -9,6 +11,11 @@
 
 #define TURNS_PER_CALL 16 /* before the sockets are looked at again */
 #define BURST_S 4         /* seconds of a rate that may come at once */
+
+static struct device *device_of(struct turns_member *m)
+{
+    return (struct device *)(void *)((char *)m - offsetof(struct device, member));
+}
 
 static void pump(struct hub *h)
 {
@@ -22,9 +29,13 @@ static void pump(struct hub *h)
                 loop_timer_set(h->rest, wait_us / 1000 + 1);
             return;
         }
+        struct device *dev = device_of(m);
+        dev->n_circuits++; /* keeps it when its last circuit ends in this turn */
         if (circuit_run(job, budget, &moved))
             turns_add(&h->turns, m, job);
         turns_used(&h->turns, m, moved, now_us);
+        dev->n_circuits--;
+        devices_release(dev);
     }
     loop_timer_set(h->rest, 0);
 }

@@ -332,6 +332,24 @@ def test_limits_of_one_device_and_idle_connections(quick, folder):
     d.close()
 
 
+def test_the_last_client_of_a_device_that_went(folder):
+    """Its turn is the end of what the relay knows of the device, whose pace is counted nevertheless."""
+    with Relay(folder, name="paced", extra="device_bandwidth_mbit = 8") as r:
+        d = RelayDevice(folder, r, name="paced").start()
+        with r.client(PATIENCE_S) as c:
+            c.sendall(client_hello(d.host()))
+            with d.dial_back(d.dials.get(timeout=PATIENCE_S)) as s:
+                assert s.recv(1)
+                d.close()
+                until(lambda: r.count("devices") == 0, PATIENCE_S, "the device to be away")
+                s.sendall(b"goodbye")
+                s.shutdown(socket.SHUT_WR)
+                assert read_all(c) == b"goodbye"
+                c.shutdown(socket.SHUT_WR)
+                read_all(s)
+        until(lambda: r.count("ended_total", why="done") == 1, PATIENCE_S, r.tail)
+
+
 def test_limits_of_one_network(folder):
     with Relay(folder, name="narrow", extra="clients_per_prefix = 2\ndevices_per_prefix = 2\nhello_timeout_s = 30") as r:
         d = RelayDevice(folder, r, lambda who, dial: read_all(who.dial_back(dial)), name="narrow").start()

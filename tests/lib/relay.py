@@ -202,6 +202,8 @@ class RelayDevice:
 
     def close(self):
         if self.tls is not None:
+            with contextlib.suppress(OSError):  # a close alone would wait for the thread that reads
+                socket.socket.shutdown(self.tls, socket.SHUT_RDWR)
             self.tls.close()
 
     def host(self, label="p-1"):
