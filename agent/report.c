@@ -268,7 +268,7 @@ void report_changed(struct report *r)
 
 void report_set_enrolled(struct report *r, bool enrolled)
 {
-    if (r->enrolled == enrolled || !r->o.config->report)
+    if (r->enrolled == enrolled)
         return;
     r->enrolled = enrolled;
     stop_round(r);

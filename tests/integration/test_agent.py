@@ -482,6 +482,34 @@ def test_reload(tmp_path, service):
         assert agent.status()["zone"] == "direct.example"
 
 
+def test_reload_that_ends_reports(tmp_path, service):
+    """`report = false` counts from the SIGHUP on: not even a change of the addresses is told, until it is true."""
+    told = []
+
+    def report(body):
+        told.append(body.decode())
+        return service.report(body)
+
+    service.on_report = report
+    agent = Agent(tmp_path, service)
+    with agent:
+        text = agent.config.read_text()
+        until(lambda: told, 30, agent.tail)
+
+        def reload(more):
+            agent.config.write_text(text + more, encoding="ascii")
+            agent.signal(signal.SIGHUP)
+
+        reload('report = false\naddresses = {"10.9.8.7"}\n')
+        until(lambda: any("10-9-8-7." in u for u in agent.status()["urls"]), 30, agent.tail)
+        came = agent.status()["now"]
+        # a report goes a second after what is new
+        until(lambda: agent.status()["now"] > came + 3, 30, "the moment at which it would have been told")
+        reload('addresses = {"10.9.8.6"}\n')
+        until(lambda: "10.9.8.6" in told[-1], 30, lambda: f"{told}\n{agent.tail()}")
+        assert not any("10.9.8.7" in t for t in told), told
+
+
 def test_the_service_manager_is_told(tmp_path, service):
     """READY, signs of life, a reload that is refused and the end, in the datagrams of sd_notify(3); the
     reload command hears nothing of it."""
