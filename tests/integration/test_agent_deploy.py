@@ -73,6 +73,7 @@ config lanyard 'main'
 	option retry_s '30'
 	option port_mapping '1'
 	option vpn_addresses 'off'
+	option report '0'
 	list addresses 'auto'
 	list addresses '192.168.1.1'
 	option reload_command '/etc/init.d/uhttpd restart; echo $HOME'
@@ -93,6 +94,8 @@ config proxy
     assert done.stdout == """server = "https://p.example"
 reload_command = "/etc/init.d/uhttpd restart; echo $HOME"
 retry_s = 30
+vpn_addresses = false
+report = false
 port_mapping = true
 addresses = {"auto", "192.168.1.1"}
 file "privkey.pem" {
@@ -117,6 +120,7 @@ alpn = {"h2", "http/1.1"}
     ("option zone 'a\nb'", "a second line"),
     ("option server '${HOME}'", "a variable of the configuration file's"),
     ("option retry_s '1; user = 2'", "a number that is none"),
+    ("option report 'never'", "a switch that is neither on nor off"),
     ("list addresses 'a\", \"b'", "one that becomes two"),
 ])
 def test_nothing_but_values_gets_through(router, option, why):

@@ -31,7 +31,8 @@ config_get_bool() { # VARIABLE SECTION OPTION DEFAULT
     eval "_bool=\${CONFIG_$2_$3:-$4}"
     case $_bool in
     1 | on | true | yes | enabled) eval "$1=1" ;;
-    *) eval "$1=0" ;;
+    0 | off | false | no | disabled) eval "$1=0" ;;
+    *) eval "$1=\$4" ;;
     esac
 }
 
