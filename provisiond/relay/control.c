@@ -91,13 +91,14 @@ static void welcome(struct control *c)
 static void enter(struct control *c)
 {
     struct hub *h = c->hub;
-    struct device *dev;
-    if (h->n_devices >= (size_t)h->config->devices_max ||
+    struct device *dev = devices_find(h->devices, &c->id);
+    bool again = dev != NULL && dev->control != NULL; /* takes its own place */
+    if ((!again && h->n_devices >= (size_t)h->config->devices_max) ||
         devices_get(&dev, h->devices, &c->id) != ERR_OK) {
         control_dismiss(c, RELAYFRAME_FULL);
         return;
     }
-    if (dev->control != NULL) {
+    if (again) {
         dev->n_circuits++; /* keeps it meanwhile */
         control_dismiss(dev->control, RELAYFRAME_REPLACED);
         dev->n_circuits--;

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from ports import free_ports
-from relay import (BAD, DECLINE, GOODBYE, OLD, PROTOCOL, REPLACED, STOPPING, TICKET, WELCOME, Relay,
+from relay import (BAD, DECLINE, FULL, GOODBYE, OLD, PROTOCOL, REPLACED, STOPPING, TICKET, WELCOME, Relay,
                    RelayDevice, client_hello, identity, make_ticket, serve_tls, tls_client, tls_server)
 from wait import until
 
@@ -332,6 +332,18 @@ def test_a_renewed_ticket_and_a_second_connection(relay, folder):
         assert c.recv(1) == b"x"
     second.close()
     first.close()
+
+
+def test_a_full_relay_takes_back_those_it_has(folder):
+    with Relay(folder, name="full", extra="devices_max = 1") as r:
+        who = identity(folder, "first")
+        first = RelayDevice(folder, r, who=who).start()
+        other = RelayDevice(folder, r, name="second").connect()
+        assert other.read() == (GOODBYE, bytes([FULL]))
+        again = RelayDevice(folder, r, who=who).start()
+        assert first.frames.get(timeout=PATIENCE_S) == (GOODBYE, bytes([REPLACED]))
+        for d in (first, other, again):
+            d.close()
 
 
 def test_limits_of_one_device_and_idle_connections(small, folder):
