@@ -124,11 +124,12 @@ static void on_timer(void *arg)
 
 /* ---- dialling back --------------------------------------------------------------------------- */
 
+/* May lose the connection: r->bev is then NULL. */
 static void send_frame(struct relayclient *r, const uint8_t *frame, size_t len)
 {
-    if (bufferevent_write(r->bev, frame, len) != 0 ||
-        evbuffer_get_length(bufferevent_get_output(r->bev)) > OUTPUT_MAX)
-        log_debug("relay %s: does not take what is sent", r->grant.name);
+    if (evbuffer_get_length(bufferevent_get_output(r->bev)) + len > OUTPUT_MAX ||
+        bufferevent_write(r->bev, frame, len) != 0)
+        lose(r, "the relay does not take what is sent");
 }
 
 static void decline(struct relayclient *r, uint32_t slot)
