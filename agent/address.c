@@ -114,19 +114,26 @@ uint16_t address_url_port(const char *url)
     return colon == NULL || colon[1] == '/' ? HTTPS_PORT : (uint16_t)strtoul(colon + 1, NULL, 10);
 }
 
+/* What goes to ourselves comes from where it goes to. To bind there says nothing where
+ * net.ipv4.ip_nonlocal_bind is set. */
 bool address_is_own(const struct ip *ip)
 {
     struct sockaddr_storage ss = { .ss_family = ip->family == 4 ? AF_INET : AF_INET6 };
     socklen_t len = ip->family == 4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
-    if (ip->family == 4)
+    if (ip->family == 4) {
         memcpy(&((struct sockaddr_in *)&ss)->sin_addr, ip->bytes, 4);
-    else
+        ((struct sockaddr_in *)&ss)->sin_port = htons(HTTPS_PORT);
+    } else {
         memcpy(&((struct sockaddr_in6 *)&ss)->sin6_addr, ip->bytes, 16);
-    int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool own = fd >= 0 && bind(fd, (struct sockaddr *)&ss, len) == 0;
+        ((struct sockaddr_in6 *)&ss)->sin6_port = htons(HTTPS_PORT);
+    }
+    int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* connecting it sends nothing */
+    bool own = fd >= 0 && connect(fd, (struct sockaddr *)&ss, len) == 0 &&
+               getsockname(fd, (struct sockaddr *)&ss, &len) == 0;
     if (fd >= 0)
         close(fd);
-    return own;
+    struct span from = addr_ip((struct sockaddr *)&ss);
+    return own && memcmp(from.p, ip->bytes, from.len) == 0;
 }
 
 static void add_label(const struct config *c, const char *id, const struct ip *ip,

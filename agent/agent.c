@@ -12,6 +12,7 @@
 #include "agent/announce.h"
 #include "agent/api.h"
 #include "agent/control.h"
+#include "agent/core/clientaddr.h"
 #include "agent/core/worth.h"
 #include "agent/events.h"
 #include "agent/fallback.h"
@@ -364,6 +365,14 @@ static void stop(struct agent *a)
 /* ---- the relay --------------------------------------------------------------------------------
  */
 
+/* A relay that lies must not pass for this device, nor for its own network, in a PROXY header. */
+static bool may_come(void *arg, const struct addr *client)
+{
+    struct ip ip;
+    (void)arg;
+    return clientaddr_read(&ip, (const struct sockaddr *)&client->ss) && !address_is_own(&ip);
+}
+
 static void on_relay_client(void *arg, int fd, const struct addr *client, const struct addr *ours)
 {
     const struct agent *a = arg;
@@ -398,6 +407,7 @@ static enum err build_relay(struct agent *a)
         .identity = &a->identity,
         .pool = a->pool,
         .retry_s = a->config->retry_s > RELAY_RETRIES ? a->config->retry_s / RELAY_RETRIES : 1,
+        .may_come = may_come,
         .on_client = on_relay_client,
         .on_state = on_relay_state,
         .arg = a,

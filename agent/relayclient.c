@@ -254,7 +254,7 @@ static void take_frame(struct relayclient *r, const struct relayframe *f)
         take_goodbye(r, f->body);
     } else if (f->kind == RELAYFRAME_DIAL && r->state == STATE_UP &&
                relayframe_read_dial(&dial, f->body) == ERR_OK) {
-        if (start_dial(r, &dial) != ERR_OK)
+        if (!r->o.may_come(r->o.arg, &dial.client) || start_dial(r, &dial) != ERR_OK)
             decline(r, dial.key.slot);
         explicit_bzero(&dial.key, sizeof dial.key);
     }

@@ -24,6 +24,8 @@ struct relayclient_options {
     const struct identity *identity; /* borrowed */
     struct fetch *pool;              /* for its connections; borrowed */
     int64_t retry_s;                 /* half of the first wait after a connection was lost */
+    /* Whether the relay may say that a client comes from there: it is declined otherwise. */
+    bool (*may_come)(void *arg, const struct addr *client);
     /* A client is here, on the non-blocking socket `fd`, which is taken over: its TLS hello comes
      * next. `client` and `ours` are the ends of its connection to the relay. */
     void (*on_client)(void *arg, int fd, const struct addr *client, const struct addr *ours);

@@ -144,6 +144,15 @@ def test_the_backend_is_told_who_the_client_is(home):
     assert home.curl("who") == f"{home.lan.CLIENT} {home.lan.SERVICE} 443"
 
 
+def test_nobody_comes_from_the_devices_own_address(home):
+    """A relay that says so would pass for the device; here it is true, and is declined all the same."""
+    before = home.relay.count("ended_total", why="declined")
+    run = home.lan.device.run("curl", "-s", "-S", "--max-time", "40", "--cacert", home.provisiond.ca,
+                              home.status()["url"])
+    assert run.returncode != 0
+    assert home.relay.count("ended_total", why="declined") == before + 1
+
+
 def test_the_key_that_is_served_is_the_devices(home):
     host = home.status()["url"][len("https://"):].rstrip("/")
     run = home.lan.client.run("openssl", "s_client", "-connect", f"{home.lan.SERVICE}:443", "-servername", host,

@@ -1,0 +1,15 @@
+/* clientaddr.h - whether an address that a relay says is a client's can be one of somebody who came
+ * from elsewhere: backends trust some addresses more than others. Pure; any thread. */
+#ifndef LANYARD_AGENT_CORE_CLIENTADDR_H
+#define LANYARD_AGENT_CORE_CLIENTADDR_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include "common/dns/iplabel.h"
+
+/* The address of `sa`. False when it is unspecified, loopback, link-local, multicast, reserved or
+ * IPv4 in the clothes of IPv6; *out is then undefined. */
+bool clientaddr_read(struct ip *out, const struct sockaddr *sa);
+
+#endif
