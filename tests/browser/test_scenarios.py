@@ -3,9 +3,11 @@ resolver, permission and trouble. LANYARD_TEST_ALL_BROWSERS=1 takes every row in
 prints a table with times; otherwise a sample."""
 
 import contextlib
+import functools
 import json
 import os
 import shutil
+import warnings
 from dataclasses import dataclass, field
 
 import pytest
@@ -145,6 +147,29 @@ def firefox(home, tmp_path_factory):
         yield browser
 
 
+class WrongVerdict(AssertionError):
+    """Another verdict than expected, which a machine that stood still could explain."""
+
+
+def again_if_stalled(attempt):
+    """The library's limits are of real time: where the machine stands still for longer, the verdict is
+    another. So what ends in a wrong one is tried again, up to twice, from a fresh page."""
+    @functools.wraps(attempt)
+    def attempts(*args, **kwargs):
+        for _ in range(2):
+            try:
+                return attempt(*args, **kwargs)
+            except WrongVerdict as wrong:
+                warnings.warn(f"tried again: {wrong}", stacklevel=2)
+        return attempt(*args, **kwargs)
+    return attempts
+
+
+def expect(right, seen):
+    if not right:
+        raise WrongVerdict(seen)
+
+
 @contextlib.contextmanager
 def chromium_page(browser, row):
     with browser.page(permission=row.permission, origin=ORIGIN) as page:
@@ -155,8 +180,10 @@ def chromium_page(browser, row):
 def firefox_page(browser, row):
     browser.allow(ORIGIN, row.permission)
     browser.forget()
-    yield browser
-    browser.evaluate("localStorage.clear()")
+    try:
+        yield browser
+    finally:
+        browser.evaluate("localStorage.clear()")
 
 
 def run(home, sniffer, row, page):
@@ -176,9 +203,12 @@ def run(home, sniffer, row, page):
 
 
 def judge(home, row, seen):
-    assert (seen["verdict"], seen["rung"]) == (row.verdict, row.rung), seen
+    """A row that says no connection is begun gets no second chance: a rare one would be missed."""
+    right = (seen["verdict"], seen["rung"]) == (row.verdict, row.rung)
     if row.begun is not None:
-        assert seen["begun"] == row.begun
+        assert seen["begun"] == row.begun, seen
+        assert right, seen
+    expect(right, seen)
     if row.rung:
         assert seen["href"] == home.connection(row.rung)["uri"].removesuffix(":443") + "/"
     else:
@@ -194,6 +224,7 @@ def note(browser, row, seen):
 
 
 @pytest.mark.parametrize("row", rows(C), ids=str)
+@again_if_stalled
 def test_chromium(home, sniffer, chromium, row):
     with chromium_page(chromium, row) as page:
         seen = run(home, sniffer, row, page)
@@ -203,6 +234,7 @@ def test_chromium(home, sniffer, chromium, row):
 
 
 @pytest.mark.parametrize("row", rows(F), ids=str)
+@again_if_stalled
 def test_firefox(home, sniffer, firefox, row):
     with firefox_page(firefox, row) as page:
         seen = run(home, sniffer, row, page)
@@ -213,6 +245,7 @@ def test_firefox(home, sniffer, firefox, row):
 CONTINUE = "[...document.querySelectorAll('button')].find((b) => b.textContent === 'Continue').click()"
 
 
+@again_if_stalled
 def test_firefox_asks(home, sniffer, firefox):
     """Case 16: the browser's own question, after the page's explanation and a click; both answers."""
     asking = Row("", "dnsmasq", None, LR, "NEEDS_PERMISSION", "relay", begun=(False, False))
@@ -222,7 +255,7 @@ def test_firefox_asks(home, sniffer, firefox):
             page.evaluate(CONTINUE)
             assert "local network" in page.answer(allow)
             seen = page.evaluate(VERDICT)
-            assert (seen["verdict"], seen["rung"]) == (verdict, rung), seen
+            expect((seen["verdict"], seen["rung"]) == (verdict, rung), seen)
 
 
 # Where the question's buttons are in a window of 1000 x 800 that warns of --no-sandbox.
@@ -250,6 +283,7 @@ def test_chromium_asks(home, sniffer, tmp_path):
                     assert page.evaluate(VERDICT)["verdict"] == verdict
 
 
+@again_if_stalled
 def test_firefox_sends_no_plain_http(home, sniffer, firefox):
     """Case 21: no address space in its requests, so the plain probe is not even tried after a click."""
     row = Row("", "dnsmasq-filter", "granted", LAN, "DNS_FILTERED", clicked=True)
@@ -259,10 +293,11 @@ def test_firefox_sends_no_plain_http(home, sniffer, firefox):
         with pytest.raises(AssertionError, match="TypeError"):  # the alias, which the library passes over
             value = page.evaluate("navigator.permissions.query({ name: 'local-network-access' })")
             assert not str(value).startswith("error:"), value
-    judge(home, row, seen)
     assert sniffer.plain() == before
+    judge(home, row, seen)
 
 
+@again_if_stalled
 def test_firefox_with_a_resolver_of_its_own(home, sniffer, firefox):
     """Case 22: DNS over HTTPS only, which refuses private answers whatever the router does."""
     row = Row("", "dnsmasq", "granted", LR, "DNS_FILTERED", "relay", members={"dnsRebindingProtection": False})
@@ -285,11 +320,12 @@ def test_the_relay_shows_the_devices_certificate(home):
     assert keys[0] == keys[1] == keys[2]
 
 
+@again_if_stalled
 def test_what_worked_is_remembered(home, sniffer, chromium):
     """And forgotten as soon as something better works again."""
     row = Row("", "dnsmasq-filter", "granted", LR, "DNS_FILTERED", "relay")
     with chromium_page(chromium, row) as page:
-        run(home, sniffer, row, page)
+        judge(home, row, run(home, sniffer, row, page))
         remembered = f"localStorage.getItem('lanyard:n1:{home.id}')"
         assert page.evaluate(remembered) == "relay"
         cured = Row("", "dnsmasq-exempt", "granted", LR, "SECURE_LAN", "lan")
@@ -320,11 +356,16 @@ def test_in_a_frame(home, tmp_path):
     html = "text/html; charset=utf-8"
     home.web.files["/framed"] = FRAMED.encode(), html
     with Chromium(tmp_path / "chromium", netns=home.net.client, roots=[home.root, home.provisiond.ca]) as browser:
-        for allow, rung in (("", None), ('allow="local-network"', "lan")):
+        @again_if_stalled
+        def frame(allow):
             home.web.files["/framing"] = FRAMING.format(other=OTHER, allow=allow).encode(), html
             with browser.page() as page:
                 page.open(f"{ORIGIN}/framing")
-                assert page.evaluate("got") == rung, allow
+                rung = page.evaluate("got")
+            assert allow or rung is None
+            expect(rung == ("lan" if allow else None), (allow, rung))
+        frame("")
+        frame('allow="local-network"')
 
 
 def near(home, netns):
@@ -345,12 +386,18 @@ def test_with_the_real_service(home, chromium):
     home.resolver("dnsmasq")
     assert device.id in near(home, home.net.client)
     assert near(home, home.net.world) == {}
-    with device.web, chromium.page(permission="granted", origin=origin) as page:
+    with device.web:
+        visit(home, chromium, device, origin)
+
+
+@again_if_stalled
+def visit(home, chromium, device, origin):
+    with chromium.page(permission="granted", origin=origin) as page:
         for dns, verdict in (("dnsmasq-filter", "DNS_FILTERED"), ("dnsmasq-exempt", "SECURE_LAN")):
             home.resolver(dns)
             page.open(f"{origin}/companion/")
             seen = page.evaluate(verdict_of(device.id))
-            assert seen["verdict"] == verdict, seen
+            expect(seen["verdict"] == verdict, seen)
             if verdict == "DNS_FILTERED":
                 cure = f"document.querySelector('[data-id=\"{device.id}\"] .cure').innerText"
                 assert f"rebind_domain='{ZONE}'" in page.evaluate(cure)
@@ -361,6 +408,7 @@ def test_with_the_real_service(home, chromium):
         assert page.console() == []
 
 
+@again_if_stalled
 def test_with_the_agents_own_report(home, chromium):
     """Nothing that the test says: the agent reports, the service lists it, the page finds the way."""
     origin = f"https://{FIND}"
@@ -369,5 +417,5 @@ def test_with_the_agents_own_report(home, chromium):
     with chromium.page(permission="granted", origin=origin) as page:
         page.open(f"{origin}/companion/")
         seen = page.evaluate(verdict_of(home.id))
-        assert (seen["verdict"], seen["href"]) == ("SECURE_LAN", home.connection("lan")["uri"] + "/"), seen
+        expect((seen["verdict"], seen["href"]) == ("SECURE_LAN", home.connection("lan")["uri"] + "/"), seen)
         assert "Living room NAS" in page.evaluate("document.body.innerText")
