@@ -289,11 +289,12 @@ zone "{APP}" {{
                 self.wait_for_device()
         else:
             self.agent.kill()
-            other = self.stranger(kind) if kind == "impostor" else contextlib.nullcontext()
-            with other:
-                yield
-            self.agent.start()
-            self.wait_for_device()
+            try:
+                with self.stranger(kind) if kind == "impostor" else contextlib.nullcontext():
+                    yield
+            finally:
+                self.agent.start()
+                self.wait_for_device()
 
     def stranger(self, folder):
         """An agent with an identity of its own, at this one's address."""
