@@ -23,7 +23,7 @@ endforeach()
 fuzz_target(jwt DEPS provisiond_core)
 unit_test(provisiond/store/viewer DEPS provisiond_store)
 postgres_test(provisiond/store/viewer)
-py_test(integration/test_discovery.py TIMEOUT 240)
+py_test(integration/test_discovery.py TIMEOUT 600)
 
 fuzz_target(acmemsg DEPS provisiond_acme)
 fuzz_target(csr DEPS provisiond_core)
