@@ -40,6 +40,11 @@ void gcra_table_free(struct gcra_table *t)
     free(t);
 }
 
+void gcra_table_set_rate(struct gcra_table *t, struct gcra_rate rate)
+{
+    t->rate = rate;
+}
+
 int64_t gcra_table_take(struct gcra_table *t, struct span key, int64_t now_ms)
 {
     uint64_t h = t->seed; /* FNV-1a over a secret start, finished with a strong mix */

@@ -25,6 +25,9 @@ struct gcra_table; /* opaque */
 NODISCARD enum err gcra_table_new(struct gcra_table **out, size_t slots, struct gcra_rate rate);
 void gcra_table_free(struct gcra_table *t);
 
+/* `rate` from now on, with interval and burst of at least 1; what was counted stays. */
+void gcra_table_set_rate(struct gcra_table *t, struct gcra_rate rate);
+
 /* gcra_take() for the bucket of `key`. */
 int64_t gcra_table_take(struct gcra_table *t, struct span key, int64_t now_ms);
 

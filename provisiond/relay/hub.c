@@ -72,7 +72,6 @@ enum err hub_init(struct hub *h, struct loop *l, const struct relayconf *config,
     TAILQ_INIT(&h->controls);
     TAILQ_INIT(&h->dialbacks);
     turns_init(&h->turns);
-    hub_set_config(h, config);
     h->pump = event_new(loop_base(l), -1, 0, on_pump, h);
     enum err e = h->pump == NULL ? ERR_NOMEM : loop_timer_new(&h->rest, l, on_rest_over, h);
     if (e == ERR_OK)
@@ -83,7 +82,9 @@ enum err hub_init(struct hub *h, struct loop *l, const struct relayconf *config,
         e = prefixes_new(&h->clients, rate_of(config->client_rate));
     if (e == ERR_OK) /* devices come back all at once, and from behind few addresses */
         e = prefixes_new(&h->peers, rate_of(1000));
-    if (e != ERR_OK)
+    if (e == ERR_OK)
+        hub_set_config(h, config);
+    else
         hub_clear(h);
     return e;
 }
@@ -92,6 +93,7 @@ void hub_set_config(struct hub *h, const struct relayconf *config)
 {
     h->config = config;
     turns_set_pace(&h->turns, config->bytes_per_s, config->device_bytes_per_s);
+    prefixes_set_rate(h->clients, rate_of(config->client_rate));
 }
 
 void hub_clear(struct hub *h)

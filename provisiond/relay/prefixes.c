@@ -53,6 +53,11 @@ void prefixes_free(struct prefixes *p)
     free(p);
 }
 
+void prefixes_set_rate(struct prefixes *p, struct gcra_rate rate)
+{
+    gcra_table_set_rate(p->rate, rate);
+}
+
 struct prefix prefix_of(const struct sockaddr *sa)
 {
     struct prefix out = { { (uint8_t)sa->sa_family } };

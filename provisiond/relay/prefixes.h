@@ -22,6 +22,9 @@ struct prefixes; /* opaque */
 NODISCARD enum err prefixes_new(struct prefixes **out, struct gcra_rate rate);
 void prefixes_free(struct prefixes *p);
 
+/* From now on: see gcra.h. */
+void prefixes_set_rate(struct prefixes *p, struct gcra_rate rate);
+
 /* The network of `sa`. */
 struct prefix prefix_of(const struct sockaddr *sa);
 

@@ -425,6 +425,23 @@ def test_reload_takes_a_second_key(relay, folder, device):
         assert c.recv(1) == b"x"
 
 
+def test_reload_takes_another_rate_of_clients(folder):
+    """Far below as many as can come here, which is far below the rate before."""
+    with Relay(folder, name="rated", extra="client_rate = 1000\nclients_per_prefix = 100000") as r:
+        def come():
+            with r.client(PATIENCE_S) as c, contextlib.suppress(OSError):
+                c.sendall(b"GET")
+                c.recv(1)
+
+        for _ in range(50):
+            come()
+        assert r.count("refused_total") == 0
+        r.configure("client_rate = 1\nclients_per_prefix = 100000")
+        r.signal(signal.SIGHUP)
+        until(lambda: "configuration read again" in r.log(), PATIENCE_S, r.tail)
+        until(lambda: come() or r.count("refused_total") > 0, PATIENCE_S, "some that are too many")
+
+
 def writable_memory(pid):
     """The bytes of every writable mapping that a program can have put something into."""
     with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
