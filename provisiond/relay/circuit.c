@@ -330,7 +330,7 @@ void circuit_start(struct hub *h, int fd, const struct addr *peer)
     struct prefix prefix = prefix_of((const struct sockaddr *)&peer->ss);
     metric_add(&h->counts.clients, 1);
     struct circuit *c = NULL;
-    if (h->n_circuits < (size_t)conf->clients_max &&
+    if (h->n_circuits < h->clients_max &&
         prefixes_take(h->clients, &prefix, (size_t)conf->clients_per_prefix, now_ms) == ERR_OK) {
         c = calloc(1, sizeof *c);
         if (c == NULL)

@@ -8,6 +8,7 @@
 #include "provisiond/relay/circuit.h"
 #include "provisiond/relay/control.h"
 #include "provisiond/relay/dialback.h"
+#include "provisiond/relay/fdlimit.h"
 
 #define TURNS_PER_CALL 16 /* before the sockets are looked at again */
 #define BURST_S 4         /* seconds of a rate that may come at once */
@@ -72,12 +73,13 @@ enum err hub_init(struct hub *h, struct loop *l, const struct relayconf *config,
     TAILQ_INIT(&h->controls);
     TAILQ_INIT(&h->dialbacks);
     turns_init(&h->turns);
+    h->clients_max = fdlimit_clients(config);
     h->pump = event_new(loop_base(l), -1, 0, on_pump, h);
     enum err e = h->pump == NULL ? ERR_NOMEM : loop_timer_new(&h->rest, l, on_rest_over, h);
     if (e == ERR_OK)
         e = devices_new(&h->devices);
     if (e == ERR_OK)
-        e = slots_new(&h->slots, (size_t)config->clients_max);
+        e = slots_new(&h->slots, h->clients_max);
     if (e == ERR_OK)
         e = prefixes_new(&h->clients, rate_of(config->client_rate));
     if (e == ERR_OK) /* devices come back all at once, and from behind few addresses */

@@ -62,6 +62,7 @@ struct hub {
     struct circuits circuits;
     struct controls controls;
     struct dialbacks dialbacks;
+    size_t clients_max; /* of the configuration, or what fits: see fdlimit.h */
     size_t n_circuits, n_controls, n_devices, n_dialbacks;
     bool draining;
 };

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
@@ -93,16 +92,6 @@ static void hold_signals(void)
     (void)sigprocmask(SIG_BLOCK, &hup, NULL);
 }
 
-/* As many descriptors as the system lets us have: TCP connections need them. */
-static void raise_fd_limit(void)
-{
-    struct rlimit r;
-    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
-        r.rlim_cur = r.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &r);
-    }
-}
-
 static enum err print_id(const struct relayconf *config, struct err_info *info)
 {
     EVP_PKEY *key = NULL;
@@ -138,7 +127,6 @@ int main(int argc, char **argv)
         goto out;
     }
     log_init("relay", config->log_level);
-    raise_fd_limit();
     if (relay_new(&relay, config, o.config, &info) != ERR_OK)
         goto out;
     if (privdrop_to(config->user, &info) != ERR_OK) {

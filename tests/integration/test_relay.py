@@ -487,7 +487,7 @@ def test_five_thousand_idle_clients(folder):
         pytest.skip(f"{4 * N_IDLE} descriptors are needed: the limit is {hard}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     limits = f"device_clients = {2 * N_IDLE}\nclients_per_prefix = {N_IDLE}\nclient_rate = 1000\n" \
-             f"devices_per_prefix = {N_IDLE}\ndial_timeout_s = 300"
+             f"devices_per_prefix = {N_IDLE}\ndevices_max = 100\ndial_timeout_s = 300"
     with Relay(folder, name="crowd", extra=limits) as r, contextlib.ExitStack() as stack:
         d = RelayDevice(folder, r, name="crowd").start()
         hello = client_hello(d.host())
@@ -508,6 +508,18 @@ def test_five_thousand_idle_clients(folder):
         assert r.count("pipes") < 100, "who is idle has no pipe"
         other.close()
         d.close()
+
+
+def test_a_limit_of_open_files_that_is_too_small(folder):
+    """It is said at the start, and a client too many is refused rather than left waiting."""
+    r = Relay(folder, name="tight", extra="devices_max = 4\nhello_timeout_s = 300")
+    r.argv = ["/usr/bin/prlimit", "--nofile=206:206", *r.argv]  # of which 192 are no connection's
+    with r, contextlib.ExitStack() as stack:
+        assert "has room for 5 clients" in r.log() and "raise it to 40196" in r.log()
+        for _ in range(6):
+            stack.enter_context(r.client(PATIENCE_S)).sendall(b"\x16")
+        until(lambda: r.count("refused_total") == 1, PATIENCE_S, r.tail)
+        assert r.count("connections") == 5
 
 
 def test_a_flood_on_every_port(relay, device):
