@@ -5,9 +5,10 @@
 #include "common/base/log.h"
 #include "provisiond/relay/pipes.h"
 
-#define PER_CLIENT 2                     /* its connection and that of the device */
-#define OTHERS (64 + 2 * PIPES_KEPT_MAX) /* listeners, the loop, the log, pipes, the status page   \
-                                          */
+#define PER_CLIENT 2 /* its connection and that of the device */
+#define OTHERS                                                                                     \
+    (64 + 2 * PIPES_KEPT_MAX) /* listeners, the loop, the log, pipes, the status page              \
+                               */
 
 static rlim_t raised(void)
 {
