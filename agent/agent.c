@@ -368,9 +368,13 @@ static void stop(struct agent *a)
 /* A relay that lies must not pass for this device, nor for its own network, in a PROXY header. */
 static bool may_come(void *arg, const struct addr *client)
 {
-    struct ip ip;
+    struct span s = addr_ip((const struct sockaddr *)&client->ss);
+    struct ip ip = { .family = s.len == 4 ? 4 : 6 };
     (void)arg;
-    return clientaddr_read(&ip, (const struct sockaddr *)&client->ss) && !address_is_own(&ip);
+    if (s.len == 0)
+        return false;
+    memcpy(ip.bytes, s.p, s.len);
+    return clientaddr_is_good(&ip) && !address_is_own(&ip);
 }
 
 static void on_relay_client(void *arg, int fd, const struct addr *client, const struct addr *ours)

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "common/net/addr.h"
-
 static bool is_good4(const uint8_t b[4])
 {
     return b[0] != 0 && b[0] != 127 && !(b[0] == 169 && b[1] == 254) && b[0] < 224;
@@ -17,12 +15,7 @@ static bool is_good6(const uint8_t b[16])
     return memcmp(b, ZERO, sizeof ZERO) != 0 && !link_local && b[0] != 0xff;
 }
 
-bool clientaddr_read(struct ip *out, const struct sockaddr *sa)
+bool clientaddr_is_good(const struct ip *ip)
 {
-    struct span s = addr_ip(sa);
-    if (s.len == 0)
-        return false;
-    *out = (struct ip){ .family = s.len == 4 ? 4 : 6 };
-    memcpy(out->bytes, s.p, s.len);
-    return out->family == 4 ? is_good4(out->bytes) : is_good6(out->bytes);
+    return ip->family == 4 ? is_good4(ip->bytes) : is_good6(ip->bytes);
 }

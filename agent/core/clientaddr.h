@@ -4,12 +4,11 @@
 #define LANYARD_AGENT_CORE_CLIENTADDR_H
 
 #include <stdbool.h>
-#include <sys/socket.h>
 
 #include "common/dns/iplabel.h"
 
-/* The address of `sa`. False when it is unspecified, loopback, link-local, multicast, reserved or
- * IPv4 in the clothes of IPv6; *out is then undefined. */
-bool clientaddr_read(struct ip *out, const struct sockaddr *sa);
+/* False when it is unspecified, loopback, link-local, multicast, reserved or IPv4 in the clothes of
+ * IPv6. */
+bool clientaddr_is_good(const struct ip *ip);
 
 #endif

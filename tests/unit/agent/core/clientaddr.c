@@ -45,36 +45,17 @@ static void test_addresses(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
-        struct sockaddr_in in4 = { .sin_family = AF_INET, .sin_port = htons(443) };
-        struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(443) };
-        bool v6 = strchr(ROWS[i].text, ':') != NULL;
-        struct ip ip;
+        struct ip ip = { .family = strchr(ROWS[i].text, ':') != NULL ? 6 : 4 };
         print_message("%s: %s\n", ROWS[i].text, ROWS[i].why);
-        assert_int_equal(v6 ? inet_pton(AF_INET6, ROWS[i].text, &in6.sin6_addr)
-                            : inet_pton(AF_INET, ROWS[i].text, &in4.sin_addr),
-                         1);
-        const struct sockaddr *sa =
-            v6 ? (const struct sockaddr *)&in6 : (const struct sockaddr *)&in4;
-        assert_int_equal(clientaddr_read(&ip, sa), ROWS[i].good);
-        if (ROWS[i].good)
-            assert_memory_equal(ip.bytes, v6 ? (const void *)&in6.sin6_addr : &in4.sin_addr,
-                                v6 ? 16 : 4);
+        assert_int_equal(inet_pton(ip.family == 6 ? AF_INET6 : AF_INET, ROWS[i].text, ip.bytes), 1);
+        assert_int_equal(clientaddr_is_good(&ip), ROWS[i].good);
     }
-}
-
-static void test_no_address(void **state)
-{
-    (void)state;
-    struct sockaddr sa = { .sa_family = AF_UNIX };
-    struct ip ip;
-    assert_false(clientaddr_read(&ip, &sa));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addresses),
-        cmocka_unit_test(test_no_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
