@@ -203,11 +203,10 @@ def run(home, sniffer, row, page):
 
 
 def judge(home, row, seen):
-    """A row that says no connection is begun gets no second chance: a rare one would be missed."""
+    """A connection begun that must not be gets no second chance, as a rare one would be missed; a verdict gets one."""
     right = (seen["verdict"], seen["rung"]) == (row.verdict, row.rung)
     if row.begun is not None:
         assert seen["begun"] == row.begun, seen
-        assert right, seen
     expect(right, seen)
     if row.rung:
         assert seen["href"] == home.connection(row.rung)["uri"].removesuffix(":443") + "/"
