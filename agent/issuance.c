@@ -175,8 +175,12 @@ static void fail(struct issuance *s, enum lifecycle_event ev, const char *why,
     int64_t wait_s = backoff_s(s, s->journal.attempts);
     if (lost_poll && wait_s > LOST_POLL_S)
         wait_s = LOST_POLL_S;
-    if (retry_after_s >= 0) /* the service knows better, both ways */
-        wait_s = retry_after_s > 0 ? retry_after_s + (int64_t)(random_u32() % 4) : 1;
+    if (retry_after_s >= 0) { /* the service knows better, both ways */
+        int64_t told_s = retry_after_s > 0 ? retry_after_s + (int64_t)(random_u32() % 4) : 1;
+        int64_t unit_s = s->o.config->retry_s;
+        int64_t least_s = s->journal.attempts < 2 ? 1 : wait_s < unit_s ? wait_s : unit_s;
+        wait_s = told_s > least_s ? told_s : least_s; /* each attempt is a write to flash, too */
+    }
     note_error(s, why);
     go(s, ev, wait_s);
     log_warn("%s: %s; next attempt in %lld s", lifecycle_name(s->journal.state), why,

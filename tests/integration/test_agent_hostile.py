@@ -209,6 +209,22 @@ def test_retry_after_counts_both_ways(world):
     until(lambda: agent.status()["state"] == "serve", 20, "the end of it")
 
 
+def test_retry_after_0_does_not_spin(tmp_path):
+    """At once, says the service for ever: the second time that is no sooner than `retry_s`."""
+    with FakeService(tmp_path, tmp_path / "agent" / "state") as service:
+        asked = []
+
+        def enroll(_body):
+            asked.append(time.monotonic())
+            return problem(503, "busy", "later", Retry_After="0")
+
+        service.on_enroll = enroll
+        with Agent(tmp_path, service, extra="retry_s = 4") as agent:
+            until(lambda: len(asked) >= 4, 60, lambda: f"four attempts\n{agent.tail()}")
+        pauses = [later - earlier for earlier, later in zip(asked[1:], asked[2:])]
+        assert min(pauses) > 3, pauses
+
+
 def test_service_that_takes_us_for_another(tmp_path):
     with FakeService(tmp_path, tmp_path / "agent" / "state") as service:
         service.on_enroll = lambda body: Reply(200, json.dumps(
