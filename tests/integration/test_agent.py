@@ -250,6 +250,54 @@ def test_reload_by_signal(tmp_path, service):
         app.wait()
 
 
+def test_reload_signal_to_nobody_else(tmp_path, service):
+    """What is at the pid file's place may be anybody's: it does not stop the agent, and no stranger gets a signal."""
+    pid_file = tmp_path / "app.pid"
+    app = subprocess.Popen(["/usr/bin/python3", "-c", "input()"], stdin=subprocess.PIPE, preexec_fn=block_signals)
+
+    def write():
+        pid_file.unlink(missing_ok=True)
+        pid_file.write_text(f"{app.pid}\n", encoding="ascii")
+
+    def fifo():
+        pid_file.unlink()
+        os.mkfifo(pid_file)
+
+    def link():
+        pid_file.unlink()
+        (tmp_path / "other.pid").write_text(f"{app.pid}\n", encoding="ascii")
+        pid_file.symlink_to(tmp_path / "other.pid")
+
+    def stranger():
+        write()
+        os.chown(pid_file, 65534, 65534)
+
+    def old():
+        write()
+        then = pid_file.stat().st_mtime - 90
+        os.utime(pid_file, (then, then))
+
+    rows = [(fifo, "is not a file"), (link, "symbolic link"), (old, "started after")]
+    if os.geteuid() == 0:
+        rows.append((stranger, "belongs to another user (uid 65534)"))
+    try:
+        write()
+        with Agent(tmp_path, service, extra=f'reload_pid_file = "{pid_file}"') as agent:
+            assert hook_of(agent)["ok"]
+            for generation, (change, why) in enumerate(rows, 2):
+                change()
+                agent.tool("renew")
+                hook = hook_of(agent, generation)
+                assert not hook["ok"] and why in hook["output"], hook
+            write()
+            agent.tool("renew")
+            assert hook_of(agent, len(rows) + 2)["ok"]
+    finally:
+        app.kill()
+        app.wait()
+        app.stdin.close()
+
+
 def block_signals():
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2, signal.SIGHUP})
 
