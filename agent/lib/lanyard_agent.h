@@ -50,10 +50,10 @@ struct lanyard_agent_callbacks {
 };
 
 /* Starts an agent with the configuration file of lanyard-agent(8), where `reload_command`,
- * `reload_pid_file` and `user` must not be set; proxies and pages work as in the daemon, as do
- * `status`, `renew` and `forget` of the command. `callbacks` is copied. Returns 0, or -1 with a
- * sentence in `error`
- * (`error_size` bytes with its NUL; may be NULL and 0). */
+ * `reload_pid_file`, `user`, `port_mapping` and `mdns` must not be set; proxies and pages work as
+ * in the daemon, as do `status`, `renew` and `forget` of the command. `callbacks` is copied.
+ * Returns 0, or -1 with a sentence in `error` (`error_size` bytes with its NUL; may be NULL and
+ * 0). */
 int lanyard_agent_new(struct lanyard_agent **out, const char *config_path,
                       const struct lanyard_agent_callbacks *callbacks, char *error,
                       size_t error_size);

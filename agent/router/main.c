@@ -1,6 +1,6 @@
 /* lanyard-portmap - asks the home router for a port, or gives one back, and prints one line of
- * JSON. The agent runs it: what routers say is read here, away from the keys, and ends at a time
- * limit. */
+ * JSON. The agent runs it: what routers say is read here, where no key is loaded, and ends at a
+ * time limit. */
 #include <arpa/inet.h>
 #include <stdbool.h>
 #include <stdio.h>
