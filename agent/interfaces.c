@@ -142,6 +142,7 @@ static void take_address(struct survey *s, struct nlmsghdr *h)
     struct worth_address *a = &s->out[s->n_out++];
     *a = (struct worth_address){
         .ip = ip,
+        .prefix_bits = m->ifa_prefixlen,
         .link = m->ifa_index,
         .up = (l->flags & IFF_UP) != 0,
         .running = (l->flags & IFF_RUNNING) != 0,

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include "agent/core/hosthdr.h"
+#include "agent/core/neighbour.h"
 #include "agent/hello.h"
+#include "agent/interfaces.h"
 #include "agent/page.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -131,6 +133,17 @@ static void answer_probe(struct web *w, struct httpd_req *req)
     answer_see_page(req);
 }
 
+/* Of a public address the kernel is asked each time: networks come and go. */
+static bool is_neighbour(const struct httpd_req *req)
+{
+    struct worth_address own[INTERFACES_MAX];
+    struct ip peer;
+    if (!neighbour_ip(&peer, addr_ip((const struct sockaddr *)&httpd_peer(req)->ss)))
+        return false;
+    return neighbour_by_range(&peer) ||
+           neighbour_by_link(&peer, own, interfaces_list(own, INTERFACES_MAX));
+}
+
 static void on_request(void *arg, struct httpd_req *req)
 {
     struct web *w = arg;
@@ -139,8 +152,10 @@ static void on_request(void *arg, struct httpd_req *req)
     bool pair = strcmp(path, "/pair") == 0, probe = strcmp(path, "/probe") == 0;
     bool button = pair || probe, post = strcmp(method, "POST") == 0;
     bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
-    /* the greeting says the same to everybody; the page is for who means this device */
-    if (!hello && !hosthdr_is_ours(httpd_header(req, "Host"), w->parts.suffix))
+    /* the greeting says the same to everybody; the page is for who is near and means this device */
+    if (!hello && !is_neighbour(req))
+        httpd_problem(req, 403, "not-near", "this page is for the device's own network only", 0);
+    else if (!hello && !hosthdr_is_ours(httpd_header(req, "Host"), w->parts.suffix))
         httpd_problem(req, 421, "not-this-host", "this device does not go by that name", 0);
     else if (!hello && !button && strcmp(path, "/") != 0)
         httpd_problem(req, 404, "not-found", "there is / and /v1/hello", 0);

@@ -1,6 +1,7 @@
 /* web.h - the device's own pages: / for people, /v1/hello for programs (see hello.h). Without
  * secrets but for the pairing code, which is for whoever can open the page: a button has one made.
- * Another one has the resolvers tested again, every ten seconds at most. One loop, its thread. */
+ * So / is for the device's own network only, wherever it is served. Another button has the
+ * resolvers tested again, every ten seconds at most. One loop, its thread. */
 #ifndef LANYARD_AGENT_WEB_H
 #define LANYARD_AGENT_WEB_H
 

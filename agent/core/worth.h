@@ -14,6 +14,7 @@
 /* One address of an interface, as the kernel tells it. */
 struct worth_address {
     struct ip ip;
+    unsigned prefix_bits;           /* of its subnet; 32 or 128: it is alone */
     unsigned link;                  /* number of the interface */
     char link_name[WORTH_LINK_MAX]; /* "eth0" */
     char link_kind[WORTH_LINK_MAX]; /* "" for hardware; "bridge", "veth", "wireguard", ... */

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from fakeservice import FakeService, problem
+from netns import Lan, ip
 from ports import free_port
 from stack import Agent
 from wait import until
@@ -161,3 +162,69 @@ def test_markup_is_text(tmp_path):
         text = w.ask("/")[1].decode()
         assert "<script" not in text and "&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;" in text
         assert "has no certificate yet" in text
+
+
+class Street:
+    """A device with public addresses, and one machine that has addresses near and far."""
+
+    PORT = 8480
+    NEAR, FAR = "192.88.99.9", "192.88.98.9"
+    NEAR6, FAR6 = "3ffe:1::9", "3ffe:2::9"
+    OWN, OWN6 = "192.88.99.7", "3ffe:1::7"
+
+    def __init__(self, lan, folder):
+        self.lan = lan
+        for ns, own in ((lan.device, (f"{self.OWN}/24", f"{self.OWN6}/64")),
+                        (lan.client, (f"{self.NEAR}/24", f"{self.FAR}/24", f"{self.NEAR6}/64", f"{self.FAR6}/64"))):
+            for address in own:
+                ip("-n", ns.name, "addr", "add", address, "dev", "eth0", *["nodad"] * (":" in address))
+        for net in ("192.88.98.0/24", "3ffe:2::/64"):
+            ip("-n", lan.device.name, "route", "add", net, "dev", "eth0")
+        self.service = lan.device.call(lambda: FakeService(folder, folder / "agent" / "state"))
+        self.agent = Agent(folder, self.service, addresses=(lan.DEVICE,), netns=lan.device,
+                           extra=f'page = {{"0.0.0.0:{self.PORT}", "[::]:{self.PORT}"}}')
+
+    def ask(self, source, to, method, path, ns=None):
+        def go():
+            connection = http.client.HTTPConnection(to, self.PORT, timeout=30, source_address=(source, 0))
+            try:
+                connection.request(method, path)
+                reply = connection.getresponse()
+                return reply.status, reply.read().decode()
+            finally:
+                connection.close()
+        return (ns or self.lan.client).call(go)
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("street")
+    with Lan() as lan:
+        s = Street(lan, folder)
+        with s.service, s.agent:
+            yield s
+
+
+def test_strangers_get_the_greeting_only(street):
+    """A page at a public address is for the network of the device: no other may pair it."""
+    for source, to in ((street.FAR, street.OWN), (street.FAR6, street.OWN6), (street.FAR, Lan.DEVICE)):
+        for method, path in (("GET", "/"), ("POST", "/pair"), ("POST", "/probe"), ("GET", "/status")):
+            status, text = street.ask(source, to, method, path)
+            assert status == 403 and "own network" in text, (source, path)
+            assert street.service.device_id not in text
+        assert street.ask(source, to, "GET", "/v1/hello")[0] == 200, source
+    assert street.agent.status()["pairing"] is None
+
+
+@pytest.mark.parametrize("source, to, why", [
+    (Street.NEAR, Street.OWN, "the same subnet"), (Street.NEAR6, Street.OWN6, "the same /64"),
+    (Lan.CLIENT, Lan.DEVICE, "private"),
+])
+def test_neighbours_get_the_page(street, source, to, why):
+    status, text = street.ask(source, to, "GET", "/")
+    assert status == 200 and street.service.device_id in text, why
+
+
+def test_the_device_itself_gets_the_page(street):
+    for address in ("127.0.0.1", "::1", street.OWN, street.OWN6):
+        assert street.ask(address, address, "GET", "/", ns=street.lan.device)[0] == 200, address
