@@ -130,10 +130,15 @@ def test_what_the_device_says(world):
 
 
 def test_what_the_resolver_does(world):
-    until(lambda: (shown(world)["report"] or {}).get("dns"), PATIENCE_S, world.agent.tail)
-    report = shown(world)["report"]
-    (looked,) = report["dns"]
-    assert (looked["class_v4"], report["rebinding"]) == ("OK", False), report
+    def is_known():
+        """A busy machine does not answer within a question's three seconds each time: ask again."""
+        detail = world.agent.status()["resolvers"]
+        if not detail["running"] and detail.get("rebinding") is not False:
+            world.agent.tool("probe")
+        report = shown(world)["report"] or {}
+        return [looked["class_v4"] for looked in report.get("dns", [])] == ["OK"] and report
+    report = until(is_known, PATIENCE_S, lambda: f"OK, not {shown(world)['report']}\n{world.agent.tail()}")
+    assert report["rebinding"] is False
     assert Lan.SERVICE not in json.dumps(report), "a resolver's address is private"
 
 
@@ -147,10 +152,17 @@ def noticed(world):
     return world.agent.log(whole=True).count("addresses or routes changed")
 
 
+def judged(world):
+    """How often the verdict on the resolver was another: a busy machine may make it one."""
+    log = world.agent.log(whole=True)
+    return sum(log.count(text) for text in ("let private addresses pass", "keep private addresses back",
+                                            "no resolver could be judged"))
+
+
 def test_a_change_is_told_at_once(world):
     """And one that changes nothing for others is not told."""
     has_both(world)
-    before, n = reports(world), noticed(world)
+    verdicts, before, n = judged(world), reports(world), noticed(world)
     ip("-n", world.house.device.name, "link", "add", "docker0", "type", "bridge")
     ip("-n", world.house.device.name, "addr", "add", "172.17.0.1/16", "dev", "docker0")
     until(lambda: noticed(world) > n, PATIENCE_S, "the change to be noticed")
@@ -163,7 +175,10 @@ def test_a_change_is_told_at_once(world):
     until(lambda: set(tags(world)) == {OTHER, SIX}, PATIENCE_S, world.agent.tail)
     assert "Hello from the demo device" in curl(world, name(world, OTHER)).stdout
     assert (f"https://{name(world, FOUR)}:8443/" in world.agent.status()["urls"]) is False
-    assert reports(world) - before <= 2 * (noticed(world) - n), "at most one a family for each change"
+    told_n = reports(world) - before
+    changes = noticed(world) - n + judged(world) - verdicts
+    print(f"reports: {told_n}, changes: {changes}")
+    assert told_n <= 2 * changes, "at most one a family for each change"
     world.house.address("del", OTHER)
     world.house.address("add", FOUR)
     has_both(world)
