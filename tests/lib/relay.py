@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import hmac
 import queue
+import select
 import socket
 import ssl
 import struct
@@ -135,6 +136,7 @@ class RelayDevice:
         self.relay, self.serve = relay, serve
         self.cert, self.key, self.id = who or identity(folder, name)
         self.frames = queue.Queue()
+        self.lock = threading.Lock()
         self.dials = queue.Queue()
         self.tls = None
 
@@ -160,12 +162,30 @@ class RelayDevice:
         return self
 
     def frame(self, kind, body=b""):
-        self.tls.sendall(struct.pack(">BH", kind, len(body)) + body)
+        with self.lock:
+            self.tls.sendall(struct.pack(">BH", kind, len(body)) + body)
+
+    def _recv(self, n):
+        """Waits outside of the lock: Python's TLS is not for a thread that reads beside one that writes."""
+        deadline_s = self.tls.gettimeout()
+        while True:
+            with self.lock:
+                self.tls.settimeout(0)
+                try:
+                    return self.tls.recv(n)
+                except ssl.SSLWantReadError:
+                    pass
+                finally:
+                    self.tls.settimeout(deadline_s)
+            poll = select.poll()  # select() has no room for high descriptors
+            poll.register(self.tls, select.POLLIN)
+            if not poll.poll(None if deadline_s is None else deadline_s * 1000):
+                raise TimeoutError
 
     def _exactly(self, n):
         data = b""
         while len(data) < n:
-            more = self.tls.recv(n - len(data))
+            more = self._recv(n - len(data))
             if not more:
                 raise EOFError
             data += more
@@ -177,7 +197,7 @@ class RelayDevice:
         return kind, self._exactly(n)
 
     def _run(self):
-        with contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(OSError, EOFError, ValueError):
             self.tls.settimeout(None)
             while True:
                 kind, body = self.read()
