@@ -28,6 +28,7 @@
 #define ASK_START_S 600
 #define ASK_AGAIN_S 3600    /* after a question without an answer */
 #define RENEWAL_CHANGE_S 60 /* smaller moves of the renewal are not worth a write */
+#define WORDS_TAKEN 5       /* failures in a row from which on no Retry-After is below retry_s */
 #define LOST_POLL_S 5       /* after the first poll that broke off: services restart */
 
 struct issuance {
@@ -178,7 +179,7 @@ static void fail(struct issuance *s, enum lifecycle_event ev, const char *why,
     if (retry_after_s >= 0) { /* the service knows better, both ways */
         int64_t told_s = retry_after_s > 0 ? retry_after_s + (int64_t)(random_u32() % 4) : 1;
         int64_t unit_s = s->o.config->retry_s;
-        int64_t least_s = s->journal.attempts < 2 ? 1 : wait_s < unit_s ? wait_s : unit_s;
+        int64_t least_s = s->journal.attempts < WORDS_TAKEN ? 1 : wait_s < unit_s ? wait_s : unit_s;
         wait_s = told_s > least_s ? told_s : least_s; /* each attempt is a write to flash, too */
     }
     note_error(s, why);

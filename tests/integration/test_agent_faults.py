@@ -326,7 +326,7 @@ def test_case_46_crash_loop_at_rest(tmp_path):
 
 def test_case_46_writes_of_an_issuance(tmp_path):
     """One write of the state for each step, however often it is asked how it is."""
-    with Device(tmp_path, extra="retry_s = 1") as device:
+    with Device(tmp_path, extra="") as device:
         trace = tmp_path / "trace"
         waits = []
 

@@ -188,7 +188,7 @@ def test_disagreement_does_not_spin(world):
     service.on_submit = submit
     agent.tool("renew")
     until(lambda: len(asked) >= 4, 20, "four rounds")
-    pauses = [later - earlier for earlier, later in zip(asked[1:], asked[2:])]
+    pauses = [later - earlier for earlier, later in zip(asked[4:], asked[5:])]
     assert min(pauses) > 0.9, "with retry_s = 1: the first round is free, the others are not"
     service.honest()
     agent.tool("renew")
@@ -210,7 +210,7 @@ def test_retry_after_counts_both_ways(world):
 
 
 def test_retry_after_0_does_not_spin(tmp_path):
-    """At once, says the service for ever: the second time that is no sooner than `retry_s`."""
+    """At once, says the service for ever: from the fifth failure on that is no sooner than `retry_s`."""
     with FakeService(tmp_path, tmp_path / "agent" / "state") as service:
         asked = []
 
@@ -220,8 +220,8 @@ def test_retry_after_0_does_not_spin(tmp_path):
 
         service.on_enroll = enroll
         with Agent(tmp_path, service, extra="retry_s = 4") as agent:
-            until(lambda: len(asked) >= 4, 60, lambda: f"four attempts\n{agent.tail()}")
-        pauses = [later - earlier for earlier, later in zip(asked[1:], asked[2:])]
+            until(lambda: len(asked) >= 7, 60, lambda: f"seven attempts\n{agent.tail()}")
+        pauses = [later - earlier for earlier, later in zip(asked[4:], asked[5:])]
         assert min(pauses) > 3, pauses
 
 
