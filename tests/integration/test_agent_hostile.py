@@ -119,9 +119,9 @@ def test_nothing_wrong_is_installed(world, why):
     # and back
     service.honest()
     agent.tool("renew")
-    until(lambda: snapshot(agent) != before, 30, lambda: f"the next certificate\n{agent.tail()}")
-    until(lambda: served(agent.port, service) != shown, 10, "the next certificate to be served")
-    until(lambda: agent.status()["state"] == "serve", 10, "rest")
+    until(lambda: snapshot(agent) != before, 60, lambda: f"the next certificate\n{agent.tail()}")
+    until(lambda: served(agent.port, service) != shown, 60, "the next certificate to be served")
+    until(lambda: agent.status()["state"] == "serve", 60, "rest")
     assert agent.status()["last_error"] is None
 
 
@@ -148,7 +148,7 @@ def test_request_is_refused_and_made_anew(world):
     service.on_submit = refuse
     before = snapshot(agent)
     agent.tool("renew")
-    until(lambda: snapshot(agent) != before, 30, lambda: f"a certificate\n{agent.tail()}")
+    until(lambda: snapshot(agent) != before, 60, lambda: f"a certificate\n{agent.tail()}")
     assert len(keys) == 3 and len(set(keys)) == 3
 
 
@@ -158,7 +158,7 @@ def test_detours(world, kind, status):
     """The service lost something, or wants something new: once, and at once, without a wait."""
     service, agent = world
     service.honest()
-    until(lambda: agent.status()["state"] == "serve", 10, "rest")
+    until(lambda: agent.status()["state"] == "serve", 60, "rest")
     enrolled, submitted = service.seen["enroll"], service.seen["submit"]
     told = []
 
@@ -169,7 +169,7 @@ def test_detours(world, kind, status):
     service.on_poll = poll
     before = snapshot(agent)
     agent.tool("renew")
-    until(lambda: snapshot(agent) != before, 20, lambda: f"a certificate\n{agent.tail()}")
+    until(lambda: snapshot(agent) != before, 60, lambda: f"a certificate\n{agent.tail()}")
     assert service.seen["submit"] == submitted + 2
     assert service.seen["enroll"] == enrolled + (1 if kind == "not-enrolled" else 0)
 
@@ -178,7 +178,7 @@ def test_disagreement_does_not_spin(world):
     """Enrolled says one call, unknown says the next, for ever: no busy loop."""
     service, agent = world
     service.honest()
-    until(lambda: agent.status()["state"] == "serve", 10, "rest")
+    until(lambda: agent.status()["state"] == "serve", 60, "rest")
     asked = []
 
     def submit(body):
@@ -187,26 +187,26 @@ def test_disagreement_does_not_spin(world):
 
     service.on_submit = submit
     agent.tool("renew")
-    until(lambda: len(asked) >= 4, 20, "four rounds")
+    until(lambda: len(asked) >= 7, 60, "seven rounds")
     pauses = [later - earlier for earlier, later in zip(asked[4:], asked[5:])]
     assert min(pauses) > 0.9, "with retry_s = 1: the first round is free, the others are not"
     service.honest()
     agent.tool("renew")
-    until(lambda: agent.status()["state"] == "serve", 20, "the end of it")
+    until(lambda: agent.status()["state"] == "serve", 60, "the end of it")
 
 
 def test_retry_after_counts_both_ways(world):
     service, agent = world
     service.honest()
-    until(lambda: agent.status()["state"] == "serve", 10, "rest")
+    until(lambda: agent.status()["state"] == "serve", 60, "rest")
     service.on_submit = lambda body: problem(503, "busy", "later", Retry_After="600")
     agent.tool("renew")
-    until(lambda: "busy" in ((agent.status()["last_error"] or {}).get("text", "")), 20, "the answer")
+    until(lambda: "busy" in ((agent.status()["last_error"] or {}).get("text", "")), 60, "the answer")
     status = agent.status()
-    assert 595 <= status["next_at"] - status["now"] <= 604
+    assert abs(status["next_at"] - status["last_error"]["at"] - 600) <= 4
     service.honest()
     agent.tool("renew")  # the user does not wait
-    until(lambda: agent.status()["state"] == "serve", 20, "the end of it")
+    until(lambda: agent.status()["state"] == "serve", 60, "the end of it")
 
 
 def test_retry_after_0_does_not_spin(tmp_path):
@@ -231,7 +231,7 @@ def test_service_that_takes_us_for_another(tmp_path):
             {"id": "abcdefghijklmnopqrstuvwxyz234567"}).encode(), "application/json")
         with Agent(tmp_path, service, extra="retry_s = 1") as agent:
             until(lambda: (agent.status()["last_error"] or {}).get("text", "").endswith(
-                "another device"), 20, "the reason")
+                "another device"), 60, "the reason")
             assert service.seen["submit"] == 0
 
 
@@ -241,7 +241,7 @@ def test_service_without_the_right_certificate(tmp_path, root):
     with FakeService(tmp_path, tmp_path / "agent" / "state") as service:
         service.ca.write_bytes(PrivateCa(root).pem())
         with Agent(tmp_path, service, extra="retry_s = 1", token="secret-secret-secret") as agent:
-            until(lambda: agent.status()["last_error"], 20, "the reason")
+            until(lambda: agent.status()["last_error"], 60, "the reason")
             if root == "another root":
                 assert "certificate" in agent.status()["last_error"]["text"]
                 assert not any(service.seen.values()), service.seen
@@ -255,7 +255,7 @@ def test_case_44_service_with_a_wrong_certificate(tmp_path, options, reason):
     """Right CA, but another host, another time, another purpose: nothing is sent, and it says why."""
     with FakeService(tmp_path, tmp_path / "agent" / "state", **options) as service:
         with Agent(tmp_path, service, token="secret-secret-secret") as agent:
-            until(lambda: agent.status()["last_error"], 30, "the reason")
+            until(lambda: agent.status()["last_error"], 60, "the reason")
             assert reason in agent.status()["last_error"]["text"]
             assert set(service.seen.values()) == {0}
 
@@ -272,6 +272,6 @@ def test_service_that_never_answers(tmp_path):
 
         Quiet.ca.write_bytes(PrivateCa().pem())
         with Agent(tmp_path, Quiet) as agent:
-            until(lambda: taken, 20, "the connection")
+            until(lambda: taken, 60, "the connection")
             assert agent.status()["state"] == "enrol"
             assert agent.status()["next_at"] == 0
