@@ -400,28 +400,25 @@ static void op_free(struct fetch_op *op)
     free(op);
 }
 
-enum err fetch_start(struct fetch *f, const struct fetch_request *r,
-                     void (*fn)(void *arg, const struct fetch_result *res), void *arg,
-                     struct fetch_op **out)
+static struct fetch_op *op_new(struct fetch *f, size_t request_max, size_t body_max,
+                               void (*fn)(void *arg, const struct fetch_result *res), void *arg)
 {
     struct fetch_op *op = calloc(1, sizeof *op);
     if (op == NULL)
-        return ERR_NOMEM;
+        return NULL;
     op->fetch = f;
     op->fn = fn;
     op->arg = arg;
-    buf_init(&op->request, r->body.len);
-    buf_init(&op->body, r->body_max);
-    buf_add_span(&op->request, r->body);
-    if (!check_url(op, r->url, "https")) {
-        op_free(op);
-        return ERR_INVALID;
-    }
-    op->easy = curl_easy_init();
-    if (buf_error(&op->request) != ERR_OK || op->easy == NULL ||
-        !set_transfer(op, r->url, r->timeout_ms) || !set_tls(op) || !set_method(op, r->method) ||
-        !set_headers(op, r->headers) || !set_way(op, r->family, r->source) ||
-        (f->n_active < f->n_max && !begin(op))) {
+    buf_init(&op->request, request_max);
+    buf_init(&op->body, body_max);
+    return op;
+}
+
+/* Begins `op`, or has it wait for a place: frees it when neither can be. */
+static enum err enter(struct fetch_op *op, struct fetch_op **out)
+{
+    struct fetch *f = op->fetch;
+    if (f->n_active < f->n_max && !begin(op)) {
         op_free(op);
         return ERR_NOMEM;
     }
@@ -432,20 +429,37 @@ enum err fetch_start(struct fetch *f, const struct fetch_request *r,
     return ERR_OK;
 }
 
+enum err fetch_start(struct fetch *f, const struct fetch_request *r,
+                     void (*fn)(void *arg, const struct fetch_result *res), void *arg,
+                     struct fetch_op **out)
+{
+    struct fetch_op *op = op_new(f, r->body.len, r->body_max, fn, arg);
+    if (op == NULL)
+        return ERR_NOMEM;
+    buf_add_span(&op->request, r->body);
+    if (!check_url(op, r->url, "https")) {
+        op_free(op);
+        return ERR_INVALID;
+    }
+    op->easy = curl_easy_init();
+    if (buf_error(&op->request) != ERR_OK || op->easy == NULL ||
+        !set_transfer(op, r->url, r->timeout_ms) || !set_tls(op) || !set_method(op, r->method) ||
+        !set_headers(op, r->headers) || !set_way(op, r->family, r->source)) {
+        op_free(op);
+        return ERR_NOMEM;
+    }
+    return enter(op, out);
+}
+
 enum err fetch_connect(struct fetch *f, const char *end, int64_t timeout_ms,
                        void (*fn)(void *arg, const struct fetch_result *res), void *arg,
                        struct fetch_op **out)
 {
     char url[HOST_MAX + 8]; /* libcurl wants a scheme, and then speaks nothing of it */
-    struct fetch_op *op = calloc(1, sizeof *op);
+    struct fetch_op *op = op_new(f, 0, 0, fn, arg);
     if (op == NULL)
         return ERR_NOMEM;
-    op->fetch = f;
-    op->fn = fn;
-    op->arg = arg;
     op->connects = true;
-    buf_init(&op->request, 0);
-    buf_init(&op->body, 0);
     int n = snprintf(url, sizeof url, "http://%s", end);
     if (n < 0 || (size_t)n >= sizeof url || !check_url(op, url, "http")) {
         op_free(op);
@@ -454,16 +468,11 @@ enum err fetch_connect(struct fetch *f, const char *end, int64_t timeout_ms,
     op->easy = curl_easy_init();
     if (op->easy == NULL || !set_transfer(op, url, timeout_ms) ||
         curl_easy_setopt(op->easy, CURLOPT_PROTOCOLS_STR, "http") ||
-        curl_easy_setopt(op->easy, CURLOPT_CONNECT_ONLY, 1L) ||
-        (f->n_active < f->n_max && !begin(op))) {
+        curl_easy_setopt(op->easy, CURLOPT_CONNECT_ONLY, 1L)) {
         op_free(op);
         return ERR_NOMEM;
     }
-    if (!op->active)
-        TAILQ_INSERT_TAIL(&f->waiting, op, entry);
-    if (out != NULL)
-        *out = op;
-    return ERR_OK;
+    return enter(op, out);
 }
 
 void fetch_cancel(struct fetch_op *op)
