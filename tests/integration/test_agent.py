@@ -169,6 +169,7 @@ def test_rsa_and_p12_password(tmp_path, service):
     ("legacy", "pbeWithSHA1And3-KeyTripleDES-CBC", "MAC: sha1"),
 ])
 def test_p12_formats(tmp_path, service, form, cipher, mac):
+    """Read by OpenSSL, which says what is in it, and by NSS, which has nothing in common with what wrote it."""
     with Agent(tmp_path, service, extra=f'p12_format = "{form}"') as agent:
         at_rest(agent)
         run = subprocess.run(["openssl", "pkcs12", "-in", agent.current("bundle.p12"), "-info",
@@ -176,6 +177,9 @@ def test_p12_formats(tmp_path, service, form, cipher, mac):
                              check=True)
         assert run.stderr.count(cipher) == 2 and mac in run.stderr, run.stderr
         assert run.stdout.count("BEGIN CERTIFICATE") == 2 and "PRIVATE KEY" in run.stdout
+        nss = subprocess.run(["pk12util", "-l", agent.current("bundle.p12"), "-W", ""], capture_output=True,
+                             text=True, check=False, timeout=30)
+        assert nss.returncode == 0 and nss.stdout.count("Certificate(has private key)") == 1, nss.stdout + nss.stderr
 
 
 def test_one_agent_per_state_folder(tmp_path, service):

@@ -6,7 +6,6 @@ import os
 import socket
 import ssl
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,34 +15,6 @@ from fakeservice import FakeService
 from ports import free_port
 from stack import Agent
 from wait import until
-
-P12_APP = '''
-import signal, socket, ssl, sys, tempfile
-from cryptography.hazmat.primitives import serialization as s
-from cryptography.hazmat.primitives.serialization import pkcs12
-
-def load():
-    global context
-    key, leaf, above = pkcs12.load_key_and_certificates(open(sys.argv[1], "rb").read(), sys.argv[2].encode())
-    with tempfile.NamedTemporaryFile() as f:
-        f.write(key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()))
-        for c in [leaf, *above]:
-            f.write(c.public_bytes(s.Encoding.PEM))
-        f.flush()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(f.name)
-
-signal.signal(signal.SIGHUP, lambda *_: load())
-load()
-server = socket.create_server(("127.0.0.1", int(sys.argv[3])))
-while True:
-    connection, _ = server.accept()
-    try:
-        context.wrap_socket(connection, server_side=True).close()
-    except OSError:
-        pass
-'''
-
 
 def nginx(folder, current, port):
     (folder / "nginx.conf").write_text(f"""
@@ -91,11 +62,25 @@ ssl.privkey = "{current}/privkey.pem"
     return ["/usr/sbin/lighttpd", "-D", "-f", folder / "lighttpd.conf"], "USR1"
 
 
-def pkcs12(folder, current, port):
-    (folder / "app.py").write_text(P12_APP, encoding="ascii")
+def stunnel(folder, current, port, password=False):
+    """Asks for the password at the start only, and keeps it for later files."""
+    (folder / "stunnel.conf").write_text(f"""
+foreground = yes
+pid =
+syslog = no
+[app]
+accept = 127.0.0.1:{port}
+exec = /bin/cat
+cert = {current}/bundle.p12
+""", encoding="ascii")
+    ask = folder / "password" if password else "/dev/null"
+    return ["/bin/sh", "-c", f"exec stunnel4 {folder}/stunnel.conf <{ask}"], "HUP"
+
+
+def stunnel_legacy(folder, current, port):
     (folder / "password").write_text("s3cret\n", encoding="ascii")
     (folder / "password").chmod(0o600)
-    return [sys.executable, folder / "app.py", current / "bundle.p12", "s3cret", port], "HUP"
+    return stunnel(folder, current, port, password=True)
 
 
 def served_serial(port, name):
@@ -123,8 +108,8 @@ class World:
         command = f"kill -{signal} $(cat {pid})" if reloads else "true"
         # before the application runs there is nothing to reload: that is no failure
         extra = f'reload_command = "[ ! -e {pid} ] || {command}"\ncheck_served = "127.0.0.1:{self.port}"\n'
-        if recipe is pkcs12:
-            extra += f'p12_password_file = "{folder}/password"\n'
+        if recipe is stunnel_legacy:
+            extra += f'p12_format = "legacy"\np12_password_file = "{folder}/password"\n'
         self.agent = Agent(folder, self.service, extra=extra)
         self.app = None
 
@@ -167,7 +152,7 @@ class World:
               lambda: f"{result}: {self.status()['served']}\n{self.log()}")
 
 
-@pytest.mark.parametrize("recipe", [nginx, haproxy, lighttpd, pkcs12])
+@pytest.mark.parametrize("recipe", [nginx, haproxy, lighttpd, stunnel, stunnel_legacy])
 def test_application_serves_the_new_certificate(tmp_path, recipe):
     with World(tmp_path, recipe) as w:
         before = w.in_place()
