@@ -12,14 +12,17 @@ fuzz_target(mapping DEPS agent_core)
 foreach(name access certstore certstore_crash journal proxyheader status)
     unit_test(agent/${name} DEPS agent_shell)
 endforeach()
+if(TARGET agent_sandbox AND NOT LANYARD_SANITIZE) # its own calls are forbidden, too
+    unit_test(agent/router/sandbox DEPS agent_sandbox base)
+endif()
 set_tests_properties(unit/agent/certstore_crash PROPERTIES TIMEOUT 600)
-# valgrind's own system calls would be counted, too
-list(APPEND MEMCHECK_EXCLUDED unit_agent_certstore_crash)
 py_test(integration/test_agent_addresses.py TIMEOUT 120)
 py_test(integration/test_agent_access.py TIMEOUT 300)
 py_test(integration/test_agent_faults.py TIMEOUT 600)
 if(NOT LANYARD_SANITIZE) # little memory: a sanitizer's own does not fit
     py_test(integration/test_agent_faults.py TIMEOUT 300 ONLY case_47 LABEL small)
+    # and lanyard-portmap has its sandbox
+    py_test(integration/test_agent_portmap.py TIMEOUT 300 ONLY "from_outside or sandbox" LABEL small)
 endif()
 py_test(integration/test_agent_flood.py TIMEOUT 600)
 py_test(integration/test_agent_hostile.py TIMEOUT 600)

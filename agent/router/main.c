@@ -13,7 +13,9 @@
 
 #include "agent/interfaces.h"
 #include "agent/router/router.h"
+#include "agent/router/sandbox.h"
 #include "common/base/attr.h"
+#include "common/base/secret.h"
 
 #define TIMEOUT_S 20
 #define MEMORY_MAX (256UL << 20)
@@ -47,6 +49,7 @@ static bool read_number(const char *text, unsigned long max, unsigned long *out)
 /* What a router that means harm can take of this device: this much. */
 static void set_limits(unsigned timeout_s)
 {
+    secret_harden_process();
 #ifndef LANYARD_SANITIZED /* shadow memory is terabytes */
     const struct rlimit memory = { MEMORY_MAX, MEMORY_MAX };
     (void)setrlimit(RLIMIT_AS, &memory);
@@ -54,6 +57,16 @@ static void set_limits(unsigned timeout_s)
     const struct rlimit files = { OPEN_FILES_MAX, OPEN_FILES_MAX };
     (void)setrlimit(RLIMIT_NOFILE, &files);
     (void)alarm(timeout_s);
+}
+
+/* Before the first word from outside. */
+static void enter_sandbox(void)
+{
+    json_object_seed(0);                                  /* reads a file */
+#if defined LANYARD_SECCOMP && !defined LANYARD_SANITIZED /* the leak checker opens its own */
+    enum err e = sandbox_enter();
+    (void)e; /* a kernel that has no seccomp leaves the limits above */
+#endif
 }
 
 static int print(json_t *root)
@@ -131,5 +144,6 @@ int main(int argc, char **argv)
     struct router_place at;
     if (!interfaces_gateway(&at.gateway, &at.own))
         return complain("there is no router: no way to the Internet over IPv4");
+    enter_sandbox();
     return to_map ? map(&at, &m) : unmap(&at, word[1], &m);
 }

@@ -76,7 +76,8 @@ static enum err open_igd(const struct router_place *at, struct igd *g, struct er
     enum err e = err_set(info, ERR_NOTFOUND, "the router does not speak UPnP");
     (void)inet_ntop(AF_INET, &at->gateway, gateway, sizeof gateway);
     (void)inet_ntop(AF_INET, &at->own, g->own, sizeof g->own);
-    struct UPNPDev *all = upnpDiscover(SEARCH_MS, g->own, NULL, UPNP_LOCAL_PORT_ANY, 0, 2, &error);
+    /* no minissdpd, which is asked by a Unix socket */
+    struct UPNPDev *all = upnpDiscover(SEARCH_MS, g->own, "", UPNP_LOCAL_PORT_ANY, 0, 2, &error);
     for (const struct UPNPDev *d = all; d != NULL && e != ERR_OK; d = d->pNext) {
         if (!is_at(d->descURL, gateway))
             continue;

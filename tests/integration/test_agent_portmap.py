@@ -4,15 +4,18 @@ import base64
 import concurrent.futures
 import hashlib
 import json
+import re
 import socket
 import ssl
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from daemon import Daemon, program
+from daemon import SANITIZED, Daemon, program
 from device import key_pem
 from fakerouter import NatPmp, Upnp, description, fault, natpmp, soap
 from fakeservice import FakeService, PrivateCa, Reply
@@ -78,6 +81,19 @@ def test_from_outside_and_back(tmp_path, protocol):
             found = {f["check"]: f for f in json.loads(agent.tool("doctor", "--json").stdout)["findings"]}
             assert found["port mapping"]["result"] == "pass", found["port mapping"]
         assert home.mappings() == [], "the router goes on leading strangers here"
+
+
+@pytest.mark.skipif(bool(SANITIZED), reason="the leak checker opens files of its own")
+def test_sandbox(tmp_path):
+    """It is in there while it waits for what a router may say: 2 is a filter of system calls."""
+    with Home(tmp_path) as home, subprocess.Popen(
+            home.device.command([program("lanyard-portmap"), "map", 8443, 50000, 3600]),
+            stdout=subprocess.PIPE) as process:
+        status = Path(f"/proc/{process.pid}/status")
+        try:
+            until(lambda: re.search(r"^Seccomp:\s+2$", status.read_text(encoding="utf-8"), re.M), 60, status.read_text)
+        finally:
+            process.kill()
 
 
 def test_the_address_of_the_router_changes(tmp_path):
