@@ -106,7 +106,7 @@ export interface Result {
 export interface Seen {
     /** That succeeded. */
     rung: Rung | null;
-    /** The fastest end of the LAN rung; null when it was not tried. */
+    /** How the LAN rung ended: with `ms` of its slowest connection when none worked; null when not tried. */
     lan: { end: 'ok' | 'fail' | 'wrong'; ms: number } | null;
     /** Some rung had an answer that was not the device's. */
     wrong: boolean;

@@ -7,22 +7,22 @@ const HELLO_BYTES_MAX = 8192;
 const API_BYTES_MAX = 1 << 20;
 const API_LIMIT_MS = 10000;
 const ZONE_LIMIT_MS = 3000;
-const PLAIN_LIMIT_MS = 1500;
+const PLAIN_LIMIT_MS = 1400;
 const PROMPT_LIMIT_MS = 60000;
 // A prompt takes a person longer than this; what fails sooner failed before the browser asked.
 const PROMPT_MIN_MS = 400;
 // Nobody answers at that address: the kernel says so after 3 s, a resolver that drops after 18 s.
-const SLOW_MS = 2500;
+const SLOW_MS = 2000;
 const isSlow = (ms) => (ms > 2900 && ms < 3300) || (ms > 17500 && ms < 19000);
 
 // The ladder. `limit`: of one attempt; `patience`: how long after its begin a later rung that has
-// succeeded still waits for this one; `headStart`: when the next rung begins beside it. Together
-// they end a ladder on which nothing answers after 600 + 1200 + 500 + 3000 = 5300 ms.
+// succeeded still waits for this one; `headStart`: when the next rung begins beside it, which costs
+// a needless connection at most. A ladder on which nothing answers ends after 300 + 500 + 200 + 2900 ms.
 const RUNGS = [
-    { name: 'gua', kinds: ['gua'], limit: 3000, patience: 1500, headStart: 600 },
-    { name: 'lan', kinds: ['lan', 'ula'], limit: 3000, patience: 3000, headStart: 1200 },
-    { name: 'mapped', kinds: ['mapped'], limit: 2500, patience: 1500, headStart: 500 },
-    { name: 'relay', kinds: ['relay'], limit: 3000, patience: 0, headStart: 0 },
+    { name: 'gua', kinds: ['gua'], limit: 3000, patience: 1500, headStart: 300 },
+    { name: 'lan', kinds: ['lan', 'ula'], limit: 3000, patience: 3000, headStart: 500 },
+    { name: 'mapped', kinds: ['mapped'], limit: 2500, patience: 1500, headStart: 200 },
+    { name: 'relay', kinds: ['relay'], limit: 2900, patience: 0, headStart: 0 },
 ];
 const REMEMBERED_PATIENCE_MS = 400; // where another rung is known to work
 
@@ -227,29 +227,32 @@ export function planLadder(device, { permission, ask = false, remembered = null 
 // 'ok'; null when none is.
 async function climb(plan, attempt) {
     const begun = [], begunAt = [], done = [];
-    let over = false; // no rung begins once one has won: it could make the browser ask in vain
+    let best = plan.length; // no rung begins after one that works: it could make the browser ask in vain
     plan.forEach((rung, i) => {
         const turn = i === 0 || rung.now ? Promise.resolve() : Promise.race([
             done[i - 1].then((o) => (o.end === 'ok' ? never : undefined)),
             begun[i - 1].then(() => sleep(plan[i - 1].headStart)),
         ]);
-        begun[i] = turn.then(() => (over ? never : undefined)).then(() => { begunAt[i] = performance.now(); });
-        done[i] = begun[i].then(() => attempt(rung));
+        begun[i] = turn.then(() => (best < i ? never : undefined)).then(() => { begunAt[i] = performance.now(); });
+        done[i] = begun[i].then(() => attempt(rung)).then((o) => {
+            if (o.end === 'ok')
+                best = Math.min(best, i);
+            return o;
+        });
     });
     for (let i = 0; i < plan.length; i++) {
         const later = Promise.any(done.slice(i + 1).map((d) => d.then((o) => o.end === 'ok' || Promise.reject(o))));
         const overtaken = later.then(() => begun[i], () => never)
             .then(() => sleep(begunAt[i] + plan[i].patience - performance.now()));
         const outcome = await Promise.race([done[i], overtaken]);
-        if (outcome && outcome.end === 'ok') {
-            over = true;
+        if (outcome && outcome.end === 'ok')
             return { rung: plan[i], ...outcome };
-        }
     }
     return null;
 }
 
-// All connections of a rung at once: the first that is the device, or how the others failed.
+// All connections of a rung at once: the first that is the device, or how the others failed, and how
+// long the slowest took: where there is no IPv6, a ULA that fails at once says nothing of the device.
 async function race(device, rung, signal) {
     const ends = rung.connections.map(async (connection) => (
         { connection, ...await reach(device, connection, rung.limit, signal) }));
@@ -258,7 +261,7 @@ async function race(device, rung, signal) {
     } catch {
         const all = await Promise.all(ends);
         return { end: all.some((o) => o.end === 'wrong') ? 'wrong' : 'fail',
-            ms: Math.min(...all.map((o) => o.ms)) };
+            ms: Math.max(...all.map((o) => o.ms)) };
     }
 }
 
