@@ -280,14 +280,23 @@ function viewers() {
 
 const keepViewers = (list) => localStorage.setItem(VIEWERS, JSON.stringify(list));
 
+// Once more where the network failed and not the service: a computer that wakes up, or changes networks.
+const twice = (ask) => ask().catch(async (e) => {
+    if (!(e instanceof TypeError))
+        throw e;
+    await new Promise((wake) => setTimeout(wake, 1000));
+    return ask();
+});
+
 async function find() {
-    const [near, own] = await Promise.allSettled([nearby(service), devices({ ...service, viewers: viewers() })]);
+    const [near, own] = await Promise.allSettled([twice(() => nearby(service)),
+        twice(() => devices({ ...service, viewers: viewers() }))]);
     const all = new Map();
     for (const answer of [near, own])
         for (const device of answer.value || [])
             all.set(device.id, { ...all.get(device.id), ...device });
     const network = (near.value || []).map((d) => d.network).find((n) => n);
-    const failed = near.status === 'rejected' && own.status === 'rejected';
+    const failed = all.size === 0 && (near.status === 'rejected' || own.status === 'rejected');
     return { all: [...all.values()].map((d) => ({ network, ...d })), failed };
 }
 

@@ -84,7 +84,7 @@ def load(web, page, ends, devices):
     web.files["/ends"] = json.dumps(ends).encode(), "application/json"
     web.devices = devices
     page.open(f"http://127.0.0.1:{web.port}/companion/")
-    wait_for(page, len(devices))
+    wait_for(page, len(devices or ()))
 
 
 @contextlib.contextmanager
@@ -228,10 +228,21 @@ def test_pairing(web, browser):
 
 
 def test_service_away(web, browser):
-    web.files["/v1/nearby"] = b"{}", "application/json"
-    with show(web, browser, [], []) as page:
-        assert page.evaluate("document.querySelectorAll('.device').length") == 0
-    del web.files["/v1/nearby"]
+    """It says so, and not that there are no devices; "Try again" tries again. The network gone for a moment,
+    as after a sleep, is not worth a word."""
+    status = "document.getElementById('status').textContent"
+    with browser.page() as page:
+        load(web, page, [{"verdict": "SECURE_LAN", **LAN}], None)
+        assert "could not be reached" in page.evaluate(status)
+        web.devices = [device()]
+        page.evaluate("document.querySelector('#status button').click()")
+        wait_for(page, 1)
+        assert page.evaluate(status) == "One device found."
+        page.call("Page.addScriptToEvaluateOnNewDocument", source="""{ const real = window.fetch; let n = 0;
+            window.fetch = (...args) => (`${args[0]}`.endsWith('/v1/nearby') && n++ === 0
+                ? Promise.reject(new TypeError('Failed to fetch')) : real(...args)); }""")
+        page.open(f"http://127.0.0.1:{web.port}/companion/")
+        wait_for(page, 1)
 
 
 def test_loads_nothing_from_elsewhere():

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import json
 import socket
+import socketserver
 import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,6 +27,11 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 64
     tls = None
 
+    def server_bind(self):
+        """Without looking up the name of its address, which takes ten seconds where nobody knows."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address
+
     def finish_request(self, request, client_address):
         with contextlib.suppress(OSError):
             if self.tls is not None:
@@ -35,12 +41,13 @@ class Server(ThreadingHTTPServer):
 
 class Web:
     """Answers at (host, port), with TLS when there is a `context`, in `netns`. `devices` is what
-    /v1/nearby says, `files` more paths with their (body, type), `requests` the paths asked for. `dns`
-    is what /dns-query asks: a function from a query to its answer."""
+    /v1/nearby says (None: it is not there), `files` more paths with their (body, type), `requests` the
+    paths asked for. `dns` is what /dns-query asks: a function from a query to its answer. `headers` are
+    in each answer."""
 
     def __init__(self, address, *, context=None, netns=None, policy=POLICY):
         self.devices, self.paired, self.files, self.requests = [], [], {}, []
-        self.policy, self.dns, self.greeter = policy, None, None
+        self.policy, self.dns, self.greeter, self.headers = policy, None, None, {}
         make = lambda: Server(address, self.handler())  # noqa: E731
         self.server = netns.call(make) if netns else make()
         self.server.tls = context
@@ -61,7 +68,8 @@ class Web:
                 self.send_header("Content-Type", kind)
                 if web.policy and self.path not in web.files:
                     self.send_header("Content-Security-Policy", web.policy)
-                self.send_header("Access-Control-Allow-Origin", "*")
+                for name, value in {"Access-Control-Allow-Origin": "*", **web.headers}.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -86,7 +94,7 @@ class Web:
 
     def get(self, url, headers):
         found = self.files.get(url.path)
-        if url.path == "/v1/nearby":
+        if url.path == "/v1/nearby" and self.devices is not None:
             found = json.dumps({"network": "n1", "devices": self.devices}).encode(), "application/json"
         elif url.path.startswith("/v1/devices/"):
             for device in self.paired:
