@@ -10,23 +10,24 @@ import json
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
-import threading
 import time
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 import tags
 from daemon import Daemon
-from device import Device, identity_certificate, key_pem
+from device import Device, key_pem
 from greeter import Identity
+from homerouters import DENY, Dnsmasq, Kresd, Named
 from netns import Netns, ip
-from relay import Relay, RelayDevice
+from relay import Relay
 from stack import ZONE, Agent, DemoApp, Dnsd, Provisiond, poll_until
 from unbound import Unbound
 from wait import until
@@ -40,7 +41,7 @@ DNS, SERVICE, RELAY, WAN = "192.88.99.53", "192.88.99.10", "192.88.99.20", "192.
 ROUTER, DEVICE, CLIENT = "10.0.0.1", "10.0.0.5", "10.0.0.9"
 DEVICE_GUA, CLIENT_GUA, ROUTER_GUA = "3ffe:2::5", "3ffe:2::9", "3ffe:2::1"
 TAG_KEY = bytes(range(16))
-APP_PORT, HELLO_PORT, PAGE_PORT, OTHER_PORT = 8443, 8481, 8480, 8581
+APP_PORT, HELLO_PORT, PAGE_PORT, OTHER_PORT, OTHER_PAGE_PORT, MAPPED_PORT = 8443, 8481, 8480, 8581, 8580, 50443
 
 
 def make_certificate(name, names, issuer=None, issuer_key=None, key=None):
@@ -86,8 +87,12 @@ class Networks:
             self.plug_in(ns, v4, v6)
         ip("-n", w, "route", "add", "3ffe:2::/64", "via", "3ffe:1::7")
         ip("-n", r, "route", "add", "default", "via", "192.88.99.1")
+        # a mapped port, and NAT loopback: from inside it is reached at the outer address, too
         rules = ("add table ip nat; add chain ip nat post { type nat hook postrouting priority 100; }; "
-                 "add rule ip nat post oifname wan masquerade")
+                 "add rule ip nat post oifname wan masquerade; "
+                 "add rule ip nat post iifname lan oifname lan masquerade; "
+                 "add chain ip nat pre { type nat hook prerouting priority -100; }; "
+                 f"add rule ip nat pre ip daddr {WAN} tcp dport {MAPPED_PORT} dnat to {DEVICE}:{APP_PORT}")
         for argv in (["sysctl", "-qw", "net.ipv4.ip_forward=1"],
                      ["sysctl", "-qw", "net.ipv6.conf.all.forwarding=1"], ["nft", rules]):
             run = self.router.run(*argv)
@@ -109,31 +114,6 @@ class Networks:
             ns.remove()
 
 
-def dial(device, call):
-    """The device's end of a connection that came to the relay: on to the application, as bytes."""
-    with device.dial_back(call) as relay, socket.create_connection((DEVICE, APP_PORT), 30) as app:
-        back = threading.Thread(target=copy, args=(app, relay), daemon=True)
-        back.start()
-        copy(relay, app)
-        back.join()
-
-
-def copy(source, to):
-    with contextlib.suppress(OSError):
-        while piece := source.recv(65536):
-            to.sendall(piece)
-    with contextlib.suppress(OSError):
-        to.shutdown(socket.SHUT_WR)
-
-
-class Dnsmasq(Daemon):
-    def __init__(self, folder, netns, *options):
-        super().__init__("dnsmasq", ["dnsmasq", "-k", "-C", "/dev/null", "--user=root", "--no-resolv",
-                                     "--no-hosts", "--pid-file", f"--server={DNS}", "--bind-interfaces",
-                                     f"--listen-address={ROUTER}", "--log-facility=-", *options],
-                         folder, r"started, version", netns=netns)
-
-
 FILTER = "\n    ".join(f"private-address: {n}" for n in (
     "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fd00::/8", "fe80::/10"))
 
@@ -148,7 +128,6 @@ class Home:
         self.dns = None
         self.make_service()
         self.make_device()
-        self.make_relay()
 
     def make_service(self):
         root, root_key = make_certificate("test root", [])
@@ -165,10 +144,11 @@ class Home:
                 f"ns1 A {DNS}\n{hosts}", encoding="ascii")
         (self.folder / "tag.keys").write_text(TAG_KEY.hex() + "\n", encoding="ascii")
         (self.folder / "tag.keys").chmod(0o600)
+        self.relay = Relay(self.folder, host=RELAY, ports=(443, 8445, 8446, 9155), netns=self.net.world)
         self.provisiond = Provisiond(
             self.folder, f"{SERVICE}:8443", f"{DNS}:53", netns=self.net.world, enroll="open",
             extra=f'listen_public = "{FIND_ADDRESS}:443"\nserver_names = {{"{FIND}", "hub.{ZONE}"}}\n'
-                  f'companion_dir = "{self.copy_companion()}"',
+                  f'companion_dir = "{self.copy_companion()}"\n{self.relay_section()}',
             zone_extra=f'tag_keys = "{self.folder}/tag.keys"')
         dnsd = Dnsd(self.folder, [f"{DNS}:53"], None, netns=self.net.world)
         (self.folder / "dnsd.conf").write_text(f"""listen = {{"{DNS}:53"}}
@@ -182,9 +162,18 @@ zone "{APP}" {{
     challenges = "none"
 }}
 """, encoding="ascii")
-        self.start(dnsd, self.provisiond)
+        self.start(dnsd, self.provisiond, self.relay)
         self.web = Web((SERVICE, 443), context=context, netns=self.net.world)
         self.web.dns = dns_over(self.net.world, DNS)
+
+    def relay_section(self):
+        return f"""relay "{self.relay.relay_name}" {{
+    id = "{self.relay.id()}"
+    control = "{RELAY}:{self.relay.control_port}"
+    data = "{RELAY}:{self.relay.data_port}"
+    address = "{RELAY}"
+    key_file = "{self.relay.key_file}"
+}}"""
 
     def copy_companion(self):
         """As it is installed: without what npm needs, with the list of products."""
@@ -199,6 +188,7 @@ zone "{APP}" {{
         self.agent = Agent(self.folder, self.provisiond, netns=self.net.device, addresses=(DEVICE,),
                            proxies=[(f"{DEVICE}:{APP_PORT}", "127.0.0.1:8096")],
                            extra=f'page = {{"{DEVICE}:{PAGE_PORT}"}}\nnearby = true\nname = "Living room NAS"\n'
+                                 'relay = true\nretry_s = 1\n'
                                  f'page_tls = {{"{DEVICE}:{HELLO_PORT}", "[{DEVICE_GUA}]:{HELLO_PORT}"}}')
         self.start(DemoApp(self.folder, 8096, netns=self.net.device), self.agent)
         self.agent.wait_for_certificate()
@@ -206,20 +196,13 @@ zone "{APP}" {{
         self.wait_for_device()
 
     def wait_for_device(self):
-        """Until it says hello at both its addresses, as the router sees it."""
-        for address in (DEVICE, f"[{DEVICE_GUA}]"):
-            ask = ["curl", "-skf", "--max-time", "5", f"https://{address}:{HELLO_PORT}/v1/hello"]
-            until(lambda ask=ask: self.net.router.run(*ask).returncode == 0, 60, f"the device at {address}")
-
-    def make_relay(self):
-        """The relay, and one on the device that dials back for it, with the agent's identity."""
-        relay = Relay(self.folder, host=RELAY, ports=(443, 8445, 8446, 9155), netns=self.net.world)
-        self.start(relay)
-        pem = self.agent.state / "identity.pem"
-        cert = self.folder / "identity.crt"
-        cert.write_bytes(identity_certificate(load_pem_private_key(pem.read_bytes(), None)).public_bytes(Encoding.PEM))
-        self.dialler = RelayDevice(self.folder, relay, dial, who=(cert, pem, self.id))
-        self.net.device.call(self.dialler.start)
+        """Until it says hello at both its addresses, as the router sees it, and answers by the relay."""
+        ask = ["curl", "-skf", "--max-time", "5"]
+        way = ["--resolve", f"{self.name(RELAY)}:443:{RELAY}", f"https://{self.name(RELAY)}/"]
+        for where in ([f"https://{DEVICE}:{HELLO_PORT}/v1/hello"], [f"https://[{DEVICE_GUA}]:{HELLO_PORT}/v1/hello"],
+                      way):
+            until(lambda where=where: self.net.router.run(*ask, *where).returncode == 0, 60,
+                  lambda where=where: f"the device at {where[-1]}\n{self.agent.tail()}\n{self.relay.tail()}")
 
     def other_device(self):
         """Another device at the same address, which only says what the test has it say."""
@@ -236,18 +219,27 @@ zone "{APP}" {{
             self.dns.stop()
         folder = self.folder / f"{name}-{time.monotonic_ns()}"
         folder.mkdir()
-        router, stop = self.net.router, "--stop-dns-rebind"
+        router = self.net.router
+
+        def dnsmasq(*options):
+            return Dnsmasq("dnsmasq", folder, router, ROUTER, "", DNS, *options)
 
         def unbound(*options):
             return Unbound(folder, ROUTER, 53, ZONE, (DNS, 53), netns=router, extra="\n    ".join(
                 (f'local-data: "{APP}. A {SERVICE}"', *options)))
+
+        def bind(deny):
+            return Named(folder, router, "", DNS, {"home": (ROUTER, None)}, deny=deny)
         self.dns = {
-            "dnsmasq": lambda: Dnsmasq(folder, router),
-            "dnsmasq-filter": lambda: Dnsmasq(folder, router, stop),
-            "dnsmasq-exempt": lambda: Dnsmasq(folder, router, stop, f"--rebind-domain-ok=/{ZONE}/"),
-            "dnsmasq-blocked": lambda: Dnsmasq(folder, router, f"--address=/{ZONE}/"),
+            "dnsmasq": dnsmasq,
+            "dnsmasq-filter": lambda: dnsmasq("stop-dns-rebind"),
+            "dnsmasq-exempt": lambda: dnsmasq("stop-dns-rebind", f"rebind-domain-ok=/{ZONE}/"),
+            "dnsmasq-blocked": lambda: dnsmasq(f"address=/{ZONE}/"),
             "unbound-filter": lambda: unbound(FILTER),
             "unbound-exempt": lambda: unbound(FILTER, f'private-domain: "{ZONE}"'),
+            "knot-filter": lambda: Kresd(folder, router, ROUTER, "", DNS),
+            "bind-filter": lambda: bind(DENY),
+            "bind-exempt": lambda: bind(DENY.replace("};", f'}} except-from {{ "{ZONE}"; }};')),
         }[name]()
         self.dns.start()
 
@@ -260,7 +252,8 @@ zone "{APP}" {{
 
     def connection(self, kind):
         """"app" is "lan" on a device that serves no hello."""
-        address, port = {"gua": (DEVICE_GUA, HELLO_PORT), "relay": (RELAY, 443)}.get(kind, (DEVICE, APP_PORT))
+        address, port = {"gua": (DEVICE_GUA, HELLO_PORT), "relay": (RELAY, 443),
+                         "mapped": (WAN, MAPPED_PORT)}.get(kind, (DEVICE, APP_PORT))
         found = {"uri": f"https://{self.name(address)}:{port}", "address": address, "port": port,
                  "kind": "lan" if kind == "app" else kind, "local": address == DEVICE, "relay": kind == "relay",
                  "IPv6": ":" in address}
@@ -304,7 +297,6 @@ zone "{APP}" {{
                      extra=f'page = {{"{DEVICE}:{PAGE_PORT}"}}\npage_tls = {{"{DEVICE}:{HELLO_PORT}"}}')
 
     def stop(self, failed=False):
-        self.dialler.close()
         self.web.stop()
         for daemon in [self.dns, *reversed(self.parts)]:
             if daemon is not None:
@@ -313,7 +305,7 @@ zone "{APP}" {{
 
 
 class OtherDevice(Device):
-    """Enrolled, with a certificate; `web` answers /v1/hello at DEVICE:OTHER_PORT."""
+    """Enrolled, with a certificate."""
 
     def __init__(self, folder, provisiond, netns):
         super().__init__(folder, provisiond.server, provisiond.ca)
@@ -323,10 +315,15 @@ class OtherDevice(Device):
         chain = self.netns.call(lambda: poll_until(self, lambda r: r.status == 200, 60)).body
         pair = Path(folder) / "other.pem"
         pair.write_bytes(key_pem(self.key) + chain)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pair)
-        self.web = Web((DEVICE, OTHER_PORT), context=context, netns=netns)
-        self.web.greeter = Identity(self.identity)
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.load_cert_chain(pair)
+
+    def web(self, tls=True):
+        """What answers /v1/hello at DEVICE:OTHER_PORT, or as plain HTTP at its OTHER_PAGE_PORT."""
+        port, context = (OTHER_PORT, self.tls) if tls else (OTHER_PAGE_PORT, None)
+        web = Web((DEVICE, port), context=context, netns=self.netns)
+        web.greeter = Identity(self.identity)
+        return web
 
     def tell(self, method, path, body=None):
         """A call to the service that must succeed; the answer."""
@@ -365,6 +362,39 @@ class Sniffer:
     def plain(self):
         """To the port of the device's plain HTTP page."""
         return self.counters()[2]
+
+
+class Wire:
+    """The packets that come to `address`:443 in `netns` by `device`, each as it was on the wire when the
+    sender's kernel cuts it (without_offload)."""
+
+    def __init__(self, netns, device, address):
+        self.address = socket.inet_aton(address)
+        kind = 0x0800  # IPv4
+        self.socket = netns.call(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(kind)))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.socket.bind((device, kind))
+        self.socket.setblocking(False)
+
+    @staticmethod
+    def without_offload(netns):
+        ip("-n", netns.name, "link", "set", "dev", "eth0", "gso_max_segs", "1")
+
+    def streams(self):
+        """What came, by the sender's port: its pieces in order of arrival."""
+        streams = {}
+        with contextlib.suppress(BlockingIOError):
+            while packet := self.socket.recv(1 << 16):
+                tcp = packet[(packet[0] & 15) * 4:struct.unpack_from(">H", packet, 2)[0]]
+                if packet[9] == socket.IPPROTO_TCP and packet[16:20] == self.address and tcp[2:4] == b"\x01\xbb":
+                    streams.setdefault(tcp[:2], []).append(tcp[(tcp[12] >> 4) * 4:])
+        return [[piece for piece in pieces if piece] for pieces in streams.values()]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
 
 
 def served_key(netns, address, port, name):

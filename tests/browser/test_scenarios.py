@@ -2,20 +2,23 @@
 resolver, permission and trouble. LANYARD_TEST_ALL_BROWSERS=1 takes every row in both browsers and
 prints a table with times; otherwise a sample."""
 
+import base64
 import contextlib
 import functools
 import json
 import os
 import shutil
+import struct
 import warnings
 from dataclasses import dataclass, field
 
 import pytest
+from cryptography import x509
 
 from chromium import Chromium, Display
 from firefox import Firefox
-from home import (DEVICE, DEVICE_GUA, FIND, HELLO_PORT, ORIGIN, OTHER, OTHER_PORT, RELAY, Home, Sniffer,
-                  served_key)
+from home import (DEVICE, DEVICE_GUA, FIND, HELLO_PORT, ORIGIN, OTHER, OTHER_PAGE_PORT, OTHER_PORT, RELAY, Home,
+                  Sniffer, Wire, served_key)
 from netns import ETC
 from stack import ZONE
 from wait import until
@@ -23,19 +26,25 @@ from wait import until
 ALL = os.environ.get("LANYARD_TEST_ALL_BROWSERS") == "1"
 PAGE = f"{ORIGIN}/companion/"
 
-# A card's verdict, and how long after the start of the page's loading it was there.
+# A card's verdict, and how long after the start of the page's loading it was there; or what the page
+# says instead of cards.
 VERDICT_OF = """new Promise((done) => {
     const look = () => {
         const node = document.querySelector('.device%s[data-verdict]');
         if (node)
             done({ ...node.dataset, now: performance.getEntriesByName('verdict').pop().startTime,
                 href: node.querySelector('a.button')?.href || null });
+        else if (document.querySelector('#status button'))
+            done({ verdict: null, rung: null, href: null, said: document.getElementById('status').textContent });
         else
             setTimeout(look, 5);
     };
     look();
 })"""
 VERDICT = VERDICT_OF % ""
+
+
+TEST_AGAIN = "[...document.querySelectorAll('button')].find((b) => b.textContent === 'Test again').click()"
 
 
 def verdict_of(device):
@@ -62,7 +71,7 @@ class Row:
 
 
 C, F, CF = "chromium", "firefox", "chromium firefox"
-LAN, LR, GLR = ("lan",), ("lan", "relay"), ("gua", "lan", "relay")
+LAN, LR, GLR, LMR = ("lan",), ("lan", "relay"), ("gua", "lan", "relay"), ("lan", "mapped", "relay")
 ROWS = [
     Row("case 11: undecided, the page does not ask by itself", "dnsmasq", None, LAN, "NEEDS_PERMISSION",
         begun=(False, False), sample=CF),
@@ -89,6 +98,20 @@ ROWS = [
     Row("unbound filters, denied", "unbound-filter", "denied", LR, "PERMISSION_DENIED", "relay",
         begun=(False, False)),
     Row("case 12: unbound exempts the zone", "unbound-exempt", "granted", LR, "SECURE_LAN", "lan", sample=C),
+    Row("case 12: knot-resolver filters, granted", "knot-filter", "granted", LR, "DNS_FILTERED", "relay", sample=C),
+    Row("knot-resolver filters, denied", "knot-filter", "denied", LR, "PERMISSION_DENIED", "relay",
+        begun=(False, False)),
+    Row("case 12: BIND filters, granted", "bind-filter", "granted", LR, "DNS_FILTERED", "relay", sample=C),
+    Row("BIND filters, denied", "bind-filter", "denied", LR, "PERMISSION_DENIED", "relay", begun=(False, False)),
+    Row("case 12: BIND exempts the zone", "bind-exempt", "granted", LR, "SECURE_LAN", "lan"),
+    Row("a mapped port, as the router lets it back in", "dnsmasq-filter", "granted", LMR, "DNS_FILTERED", "mapped",
+        members={"natLoopbackSupported": True}, sample=CF),
+    Row("a mapped port, denied: it is no LAN path", "dnsmasq-filter", "denied", LMR, "PERMISSION_DENIED", "mapped",
+        begun=(False, False), members={"natLoopbackSupported": True}),
+    Row("a mapped port is left alone where the router does not", "dnsmasq-filter", "granted", LMR, "DNS_FILTERED",
+        "relay"),
+    Row("a mapped port, from another network", "dnsmasq", None, LMR, "SECURE_REMOTE", "mapped",
+        begun=(False, False), members={"publicAddressMatches": False}),
     Row("case 13: dnsmasq filters, denied, IPv6", "dnsmasq-filter", "denied", GLR, "SECURE_IPV6", "gua",
         begun=(False, True), sample=CF),
     Row("case 13: unbound filters, denied, IPv6", "unbound-filter", "denied", GLR, "SECURE_IPV6", "gua",
@@ -99,9 +122,9 @@ ROWS = [
         trouble="dead", clicked=True, sample=C, only=C),
     Row("case 14: off, and the service knows", "dnsmasq-filter", "granted", LR, "DEVICE_UNREACHABLE",
         trouble="dead", sample=F, members={"online": False}),
-    Row("case 23: unplugged, IPv6 too", "dnsmasq", "granted", GLR, "DEVICE_UNREACHABLE",
-        trouble="unplugged"),
-    Row("case 23: unplugged, the resolver filters", "dnsmasq-filter", "granted", GLR, "DEVICE_UNREACHABLE",
+    Row("cases 14 and 23: unplugged, IPv6 too", "dnsmasq", "granted", GLR, "DEVICE_UNREACHABLE",
+        trouble="unplugged", sample=C),
+    Row("cases 14 and 23: unplugged, the resolver filters", "dnsmasq-filter", "granted", GLR, "DEVICE_UNREACHABLE",
         trouble="unplugged", clicked=True, only=C),
     Row("case 15: the zone is blocked", "dnsmasq-blocked", "granted", GLR, "ZONE_BLOCKED_OR_OFFLINE",
         sample=CF),
@@ -126,6 +149,11 @@ def home(tmp_path_factory):
         failed = False
     finally:
         h.stop(failed)
+
+
+@pytest.fixture(scope="module")
+def other(home):
+    return home.other_device()
 
 
 @pytest.fixture(scope="module")
@@ -195,8 +223,7 @@ def run(home, sniffer, row, page):
         page.open(PAGE)
         seen = page.evaluate(VERDICT)
         if row.clicked:
-            page.evaluate("[...document.querySelectorAll('button')].find((b) => b.textContent === 'Test again')"
-                          ".click()")
+            page.evaluate(TEST_AGAIN)
             seen = page.evaluate(VERDICT)
     seen["begun"] = tuple(after > b for after, b in zip(sniffer.begun(), before))
     return seen
@@ -218,8 +245,13 @@ def note(browser, row, seen):
     """A line of the matrix: the time is from the start of the page's loading, or from the click."""
     if ALL:
         ms = float(seen["ms"] if row.clicked else seen["now"])
-        print(f"\n| {row.dns} | {row.permission or 'not asked'} | {', '.join(row.kinds)} | {row.trouble or '-'} "
-              f"| {browser} | {row.verdict} | {row.rung or '-'} | {ms:.0f}{' (click)' * row.clicked} |", end="")
+        facts = [row.trouble, "from elsewhere" if row.members.get("publicAddressMatches") is False else "",
+                 "NAT loopback" if row.members.get("natLoopbackSupported") else "",
+                 "service says off" if row.members.get("online") is False else ""]
+        kinds = ", ".join({"app": "lan without hello"}.get(k, k) for k in row.kinds)
+        lists = "; ".join([kinds, *filter(None, facts)])
+        print(f"\n| {row.dns.replace('-', ', ')} | {row.permission or 'not asked'} | {lists} | `{row.verdict}` "
+              f"| {row.rung or '-'} | {browser}: {ms:.0f}{' (click)' * row.clicked} |", end="")
 
 
 @pytest.mark.parametrize("row", rows(C), ids=str)
@@ -320,6 +352,50 @@ def test_the_relay_shows_the_devices_certificate(home):
 
 
 @again_if_stalled
+def test_hsts_has_no_hold_on_the_address(home, other, chromium):
+    """Case 19: a device that says its names are for https only (RFC 6797) is known as alive at its address by
+    the plain probe, and its plain page opens, all the same."""
+    home.resolver("dnsmasq")
+    name = f"10-0-0-5.{other.id}.{ZONE}:{OTHER_PORT}"
+    plain = f"http://{DEVICE}:{OTHER_PAGE_PORT}/"
+    lan = {**home.connection("lan"), "uri": f"https://{name}", "hello_port": OTHER_PORT}
+    home.web.devices = [home.describe(id=other.id, connections=[lan], online=False, page=plain)]
+    with chromium.page(permission="granted", origin=ORIGIN) as page, other.web(tls=False) as own:
+        own.files["/"] = b"<p>the device's own page", "text/html"
+        with other.web() as web:
+            web.headers = {"Strict-Transport-Security": "max-age=86400; includeSubDomains", "Connection": "close"}
+            web.files["/"] = b"<p>over TLS", "text/html"
+            page.open(PAGE)
+            seen = page.evaluate(VERDICT)
+            expect(seen["verdict"] == "SECURE_LAN", seen)
+            page.open(f"http://{name}/")
+            assert page.evaluate("location.protocol + document.body.innerText") == "https:over TLS"
+        page.open(PAGE)
+        assert page.evaluate(VERDICT)["verdict"] == "DEVICE_UNREACHABLE"
+        page.evaluate(TEST_AGAIN)
+        seen = page.evaluate(VERDICT)
+        expect(seen["verdict"] == "DNS_FILTERED", seen)
+        assert page.evaluate("[...document.querySelectorAll('.device a')].map((a) => a.href)") == [plain]
+        page.open(plain)
+        assert page.evaluate("location.protocol + document.body.innerText") == "http:the device's own page"
+
+
+@again_if_stalled
+def test_a_hello_in_several_segments(home, sniffer, chromium):
+    """Case 19: with its ML-KEM share the browser's ClientHello is more than one segment, and the relay
+    reads the name all the same."""
+    row = Row("", "dnsmasq", None, ("relay",), "SECURE_REMOTE", "relay")
+    Wire.without_offload(home.net.client)
+    with Wire(home.net.world, "net", RELAY) as wire, chromium_page(chromium, row) as page:
+        judge(home, row, run(home, sniffer, row, page))
+        hellos = [pieces for pieces in wire.streams() if b"\x11\xec\x04\xc0" in b"".join(pieces)]
+    assert hellos  # X25519MLKEM768, 1216 bytes
+    for first, *_ in hellos:
+        kind, _, length = struct.unpack_from(">BHH", first)
+        assert kind == 22 and length + 5 > len(first), (kind, length, len(first))
+
+
+@again_if_stalled
 def test_what_worked_is_remembered(home, sniffer, chromium):
     """And forgotten as soon as something better works again."""
     row = Row("", "dnsmasq-filter", "granted", LR, "DNS_FILTERED", "relay")
@@ -373,20 +449,19 @@ def near(home, netns):
     return {d["id"]: d for d in json.loads(run_.stdout)["devices"]}
 
 
-def test_with_the_real_service(home, chromium):
+def test_with_the_real_service(home, other, chromium):
     """From the page as provisiond serves it, over what a device has reported, to the device: first a
     router that filters, whose cure the page shows; then cured. Elsewhere it is not near."""
-    device = home.other_device()
-    device.tell("PUT", "/v1/report", {
+    other.tell("PUT", "/v1/report", {
         "name": "Living room NAS", "nearby": True, "rebinding": True,
         "dns": [{"server": "01234567", "class_v4": "FILTER_EMPTY_EDE15", "product": "openwrt"}],
         "connections": [{"kind": "lan", "address": DEVICE, "port": OTHER_PORT}]})
     origin = f"https://{FIND}"
     home.resolver("dnsmasq")
-    assert device.id in near(home, home.net.client)
+    assert other.id in near(home, home.net.client)
     assert near(home, home.net.world) == {}
-    with device.web:
-        visit(home, chromium, device, origin)
+    with other.web():
+        visit(home, chromium, other, origin)
 
 
 @again_if_stalled
@@ -409,12 +484,23 @@ def visit(home, chromium, device, origin):
 
 @again_if_stalled
 def test_with_the_agents_own_report(home, chromium):
-    """Nothing that the test says: the agent reports, the service lists it, the page finds the way."""
+    """Nothing that the test says: the agent reports, the service lists it and names it a relay, and the page
+    finds the way: where the router filters, through lanyard-relay, and there it is the device that answers."""
     origin = f"https://{FIND}"
     home.resolver("dnsmasq")
-    until(lambda: near(home, home.net.client).get(home.id), 60, "the agent's report")
+    until(lambda: [c["kind"] for c in near(home, home.net.client).get(home.id, {"connections": []})["connections"]]
+          == ["lan", "relay"], 60, "the agent's report")
     with chromium.page(permission="granted", origin=origin) as page:
-        page.open(f"{origin}/companion/")
-        seen = page.evaluate(verdict_of(home.id))
-        expect((seen["verdict"], seen["href"]) == ("SECURE_LAN", home.connection("lan")["uri"] + "/"), seen)
-        assert "Living room NAS" in page.evaluate("document.body.innerText")
+        page.call("Network.enable")
+        for dns, verdict, way in (("dnsmasq-filter", "DNS_FILTERED", "relay"), ("dnsmasq", "SECURE_LAN", "lan")):
+            home.resolver(dns)
+            page.open(f"{origin}/companion/")
+            seen = page.evaluate(verdict_of(home.id))
+            url = home.connection(way)["uri"].removesuffix(":443")
+            expect((seen["verdict"], seen["href"]) == (verdict, f"{url}/"), seen)
+            assert "Living room NAS" in page.evaluate("document.body.innerText")
+            page.open(url)
+            assert "the demo device" in page.evaluate("document.body.innerText")
+            leaf = page.call("Network.getCertificate", origin=url)["tableNames"][0]
+            key = x509.load_der_x509_certificate(base64.b64decode(leaf)).public_key().public_numbers()
+            assert key == served_key(home.net.client, DEVICE, HELLO_PORT, home.name(DEVICE)), way

@@ -1,5 +1,5 @@
 """Resolvers configured as home routers are, each sending what is below one zone to one name server:
-dnsmasq, knot-resolver and BIND (unbound is in unbound.py). In a namespace of the test's own, where
+dnsmasq, knot-resolver and BIND (unbound is in unbound.py); "" is all zones. In a namespace of the test's own, where
 port 53 and every address of 127.0.0.0/8 is free."""
 
 from pathlib import Path
@@ -70,7 +70,7 @@ controls {{ }};
 """
 VIEW = """view "{name}" {{
     match-destinations {{ {address}; }};
-    zone "{zone}" {{ type forward; forward only; forwarders {{ {dns}; }}; }};
+    zone "{zone}." {{ type forward; forward only; forwarders {{ {dns}; }}; }};
     {body}
 }};
 """
@@ -91,17 +91,17 @@ class Named(Daemon):
     """BIND with a view for each of `views`, {name: (address, action)}: the action is what a response
     policy does with private addresses, or None for deny-answer-addresses."""
 
-    def __init__(self, folder, netns, zone, dns, views):
+    def __init__(self, folder, netns, zone, dns, views, deny=DENY):
         folder = Path(folder) / "named"
         folder.mkdir()
         text, self.policies = "", [name for name, (_, action) in views.items() if action is not None]
         for name, (address, action) in views.items():
-            body = DENY
+            body = deny
             if action is not None:
                 body = POLICY.format(name=name)
                 (folder / f"{name}.rpz").write_text(POLICY_ZONE.format(action=action), encoding="ascii")
             text += VIEW.format(name=name, address=address, zone=zone, dns=dns, body=body)
-            ip("-n", netns.name, "addr", "add", f"{address}/32", "dev", "lo")  # it looks for interfaces
+            ip("-n", netns.name, "addr", "replace", f"{address}/32", "dev", "lo")  # it looks for interfaces
         listen = " ".join(f"{address};" for address, _ in views.values())
         (folder / "conf").write_text(NAMED.format(folder=folder, listen=listen, views=text), encoding="ascii")
         super().__init__("named", ["named", "-g", "-n", "1", "-c", folder / "conf"], folder, self._is_up,
