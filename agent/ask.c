@@ -10,12 +10,10 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 
+#include "agent/core/tries.h"
 #include "common/base/secret.h"
 #include "common/dns/wire.h"
 
-#define TRY_MS 1500
-#define TRIES 2
-#define TCP_MS 3000
 #define UDP_MAX 4096
 #define READS_MAX 32 /* before the rest of the loop gets its turn */
 
@@ -29,7 +27,7 @@ struct ask {
     void *arg;
     uint8_t query[2 + LOOKUP_QUERY_MAX]; /* with the length that TCP wants in front */
     size_t len;                          /* without it */
-    unsigned tries;
+    struct tries tries;
     int fd; /* -1: none */
     struct event *ev;
     struct bufferevent *tcp; /* NULL until truncated */
@@ -83,8 +81,6 @@ static void ask_again_by_tcp(struct ask *a)
     a->ev = NULL;
     close(a->fd);
     a->fd = -1;
-    loop_timer_set(a->timer, TCP_MS);
-    a->tries = TRIES;
     a->tcp = bufferevent_socket_new(loop_base(a->loop), -1,
                                     BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
     if (a->tcp == NULL)
@@ -97,27 +93,56 @@ static void ask_again_by_tcp(struct ask *a)
     (void)bufferevent_socket_connect(a->tcp, (struct sockaddr *)&a->server.ss, (int)a->server.len);
 }
 
+/* ---- what comes next --------------------------------------------------------------------------
+ */
+
+/* May end the question. */
+static void step(struct ask *a, enum tries_event event)
+{
+    int64_t wait_ms = 0;
+    switch (tries_next(&a->tries, event, &wait_ms)) {
+    case TRIES_SEND:
+        loop_timer_set(a->timer, wait_ms);
+        (void)send(a->fd, a->query + 2, a->len, 0);
+        break;
+    case TRIES_TCP:
+        loop_timer_set(a->timer, wait_ms);
+        ask_again_by_tcp(a);
+        break;
+    case TRIES_WAIT:
+        break;
+    case TRIES_END:
+        finish(a, NULL);
+        break;
+    }
+}
+
+static void on_timer(void *arg)
+{
+    struct ask *a = arg;
+    step(a, a->fd < 0 && a->tcp == NULL ? TRIES_NO_WAY : TRIES_DUE);
+}
+
 /* ---- UDP ------------------------------------------------------------------------------------- */
 
-/* What is no answer to this question is not there. A closed port may be a router that starts: it
- * counts at the second try. */
+/* What is no answer to this question is not there. */
 static void read_udp(struct ask *a)
 {
     uint8_t bytes[UDP_MAX];
     struct lookup_reply reply;
     for (int i = 0; i < READS_MAX; i++) {
         ssize_t n = recv(a->fd, bytes, sizeof bytes, MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            return;
-        if (n < 0 && errno == ECONNREFUSED && a->tries == TRIES) {
-            finish(a, NULL);
-            return;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            if (errno == ECONNREFUSED)
+                step(a, TRIES_REFUSED);
+            return; /* what else is there, the loop says again */
         }
-        if (n < 0 ||
-            lookup_read(&reply, &a->q, a->zone, (struct span){ bytes, (size_t)n }) != ERR_OK)
+        if (lookup_read(&reply, &a->q, a->zone, (struct span){ bytes, (size_t)n }) != ERR_OK)
             continue;
         if (reply.truncated)
-            ask_again_by_tcp(a);
+            step(a, TRIES_TRUNCATED);
         else
             finish(a, &reply);
         return;
@@ -129,18 +154,6 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     read_udp(arg);
-}
-
-static void on_timer(void *arg)
-{
-    struct ask *a = arg;
-    if (a->tries == TRIES || a->fd < 0) {
-        finish(a, NULL);
-        return;
-    }
-    a->tries++;
-    (void)send(a->fd, a->query + 2, a->len, 0);
-    loop_timer_set(a->timer, TRY_MS);
 }
 
 /* A connected socket hears nobody but the server. */

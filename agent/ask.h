@@ -1,6 +1,6 @@
 /* ask.h - one question to one DNS server, whoever may answer as well: a socket and a source port of
- * its own for each, and only what comes from that server and answers that question counts. UDP, 1.5
- * seconds and the same again, then nothing; TCP when the answer was truncated. One loop, its
+ * its own for each, and only what comes from that server and answers that question counts. UDP,
+ * and TCP when the answer was truncated, for as long as core/tries says. One loop, its
  * thread. */
 #ifndef LANYARD_AGENT_ASK_H
 #define LANYARD_AGENT_ASK_H

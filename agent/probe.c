@@ -14,6 +14,8 @@
 #define TARGETS_MAX (VERDICT_RESOLVERS_MAX + 1)
 #define DNS_PORT 53
 
+_Static_assert(VERDICT_FIRST_N <= AT_ONCE, "who is not there is known after one question's time");
+
 struct target;
 
 struct slot {

@@ -1,6 +1,8 @@
 /* probe.h - looks, by questions of its own to each resolver, whether the names of this device can
  * be resolved in its network (core/verdict says what the answers mean). At most about ten questions
- * to each, four at a time; a look ends within 15 seconds. One loop, its thread. */
+ * to each, four at a time, of which six can follow each other: a look ends within 18 seconds (who
+ * does not answer at all is known after three), or 36 where answers are truncated and TCP hangs
+ * (core/tries). One loop, its thread. */
 #ifndef LANYARD_AGENT_PROBE_H
 #define LANYARD_AGENT_PROBE_H
 

@@ -2,7 +2,7 @@
 foreach(name alpn lifecycle backoff renewal answer issued localcert hosthdr neighbour reported worth mapping)
     unit_test(agent/core/${name} DEPS agent_core)
 endforeach()
-foreach(name lookup resolvconf verdict)
+foreach(name lookup tries resolvconf verdict)
     unit_test(agent/core/${name} DEPS agent_core)
 endforeach()
 fuzz_target(lookup DEPS agent_core)
