@@ -31,8 +31,8 @@ enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2, EXIT_NO_DAEM
 
 #define ASK_MS 10000
 #define FORGET_MS 60000
-#define PAIR_MS 40000 /* more than the agent gives the service */
-#define PROBE_MS 60000
+#define PAIR_MS 40000  /* more than the agent gives the service */
+#define PROBE_MS 90000 /* two looks, each at its longest */
 
 static const char USAGE[] =
     "usage: lanyard-agent -c FILE COMMAND\n"

@@ -9,9 +9,13 @@
 #include "common/base/log.h"
 #include "common/base/secret.h"
 
-#define LOOK_MS (INT64_C(6) * 3600 * 1000)
-#define LOOK_SOON_MS 300000
 #define WAITING_MAX 4
+
+/* Who asked during a look gets the next one: what that saw may be older than the question. */
+struct waiting {
+    struct control_req *req;
+    unsigned n_looks; /* to wait for */
+};
 
 struct resolverwatch {
     struct probe *probe;
@@ -21,7 +25,7 @@ struct resolverwatch {
     void *arg;
     int said; /* enum verdict_rebinding of the last event; -1: none yet */
     size_t n_waiting;
-    struct control_req *waiting[WAITING_MAX];
+    struct waiting waiting[WAITING_MAX];
     struct ip public_ip;
     uint8_t key[SIPHASH_KEY_LEN];
 };
@@ -41,17 +45,27 @@ static void say(struct resolverwatch *w, const struct verdict_report *r)
     events_add(w->events, clock_now_s(), "%s", TEXTS[r->rebinding]);
 }
 
+static void answer_waiting(struct resolverwatch *w)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < w->n_waiting; i++) {
+        struct waiting *one = &w->waiting[i];
+        if (--one->n_looks == 0)
+            control_reply(one->req, resolverwatch_detail(w));
+        else
+            w->waiting[n++] = *one;
+    }
+    w->n_waiting = n;
+}
+
 static void on_looked(void *arg)
 {
     struct resolverwatch *w = arg;
     const struct verdict_report *r = probe_report(w->probe);
-    bool judged = r != NULL && (r->n == 0 || r->rebinding != REBINDING_UNKNOWN);
-    loop_timer_set(w->timer, judged ? LOOK_MS : LOOK_SOON_MS);
+    loop_timer_set(w->timer, verdict_lasts_s(r) * 1000);
     if (r != NULL)
         say(w, r);
-    for (size_t i = 0; i < w->n_waiting; i++)
-        control_reply(w->waiting[i], resolverwatch_detail(w));
-    w->n_waiting = 0;
+    answer_waiting(w);
     w->fn(w->arg);
 }
 
@@ -71,9 +85,9 @@ void resolverwatch_answer(struct resolverwatch *w, struct control_req *req)
         control_reply(req, json_pack("{ss}", "error", "too many ask at once"));
         return;
     }
-    w->waiting[w->n_waiting++] = req;
-    if (!probe_is_running(w->probe))
-        probe_start(w->probe);
+    unsigned n_looks = probe_is_running(w->probe) ? 2 : 1;
+    w->waiting[w->n_waiting++] = (struct waiting){ req, n_looks };
+    probe_start(w->probe);
 }
 
 json_t *resolverwatch_detail(const struct resolverwatch *w)

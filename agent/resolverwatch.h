@@ -1,5 +1,5 @@
 /* resolverwatch.h - keeps a verdict on the resolvers of this network: looks at the start, whenever
- * told that something changed, every six hours, and every five minutes while none could be judged.
+ * told that something changed, and when the last verdict has lasted its time (verdict_lasts_s()).
  * One loop, its thread. */
 #ifndef LANYARD_AGENT_RESOLVERWATCH_H
 #define LANYARD_AGENT_RESOLVERWATCH_H
@@ -32,7 +32,8 @@ void resolverwatch_set_public(struct resolverwatch *w, const struct ip *ip, cons
 /* Looks now. */
 void resolverwatch_look(struct resolverwatch *w);
 
-/* Looks now, and answers `req` with resolverwatch_detail() at the end. */
+/* Looks now, after the look that is under way, and answers `req` with resolverwatch_detail() at the
+ * end: what it says was seen after the request. */
 void resolverwatch_answer(struct resolverwatch *w, struct control_req *req);
 
 /* What the owner is shown (see verdict_detail()), {"running": true} while the first look is under

@@ -6,6 +6,9 @@
 static const char CONTROL_TEXT[] = "lanyard"; /* TXT of every address name */
 static const char CONTROL_NAME[] = "hub";     /* of the zone file, with a public address */
 
+#define JUDGED_S (INT64_C(6) * 3600)
+#define UNJUDGED_S 300
+
 static const struct {
     const char *name, *text;
     bool filter;
@@ -405,6 +408,12 @@ static void sum_up(struct verdict_report *out)
                      : yes     ? REBINDING_YES
                      : no      ? REBINDING_NO
                                : REBINDING_UNKNOWN;
+}
+
+int64_t verdict_lasts_s(const struct verdict_report *r)
+{
+    bool judged = r != NULL && (r->n == 0 || r->rebinding != REBINDING_UNKNOWN);
+    return judged ? JUDGED_S : UNJUDGED_S;
 }
 
 void verdict_judge(struct verdict_report *out, const struct verdict_subject *s,

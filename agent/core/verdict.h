@@ -128,6 +128,10 @@ NODISCARD enum err verdict_question(struct lookup *out, enum verdict_ask ask,
 void verdict_judge(struct verdict_report *out, const struct verdict_subject *s,
                    const struct verdict_answers *list, size_t n);
 
+/* How long until it is time to look again: six hours, or five minutes while no resolver could be
+ * judged; `r` NULL: there was no verdict. */
+int64_t verdict_lasts_s(const struct verdict_report *r);
+
 /* "FILTER_EMPTY"; NULL for VERDICT_NONE. */
 const char *verdict_class_name(enum verdict_class c);
 

@@ -291,6 +291,31 @@ static void test_mixed(void **state)
     assert_int_equal(r.list[1].v4, VERDICT_BLOCKED);
 }
 
+static const struct {
+    const char *why;
+    size_t n;
+    enum verdict_rebinding rebinding;
+    int64_t want_s;
+} LASTS[] = {
+    { "nothing is kept back: six hours", 1, REBINDING_NO, 21600 },
+    { "a filter does not go away either", 1, REBINDING_YES, 21600 },
+    { "some of them", 2, REBINDING_MIXED, 21600 },
+    { "no resolver to look at", 0, REBINDING_UNKNOWN, 21600 },
+    { "nothing could be judged: five minutes", 1, REBINDING_UNKNOWN, 300 },
+};
+
+/* When it is time to look again. */
+static void test_lasts(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(LASTS); i++) {
+        struct verdict_report r = { .n = LASTS[i].n, .rebinding = LASTS[i].rebinding };
+        print_message("%s\n", LASTS[i].why);
+        assert_int_equal(verdict_lasts_s(&r), LASTS[i].want_s);
+    }
+    assert_int_equal(verdict_lasts_s(NULL), 300); /* there was no memory for it */
+}
+
 /* The ranges, the other family and the public address are judged by themselves. */
 static void test_each_by_itself(void **state)
 {
@@ -444,9 +469,10 @@ static void test_detail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_classes),        cmocka_unit_test(test_mixed),
-        cmocka_unit_test(test_each_by_itself), cmocka_unit_test(test_questions),
-        cmocka_unit_test(test_report),         cmocka_unit_test(test_detail),
+        cmocka_unit_test(test_classes),   cmocka_unit_test(test_mixed),
+        cmocka_unit_test(test_lasts),     cmocka_unit_test(test_each_by_itself),
+        cmocka_unit_test(test_questions), cmocka_unit_test(test_report),
+        cmocka_unit_test(test_detail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
