@@ -192,7 +192,7 @@ resolvers = {{{", ".join(f'"{r}"' for r in resolvers)}}}
         argv = [program("lanyard-agent"), "-c", self.config, *args]
         if self.netns is not None:
             argv = self.netns.command(argv)
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30,
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120,
                               env=environment(), stdin=subprocess.DEVNULL)
 
     def _is_up(self):

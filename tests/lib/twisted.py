@@ -9,9 +9,11 @@ import time
 import dns.exception
 import dns.flags
 import dns.message
+import dns.name
 import dns.opcode
 import dns.query
 import dns.rcode
+import dns.rdata
 import dns.rdatatype
 import dns.rrset
 
@@ -98,12 +100,53 @@ def forged(server, query, wire):
     return []
 
 
+def silent(server, query, reply):
+    return []
+
+
+def cname_loop(server, query, wire):
+    """Two names that point at each other, and nothing else."""
+    reply = dns.message.make_response(query)
+    owner, other = query.question[0].name, dns.name.from_text("loop.direct.example.")
+    for a, b in ((owner, other), (other, owner)):
+        reply.answer.append(dns.rrset.from_rdata(a, 60, dns.rdata.from_text("IN", "CNAME", b.to_text())))
+    return [(reply.to_wire(), 0)]
+
+
+def two_questions(server, query, wire):
+    """The right answer, to two questions at once [RFC 9619]."""
+    end = 12 + len(query.question[0].name.to_wire()) + 4
+    return [(wire[:5] + b"\x02" + wire[6:end] + wire[12:end] + wire[end:], 0)]
+
+
+def many(n):
+    """`n` other addresses in front of the right one."""
+    def change(wire):
+        reply = dns.message.from_wire(wire)
+        (rrset,) = reply.answer
+        v4 = rrset.rdtype == dns.rdatatype.A
+        others = [f"192.88.{98 + i // 256 % 2}.{i % 256}" if v4 else f"3ffe::{i + 1:x}" for i in range(n)]
+        reply.answer = [dns.rrset.from_text(rrset.name, 60, "IN", rrset.rdtype, o) for o in others] + [rrset]
+        return reply.to_wire(max_size=65535)
+    return change
+
+
+def huge(n):
+    return lambda server, query, wire: [(many(n)(wire), 0)]
+
+
+def truncated_if_private(server, query, wire):
+    return [(wire[:2] + bytes([wire[2] | 2]) + wire[3:], 0)]
+
+
 class Twisted:
     """At `address`; `twist` gets (server, query, the true reply) and returns [(bytes, delay in s)].
-    `truth` is (host, port)."""
+    `truth` is (host, port). `tcp` gets the bytes of a true reply and returns those to send in its
+    place, length and all, after which the connection stays open."""
 
-    def __init__(self, address, twist, truth):
-        self.address, self.twist, self.truth = address, twist, truth
+    def __init__(self, address, twist, truth, tcp=None):
+        self.address, self.twist, self.truth, self.twist_tcp = address, twist, truth, tcp
+        self.held = []
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind((address, 53))
         self.tcp = socket.create_server((address, 53))
@@ -159,16 +202,21 @@ class Twisted:
             except OSError:
                 return
             self.n_tcp += 1
-            with s:
-                s.settimeout(10)
-                try:
-                    query, _ = dns.query.receive_tcp(s, time.time() + 10)
-                    dns.query.send_tcp(s, self.true_reply(query), time.time() + 10)
-                except (OSError, EOFError, dns.exception.DNSException):
-                    pass
+            s.settimeout(10)
+            try:
+                query, _ = dns.query.receive_tcp(s, time.time() + 10)
+                wire = self.true_reply(query).to_wire()
+                whole = len(wire).to_bytes(2, "big") + wire
+                s.sendall(whole if self.twist_tcp is None else self.twist_tcp(wire))
+                if self.twist_tcp is not None:
+                    self.held.append(s)
+                    continue
+            except (OSError, EOFError, dns.exception.DNSException):
+                pass
+            s.close()
 
     def stop(self):
-        for s in (self.udp, self.tcp):
+        for s in (self.udp, self.tcp, *self.held):
             try:
                 s.shutdown(socket.SHUT_RDWR)
             except OSError:
