@@ -1,18 +1,36 @@
 #include "agent/resolvers.h"
 
+#include <dirent.h>
+#include <limits.h>
 #include <net/if.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "agent/core/resolvconf.h"
+#include "agent/core/lease.h"
 #include "agent/interfaces.h"
+#include "common/base/attr.h"
 #include "common/base/buf.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 
 #define SYSTEM_FILE "/etc/resolv.conf"
 #define UPSTREAM_FILE "/run/systemd/resolve/resolv.conf"
 #define FILE_MAX (64 * 1024)
+#define FILES_MAX 16 /* of a folder; a host of containers may have more */
 #define DNS_PORT 53
+
+/* What keeps the word of the network, by DHCP or router advertisements, beside resolv.conf. */
+static const struct {
+    const char *folder, *prefix;
+    enum lease_form form;
+} LEASES[] = {
+    { "/run/systemd/netif/leases", "", LEASE_NETWORKD },
+    { "/run/systemd/netif/links", "", LEASE_NETWORKD },
+    { "/run/NetworkManager", "no-stub-resolv.conf", LEASE_RESOLVCONF },
+    { "/run/dhcpcd/hook-state/resolv.conf", "", LEASE_RESOLVCONF },
+    { "/var/lib/dhcp", "dhclient", LEASE_DHCLIENT },
+};
 
 static const struct ip STUB = { 4, { 127, 0, 0, 53 } };
 
@@ -54,7 +72,7 @@ static struct addr to_addr(const struct nameserver *ns)
 }
 
 /* Adds the servers in the file at `path`; *stub tells whether systemd-resolved is one. */
-static size_t add_file(struct resolver *list, size_t n, const char *path,
+static size_t add_file(struct resolver *list, size_t n, const char *path, enum lease_form form,
                        enum verdict_source source, bool *stub)
 {
     struct nameserver found[RESOLVCONF_MAX];
@@ -63,13 +81,33 @@ static size_t add_file(struct resolver *list, size_t n, const char *path,
     size_t n_found = 0;
     buf_init(&text, FILE_MAX);
     if (file_read(path, &text, &ignored) == ERR_OK)
-        n_found = resolvconf_parse(found, buf_span(&text));
+        n_found = lease_servers(found, form, buf_span(&text), clock_now_s());
     buf_clear(&text);
     for (size_t i = 0; i < n_found; i++) {
         struct addr addr = to_addr(&found[i]);
         *stub |= found[i].ip.family == 4 && memcmp(found[i].ip.bytes, STUB.bytes, 4) == 0;
         n = add(list, n, &addr, source);
     }
+    return n;
+}
+
+static size_t add_leases(struct resolver *list, size_t n, size_t i)
+{
+    DIR *dir = opendir(LEASES[i].folder);
+    const struct dirent *entry;
+    bool ignored = false;
+    char path[PATH_MAX];
+    for (unsigned n_read = 0;
+         dir != NULL && n_read < FILES_MAX && (entry = readdir(dir)) != NULL;) {
+        if (entry->d_name[0] == '.' ||
+            strncmp(entry->d_name, LEASES[i].prefix, strlen(LEASES[i].prefix)) != 0)
+            continue;
+        n_read++;
+        (void)snprintf(path, sizeof path, "%s/%s", LEASES[i].folder, entry->d_name);
+        n = add_file(list, n, path, LEASES[i].form, SOURCE_NETWORK, &ignored);
+    }
+    if (dir != NULL)
+        (void)closedir(dir);
     return n;
 }
 
@@ -83,13 +121,15 @@ size_t resolvers_list(const struct config *c, struct resolver out[VERDICT_RESOLV
         n = add(out, n, &c->resolvers[i], SOURCE_CONFIGURED);
     if (!c->resolvers_auto)
         return n;
-    n = add_file(out, n, SYSTEM_FILE, SOURCE_SYSTEM, &stub);
+    n = add_file(out, n, SYSTEM_FILE, LEASE_RESOLVCONF, SOURCE_SYSTEM, &stub);
     if (stub)
-        n = add_file(out, n, UPSTREAM_FILE, SOURCE_UPSTREAM, &ignored);
+        n = add_file(out, n, UPSTREAM_FILE, LEASE_RESOLVCONF, SOURCE_UPSTREAM, &ignored);
     if (interfaces_gateway(&gateway, &own)) {
         memcpy(router.ip.bytes, &gateway, sizeof gateway);
         struct addr addr = to_addr(&router);
         n = add(out, n, &addr, SOURCE_GATEWAY);
     }
+    for (size_t i = 0; i < ARRAY_LEN(LEASES); i++)
+        n = add_leases(out, n, i);
     return n;
 }

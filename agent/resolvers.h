@@ -1,5 +1,6 @@
 /* resolvers.h - the resolvers that this device and its network use: those that the configuration
- * names, and with "auto" those of resolv.conf, the ones behind systemd-resolved, and the router.
+ * names, and with "auto" those of resolv.conf, the ones behind systemd-resolved, the router, and
+ * those that the network named to a DHCP client of this device.
  * Reads files and asks the kernel each time; any thread. */
 #ifndef LANYARD_AGENT_RESOLVERS_H
 #define LANYARD_AGENT_RESOLVERS_H

@@ -1,7 +1,6 @@
 #include "agent/core/resolvconf.h"
 
 #include <arpa/inet.h>
-#include <stdbool.h>
 #include <string.h>
 
 static bool is_blank(uint8_t c)
@@ -22,10 +21,10 @@ static struct span take_word(struct span *line)
     return word;
 }
 
-static bool parse_server(struct nameserver *out, struct span word)
+bool nameserver_parse(struct nameserver *out, struct span word)
 {
     char text[64];
-    if (word.len == 0 || word.len >= sizeof text)
+    if (word.len == 0 || word.len >= sizeof text || memchr(word.p, 0, word.len) != NULL)
         return false;
     memcpy(text, word.p, word.len);
     text[word.len] = 0;
@@ -43,7 +42,7 @@ static bool parse_server(struct nameserver *out, struct span word)
     return inet_pton(AF_INET6, text, out->ip.bytes) == 1;
 }
 
-static bool is_known(const struct nameserver *list, size_t n, const struct nameserver *one)
+bool nameserver_is_known(const struct nameserver *list, size_t n, const struct nameserver *one)
 {
     for (size_t i = 0; i < n; i++) {
         if (list[i].ip.family == one->ip.family && strcmp(list[i].interface, one->interface) == 0 &&
@@ -64,7 +63,7 @@ size_t resolvconf_parse(struct nameserver out[RESOLVCONF_MAX], struct span text)
         text.len -= len + (end != NULL);
         struct span keyword = take_word(&line);
         if (span_equal(keyword, span_str("nameserver")) &&
-            parse_server(&out[n], take_word(&line)) && !is_known(out, n, &out[n]))
+            nameserver_parse(&out[n], take_word(&line)) && !nameserver_is_known(out, n, &out[n]))
             n++;
     }
     return n;

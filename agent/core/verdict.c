@@ -434,7 +434,8 @@ void verdict_judge(struct verdict_report *out, const struct verdict_subject *s,
     for (size_t i = 0; i < n && out->n < VERDICT_RESOLVERS_MAX; i++) {
         enum control control = control_of(&list[i], ref);
         bool down = !answers_at_all(&list[i]);
-        if (list[i].source == SOURCE_REFERENCE || (down && list[i].source == SOURCE_GATEWAY))
+        bool ours = list[i].source != SOURCE_GATEWAY && list[i].source != SOURCE_NETWORK;
+        if (list[i].source == SOURCE_REFERENCE || (down && !ours))
             continue;
         judge_one(&out->list[out->n++], s, &list[i], ref,
                   down                                          ? VERDICT_DOWN

@@ -68,6 +68,7 @@ enum verdict_source {
     SOURCE_SYSTEM,    /* resolv.conf */
     SOURCE_UPSTREAM,  /* behind the stub of systemd-resolved */
     SOURCE_GATEWAY,   /* the router, which devices of this network may ask: counts if it answers */
+    SOURCE_NETWORK,   /* those that the network names to its devices: the same */
     SOURCE_REFERENCE, /* a name server of the zone: no resolver, but the truth */
 };
 
@@ -123,8 +124,9 @@ NODISCARD enum err verdict_question(struct lookup *out, enum verdict_ask ask,
                                     const struct verdict_subject *s,
                                     const struct verdict_answers *a);
 
-/* Judges `n` resolvers, of which one may be the reference; a gateway that does not answer, and the
- * reference, are left out of the report. Fills everything but checked_at. */
+/* Judges `n` resolvers, of which one may be the reference; a gateway and others of the network's
+ * that do not answer, and the reference, are left out of the report. Fills everything but
+ * checked_at. */
 void verdict_judge(struct verdict_report *out, const struct verdict_subject *s,
                    const struct verdict_answers *list, size_t n);
 

@@ -3,11 +3,9 @@
 #include <string.h>
 
 static const char *const SOURCES[] = {
-    [SOURCE_CONFIGURED] = "configured",
-    [SOURCE_SYSTEM] = "resolv.conf",
-    [SOURCE_UPSTREAM] = "systemd-resolved",
-    [SOURCE_GATEWAY] = "router",
-    [SOURCE_REFERENCE] = "zone",
+    [SOURCE_CONFIGURED] = "configured",     [SOURCE_SYSTEM] = "resolv.conf",
+    [SOURCE_UPSTREAM] = "systemd-resolved", [SOURCE_GATEWAY] = "router",
+    [SOURCE_NETWORK] = "network",           [SOURCE_REFERENCE] = "zone",
 };
 
 static const char *const SUMMARIES[] = {

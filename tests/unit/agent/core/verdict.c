@@ -273,7 +273,7 @@ static void test_mixed(void **state)
 {
     (void)state;
     struct verdict_subject s = subject();
-    struct verdict_answers list[4];
+    struct verdict_answers list[5];
     struct verdict_report r;
     honest(&list[0], SOURCE_SYSTEM);
     honest(&list[1], SOURCE_SYSTEM);
@@ -282,9 +282,11 @@ static void test_mixed(void **state)
     silent(&list[2]);
     honest(&list[3], SOURCE_GATEWAY);
     silent(&list[3]);
-    verdict_judge(&r, &s, list, 4);
+    honest(&list[4], SOURCE_NETWORK);
+    silent(&list[4]);
+    verdict_judge(&r, &s, list, 5);
     assert_int_equal(r.rebinding, REBINDING_MIXED);
-    assert_int_equal(r.n, 3); /* a router that is no resolver does not count */
+    assert_int_equal(r.n, 3); /* a router that is no resolver does not count, nor an old lease */
     /* one that reaches the zone shows that another one blocks it */
     zone_refused(&list[1]);
     verdict_judge(&r, &s, list, 3);
