@@ -13,12 +13,14 @@
 #include "agent/api.h"
 #include "agent/control.h"
 #include "agent/core/clientaddr.h"
+#include "agent/core/neighbour.h"
 #include "agent/core/worth.h"
 #include "agent/events.h"
 #include "agent/fallback.h"
 #include "agent/front.h"
 #include "agent/hook.h"
 #include "agent/identity.h"
+#include "agent/interfaces.h"
 #include "agent/issuance.h"
 #include "agent/mdns.h"
 #include "agent/netwatch.h"
@@ -377,9 +379,21 @@ static bool may_come(void *arg, const struct addr *client)
     return clientaddr_is_good(&ip) && !address_is_own(&ip);
 }
 
+/* Whether `client`, who came by the relay, is in our own network, where there is a shorter way. */
+static bool is_at_home(const struct agent *a, const struct addr *client)
+{
+    struct worth_address own[INTERFACES_MAX];
+    struct ip ip;
+    return neighbour_ip(&ip, addr_ip((const struct sockaddr *)&client->ss)) &&
+           (reported_is_ours(report_last(a->report), &ip) ||
+            neighbour_by_link(&ip, own, interfaces_list(own, INTERFACES_MAX)));
+}
+
 static void on_relay_client(void *arg, int fd, const struct addr *client, const struct addr *ours)
 {
     const struct agent *a = arg;
+    if (is_at_home(a, client))
+        resolverwatch_doubt(a->resolvers);
     const struct tunnel_ends ends = { client->ss, ours->ss };
     if (!proxy_adopt(a->proxies[0], fd, &ends))
         log_debug("a client that came by the relay found no room");

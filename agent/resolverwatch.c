@@ -10,6 +10,8 @@
 #include "common/base/secret.h"
 
 #define WAITING_MAX 4
+#define DOUBT_MS 60000
+#define DOUBT_EVERY_MS (INT64_C(3600) * 1000)
 
 /* Who asked during a look gets the next one: what that saw may be older than the question. */
 struct waiting {
@@ -27,6 +29,7 @@ struct resolverwatch {
     size_t n_waiting;
     struct waiting waiting[WAITING_MAX];
     struct ip public_ip;
+    int64_t doubted_ms; /* monotonic; 0: never */
     uint8_t key[SIPHASH_KEY_LEN];
 };
 
@@ -77,6 +80,15 @@ static void on_timer(void *arg)
 void resolverwatch_look(struct resolverwatch *w)
 {
     probe_start(w->probe);
+}
+
+void resolverwatch_doubt(struct resolverwatch *w)
+{
+    int64_t now_ms = clock_mono_ms();
+    if (w->doubted_ms != 0 && now_ms - w->doubted_ms < DOUBT_EVERY_MS)
+        return;
+    w->doubted_ms = now_ms;
+    loop_timer_set(w->timer, DOUBT_MS);
 }
 
 void resolverwatch_answer(struct resolverwatch *w, struct control_req *req)

@@ -32,6 +32,10 @@ void resolverwatch_set_public(struct resolverwatch *w, const struct ip *ip, cons
 /* Looks now. */
 void resolverwatch_look(struct resolverwatch *w);
 
+/* Somebody took a way round whom the resolvers of this network may have misled: looks a minute from
+ * now, once an hour at most. */
+void resolverwatch_doubt(struct resolverwatch *w);
+
 /* Looks now, after the look that is under way, and answers `req` with resolverwatch_detail() at the
  * end: what it says was seen after the request. */
 void resolverwatch_answer(struct resolverwatch *w, struct control_req *req);

@@ -79,6 +79,11 @@ enum err reported_parse(struct reported *out, struct span body, const char *id, 
     return ERR_OK;
 }
 
+bool reported_is_ours(const struct reported *r, const struct ip *ip)
+{
+    return (r->observed.family != 0 && equal(&r->observed, ip)) || reported_label(r, ip) != NULL;
+}
+
 const char *reported_label(const struct reported *r, const struct ip *ip)
 {
     for (size_t i = 0; i < r->n_tags; i++) {

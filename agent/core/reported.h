@@ -3,6 +3,7 @@
 #ifndef LANYARD_AGENT_CORE_REPORTED_H
 #define LANYARD_AGENT_CORE_REPORTED_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/attr.h"
@@ -28,6 +29,9 @@ struct reported {
  */
 NODISCARD enum err reported_parse(struct reported *out, struct span body, const char *id,
                                   const char *zone);
+
+/* Whether the service saw us come from `ip`. */
+bool reported_is_ours(const struct reported *r, const struct ip *ip);
 
 /* The label of `ip`, NULL when there is none. Borrowed. */
 const char *reported_label(const struct reported *r, const struct ip *ip);

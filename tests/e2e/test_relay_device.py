@@ -13,6 +13,7 @@ import threading
 import pytest
 
 from daemon import Daemon
+from fakeclock import FakeClock
 from netns import Lan, need_root
 from ports import free_ports
 from relay import Relay
@@ -80,7 +81,8 @@ proxy {{
     backend = "127.0.0.1:{self.backend_port}"
     proxy_protocol = true
 }}"""
-        self.agent = Agent(folder, self.provisiond, netns=lan.device, extra=proxy)
+        self.clock = FakeClock(folder, monotonic=True)
+        self.agent = Agent(folder, self.provisiond, netns=lan.device, extra=proxy, env=self.clock.env)
         self.daemons = [self.provisiond, self.dnsd, self.relay, self.backend, self.agent]
 
     def start(self):
@@ -175,6 +177,25 @@ def test_many_at_once(home):
     for t in threads:
         t.join()
     assert results == [f"{home.lan.CLIENT} {home.lan.SERVICE} 443"] * 8
+
+
+def looked_at(home):
+    detail = home.agent.status()["resolvers"]
+    return None if detail["running"] else detail["checked_at"]
+
+
+def test_a_neighbour_by_the_relay_makes_it_look_at_the_resolvers(home):
+    """60 seconds after a client of its own network came the long way: a report of a failure that nobody has
+    to send. Clients of the tests before were such, too: the next one counts an hour later."""
+    home.clock.set_ahead(3700)
+    home.agent.status()  # what the clock let run out, this has woken
+    at = until(lambda: looked_at(home), 60, "a first look")
+    home.clock.set_ahead(3770)
+    home.agent.status()
+    assert looked_at(home) == at
+    home.curl("x")
+    home.clock.set_ahead(3840)
+    until(lambda: (looked_at(home) or 0) > at, 60, "another look at the resolvers")
 
 
 def test_a_change_brings_a_fresh_ticket(home):

@@ -53,6 +53,35 @@ static void only_our_names_are_taken(void **state)
 }
 
 static const struct {
+    const char *why, *address;
+    bool ours;
+} SEEN[] = {
+    { "that the report came from", "8.8.4.4", true },
+    { "another that is proven", "8.8.8.8", true },
+    { "IPv6", "2a00::", true },
+    { "a stranger", "8.8.8.9", false },
+    { "a stranger over IPv6", "2a00::1", false },
+};
+
+static void where_we_were_seen(void **state)
+{
+    (void)state;
+    static const char BODY[] =
+        "{\"observed\":\"8.8.4.4\",\"tags\":[{\"address\":\"8.8.8.8\",\"name\":\"pksjz766e-8-8-8-"
+        "8." ID "." ZONE "\"},{\"address\":\"2a00::\",\"name\":\"pajzyoqgk-2a00--0." ID "." ZONE
+        "\"}]}";
+    struct reported r, nothing = { .n_tags = 0 };
+    assert_int_equal(reported_parse(&r, span_str(BODY), ID, ZONE), ERR_OK);
+    for (size_t i = 0; i < ARRAY_LEN(SEEN); i++) {
+        struct ip ip = { .family = strchr(SEEN[i].address, ':') != NULL ? 6 : 4 };
+        assert_int_equal(inet_pton(ip.family == 4 ? AF_INET : AF_INET6, SEEN[i].address, ip.bytes),
+                         1);
+        if (reported_is_ours(&r, &ip) != SEEN[i].ours || reported_is_ours(&nothing, &ip))
+            fail_msg("%s", SEEN[i].why);
+    }
+}
+
+static const struct {
     const char *why, *body;
     enum err want;
     int family;
@@ -118,6 +147,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_our_names_are_taken),
+        cmocka_unit_test(where_we_were_seen),
         cmocka_unit_test(bodies),
         cmocka_unit_test(a_label_is_found_by_its_address),
         cmocka_unit_test(more_tags_than_fit_are_left_out),
