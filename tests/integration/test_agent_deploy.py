@@ -1,5 +1,5 @@
-"""How the agent is put on machines: its systemd unit, and the OpenWrt scripts under dash, with as much of
-OpenWrt around them as they call."""
+"""How the agent is put on machines: its systemd unit, and OpenWrt's scripts and Makefile under dash, busybox (whose
+shell OpenWrt's is) and GNU make, with as much of OpenWrt around them as they call."""
 
 import re
 import shutil
@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from daemon import environment, program
-from tree import ROOT
+from tree import ROOT, files, text
 
 OPENWRT = ROOT / "deploy/openwrt/lanyard-agent/files"
 UNIT = ROOT / "deploy/systemd/lanyard-agent.service"
@@ -34,22 +34,34 @@ def test_the_unit(tmp_path):
 
 # ---- UCI to configuration
 
-@pytest.fixture
-def router(tmp_path):
+@pytest.fixture(params=["dash", "busybox sh"])
+def router(tmp_path, request):
     (tmp_path / "lib").mkdir()
     shutil.copy(ROOT / "tests/lib/openwrt.sh", tmp_path / "lib/functions.sh")
     (tmp_path / "config").mkdir()
+    (tmp_path / "shell").write_text(request.param, encoding="ascii")
     return tmp_path
 
 
-def dash(router, *argv):
-    return subprocess.run(["dash", *map(str, argv)], capture_output=True, text=True, check=False, timeout=30,
+def run(router, *argv):
+    shell = (router / "shell").read_text(encoding="ascii").split()
+    return subprocess.run([*shell, *map(str, argv)], capture_output=True, text=True, check=False, timeout=30,
                           env=environment({"IPKG_INSTROOT": str(router), "UCI": str(router / "config")}))
 
 
 def convert(router, text):
     (router / "config/lanyard").write_text(text, encoding="utf-8")
-    return dash(router, OPENWRT / "lanyard-uci")
+    return run(router, OPENWRT / "lanyard-uci")
+
+
+def accepted(router, done):
+    """The agent takes what was written."""
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    conf = router / "agent.conf"
+    conf.write_text(done.stdout, encoding="utf-8")
+    check = subprocess.run([program("lanyard-agent"), "-c", conf, "--check-config"], capture_output=True,
+                           text=True, check=False, timeout=30, env=environment())
+    assert check.returncode == 0, check.stderr + done.stdout
 
 
 def test_what_is_shipped_becomes_a_good_configuration(router):
@@ -57,12 +69,7 @@ def test_what_is_shipped_becomes_a_good_configuration(router):
     (router / "token").write_text("secret\n", encoding="ascii")
     (router / "token").chmod(0o600)
     done = convert(router, text.replace("/etc/lanyard/token", str(router / "token")))
-    assert done.returncode == 0 and done.stderr == ""
-    conf = router / "agent.conf"
-    conf.write_text(done.stdout, encoding="ascii")
-    check = subprocess.run([program("lanyard-agent"), "-c", conf, "--check-config"], capture_output=True,
-                           text=True, check=False, timeout=30, env=environment())
-    assert check.returncode == 0, check.stderr + done.stdout
+    accepted(router, done)
     assert "rebind" not in done.stdout and "enabled" not in done.stdout
 
 
@@ -114,6 +121,34 @@ alpn = {"h2", "http/1.1"}
 """
 
 
+def test_reach(router):
+    """All that is about being found and reached; a list of one may be written as an option."""
+    done = convert(router, """
+config lanyard 'main'
+	option server 'https://p.example'
+	option zone 'direct.example'
+	option name 'Küche'
+	option nearby '1'
+	option report '1'
+	option relay '1'
+	option mdns 'avahi'
+	option port_mapping '1'
+	option port_mapping_port '443'
+	option port_mapping_external '50443'
+	option page '0.0.0.0:8099'
+	list page_tls '0.0.0.0:8100'
+	list page_tls '[::]:8100'
+config proxy
+	option listen '0.0.0.0:443'
+	option backend '127.0.0.1:80'
+""")
+    accepted(router, done)
+    lines = done.stdout.splitlines()
+    for line in ("relay = true", 'mdns = "avahi"', "port_mapping = true", 'page = {"0.0.0.0:8099"}',
+                 'page_tls = {"0.0.0.0:8100", "[::]:8100"}', "report = true"):
+        assert line in lines
+
+
 @pytest.mark.parametrize("option, why", [
     ("option zone 'a\"\nuser = \"root'", "a value that ends its quotes"),
     ("option zone 'a\\'", "a backslash before the quote"),
@@ -147,11 +182,11 @@ def start(router, text, converter):
     script = router / "script"
     source = (OPENWRT / "lanyard.init").read_text(encoding="ascii")
     source = source.replace("/var/run/lanyard-agent.conf", str(router / "agent.conf"))
-    source = source.replace("/usr/libexec/lanyard-uci", f"dash {converter}")
+    source = source.replace("/usr/libexec/lanyard-uci", f"{(router / 'shell').read_text()} {converter}")
     source = source.replace("/etc/init.d/dnsmasq", ":")
     script.write_text(f". {router}/lib/functions.sh\n{PROCD}{source}\nservice_triggers\nstart_service\n",
                       encoding="ascii")
-    return dash(router, script)
+    return run(router, script)
 
 
 @pytest.mark.parametrize("enabled", ["1", "0"])
@@ -209,15 +244,85 @@ uci() {
 ])
 def test_rebinding_exemption(router, why, wanted, added, own, calls):
     script = router / "script"
-    # a function's name may not have slashes in dash
+    # a function's name may have no slashes
     source = (OPENWRT / "lanyard.init").read_text(encoding="ascii").replace("/etc/init.d/dnsmasq", "dnsmasq")
     script.write_text(UCI.replace("/etc/init.d/dnsmasq", "dnsmasq") + source
                       + f"\nOWN='{own}'\nexempt_from_rebinding '{wanted}'\n", encoding="ascii")
     if added:
         (router / "added").write_text(added, encoding="ascii")
-    done = dash(router, script)
+    done = run(router, script)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     path = router / "calls"
     lines = path.read_text(encoding="ascii").splitlines()
     assert [c for c in lines if c.split()[0] in ("add_list", "del_list", "set")] == calls, why
     assert ("commit dhcp" in lines) == (wanted != added), why
+
+
+# ---- the feed's Makefile
+
+RULES = """INCLUDE_DIR := $(TOPDIR)
+INSTALL_DIR := mkdir -p
+INSTALL_BIN := install -m 0755
+INSTALL_CONF := install -m 0600
+"""
+PACKAGE = """
+define BuildPackage
+$(eval $(Package/$(1)))
+$(info $(1): $(SECTION) | $(CATEGORY) | $(TITLE) | $(DEPENDS) | $(Package/$(1)/description))
+$(if $(DUMP),,$(info source $(PKG_SOURCE_URL)))
+$(if $(DUMP),,$(info cmake $(CMAKE_OPTIONS)))
+all: $(1)
+$(1):
+	$(call Package/$(1)/install,$(OUT)/$(1))
+endef
+"""
+
+
+def make(folder, *options):
+    """OpenWrt reads a package's Makefile twice: for the index (DUMP), and to build what was chosen."""
+    (folder / "rules.mk").write_text(RULES, encoding="ascii")
+    (folder / "package.mk").write_text(PACKAGE, encoding="ascii")
+    (folder / "cmake.mk").write_text("PKG_INSTALL := 1\n", encoding="ascii")
+    argv = ["make", "-s", "-C", OPENWRT.parent, f"TOPDIR={folder}", f"OUT={folder}/out",
+            f"PKG_INSTALL_DIR={folder}/built", *options]
+    return subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False, timeout=30,
+                          env=environment())
+
+
+def test_feed_index(tmp_path):
+    """Needs nothing that only a build knows."""
+    done = make(tmp_path, "DUMP=1", "-n")
+    assert done.returncode == 0, done.stderr
+    packages = dict(line.split(": ", 1) for line in done.stdout.splitlines() if line.startswith("lanyard-"))
+    assert sorted(packages) == ["lanyard-agent", "lanyard-portmap"]
+    for fields in packages.values():
+        assert all(f.strip() for f in fields.split("|")[:4])
+    assert "+libopenssl" in packages["lanyard-agent"] and "libnatpmp" not in packages["lanyard-agent"]
+    assert "+libnatpmp" in packages["lanyard-portmap"] and "+libseccomp" in packages["lanyard-portmap"]
+
+
+@pytest.mark.parametrize("portmap", [False, True])
+def test_feed_package(tmp_path, portmap):
+    """What it is built with, and what is in it; without the library of a package that nobody chose."""
+    built = tmp_path / "built/usr/sbin"
+    built.mkdir(parents=True)
+    for name in ("lanyard-agent", "lanyard-portmap"):
+        (built / name).write_text(name, encoding="ascii")
+    chosen = ["CONFIG_PACKAGE_lanyard-portmap=y"] if portmap else []
+    done = make(tmp_path, "PKG_SOURCE_URL=git:x", "LLHTTP=/llhttp", *chosen)
+    assert done.returncode == 0, done.stderr
+    options = re.findall(r"-D(\w+)=(\S+)", done.stdout)
+    assert (("LANYARD_AGENT_UPNP", "OFF") in options) == (not portmap)
+    known = "\n".join(text(p) for p in files() if p.name == "CMakeLists.txt")
+    assert [name for name, _ in options if not re.search(rf"(set|option)\({name}\b", known)] == []
+    agent = tmp_path / "out/lanyard-agent"
+    found = {str(p.relative_to(agent)): p.stat().st_mode & 0o777 for p in agent.rglob("*") if p.is_file()}
+    assert found == {"usr/sbin/lanyard-agent": 0o755, "usr/libexec/lanyard-uci": 0o755,
+                     "etc/init.d/lanyard": 0o755, "etc/config/lanyard": 0o600}
+    assert (tmp_path / "out/lanyard-portmap/usr/sbin/lanyard-portmap").exists()
+
+
+@pytest.mark.parametrize("given, missing", [("LLHTTP=/llhttp", "PKG_SOURCE_URL"), ("PKG_SOURCE_URL=git:x", "LLHTTP")])
+def test_feed_says_what_it_needs(tmp_path, given, missing):
+    done = make(tmp_path, given)
+    assert done.returncode != 0 and f"set {missing} to" in done.stderr
