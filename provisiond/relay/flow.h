@@ -1,5 +1,6 @@
 /* flow.h - one direction of a connection through the relay: bytes go from one socket to the other
- * by way of a pipe, and never into this process [splice(2)]. One thread. */
+ * by way of a pipe, and not into this process [splice(2)], but for want of descriptors. One thread.
+ */
 #ifndef LANYARD_PROVISIOND_RELAY_FLOW_H
 #define LANYARD_PROVISIOND_RELAY_FLOW_H
 

@@ -524,6 +524,54 @@ def test_a_limit_of_open_files_that_is_too_small(folder):
         assert r.count("connections") == 5
 
 
+def test_no_descriptor_is_left(folder):
+    """For those who are connected the relay goes on, without a pipe where it has none; who comes waits, and is
+    served when there is room again."""
+    with Relay(folder, name="bare", extra="hello_timeout_s = 300") as r, contextlib.ExitStack() as stack:
+        def pour(who, dial):
+            with who.dial_back(dial) as s:
+                while True:
+                    s.sendall(bytes(1 << 16))
+
+        hose, good = RelayDevice(folder, r, pour, name="hose").start(), RelayDevice(folder, r, name="good")
+        good.serve = serve_tls(good.cert, good.key, echo)
+        good.start()
+        c = stack.enter_context(tls(r, good))
+        c.sendall(b"x")
+        assert c.recv(1) == b"x"
+        for _ in range(4):  # each keeps a pipe, full of what it does not read
+            stack.enter_context(r.client(PATIENCE_S)).sendall(client_hello(hose.host()))
+        full = lambda: (r.count("pipes"), r.count("bytes_total"))  # noqa: E731
+        until(lambda: full()[0] >= 4 and full() == full(), PATIENCE_S, lambda: r.metrics().text)
+        soft, hard = resource.prlimit(r.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(r.pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{r.pid}/fd")), hard))
+
+        def fill():
+            stack.enter_context(r.client(PATIENCE_S)).sendall(b"\x16")
+            return "cannot accept" in r.log()
+
+        until(fill, PATIENCE_S, r.tail)
+        late = stack.enter_context(r.client(PATIENCE_S))
+        late.sendall(client_hello("www.example.com"))
+        block = os.urandom(1 << 15)
+        for _ in range(32):
+            c.sendall(block)
+            got = b""
+            while len(got) < len(block):
+                more = c.recv(1 << 16)
+                assert more, r.tail()
+                got += more
+            assert got == block
+        resource.prlimit(r.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        assert read_all(late) == ALERT_NO_NAME
+        with tls(r, good) as again:
+            again.sendall(b"y")
+            assert again.recv(1) == b"y"
+        assert r.log().count("cannot accept") == 1
+        for d in (hose, good):
+            d.close()
+
+
 def test_a_flood_on_every_port(relay, device):
     """Connections that say nonsense or nothing, on all three ports, while others are served."""
     rubbish = [b"", b"\x16\x03\x01", os.urandom(40), client_hello("a.direct.example"), b"LYD1" + bytes(20)]
