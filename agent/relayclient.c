@@ -364,7 +364,6 @@ static enum err open_control(struct relayclient *r, int fd)
         return ERR_NOMEM;
     }
     bufferevent_setcb(r->bev, on_read, NULL, on_event, r);
-    bufferevent_setwatermark(r->bev, EV_READ, 0, RELAYFRAME_MAX);
     return bufferevent_enable(r->bev, EV_READ | EV_WRITE) == 0 ? ERR_OK : ERR_NOMEM;
 }
 

@@ -254,7 +254,6 @@ static enum err open_tls(struct control *c, int fd)
     }
     c->ssl = ssl;
     bufferevent_setcb(c->bev, on_read, on_written, on_event, c);
-    bufferevent_setwatermark(c->bev, EV_READ, 0, RELAYFRAME_MAX);
     return bufferevent_enable(c->bev, EV_READ | EV_WRITE) == 0 ? ERR_OK : ERR_NOMEM;
 }
 

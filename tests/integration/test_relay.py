@@ -336,6 +336,16 @@ def test_a_renewed_ticket_and_a_second_connection(relay, folder):
     first.close()
 
 
+def test_many_frames_in_one_record(relay, folder):
+    """What TLS has decrypted already wakes nobody."""
+    d = RelayDevice(folder, relay, name="wordy").start()
+    ticket = d.ticket().encode()
+    with d.lock:
+        d.tls.sendall(struct.pack(">BHI", DECLINE, 4, 0xffffffff) * 300 + struct.pack(">BH", TICKET, len(ticket)) + ticket)
+    assert d.frames.get(timeout=PATIENCE_S)[0] == WELCOME
+    d.close()
+
+
 def test_a_full_relay_takes_back_those_it_has(folder):
     with Relay(folder, name="full", extra="devices_max = 1") as r:
         who = identity(folder, "first")
