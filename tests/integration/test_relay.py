@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from ports import free_ports
-from relay import (BAD, DECLINE, FULL, GOODBYE, OLD, PROTOCOL, REPLACED, STOPPING, TICKET, WELCOME, Relay,
+from relay import (BAD, DECLINE, FULL, GOODBYE, KEY, OLD, PROTOCOL, REPLACED, STOPPING, TICKET, WELCOME, Relay,
                    RelayDevice, client_hello, identity, make_ticket, serve_tls, tls_client, tls_server)
 from wait import until
 
@@ -656,6 +656,85 @@ def test_stopping_lets_those_finish_who_are_served(folder):
             c.sendall(b"y")
             assert c.recv(1) == b"y"
         assert r.wait(timeout_s=PATIENCE_S) == 0
+
+
+def test_stopping_ends_in_time_and_at_once_when_asked_twice(folder):
+    """Nobody is waited for longer than drain_timeout_s; a second SIGTERM waits for nobody."""
+    for name, drain_s, signals in [("hurried", 1, 1), ("patient", 3600, 2)]:
+        with Relay(folder, name=name, extra=f"drain_timeout_s = {drain_s}") as r:
+            d = RelayDevice(folder, r, name=name)
+            d.serve = serve_tls(d.cert, d.key, echo)
+            d.start()
+            with tls(r, d) as c:
+                c.sendall(b"x")
+                assert c.recv(1) == b"x"
+                r.signal(signal.SIGTERM)
+                assert d.frames.get(timeout=PATIENCE_S) == (GOODBYE, bytes([STOPPING]))
+                if signals == 2:
+                    c.sendall(b"y")
+                    assert c.recv(1) == b"y", "it waits"
+                    r.signal(signal.SIGTERM)
+                assert r.wait(timeout_s=PATIENCE_S) == 0, name
+                with contextlib.suppress(ssl.SSLEOFError, ConnectionResetError):
+                    assert c.recv(1) == b""
+            d.close()
+
+
+def test_no_connection_lasts_longer_than_its_lifetime(folder):
+    """One that is never idle."""
+    with Relay(folder, name="mortal", extra="lifetime_s = 1") as r:
+        d = RelayDevice(folder, r, name="mortal")
+        d.serve = lambda who, dial: echo(who.dial_back(dial))
+        d.start()
+        with r.client(PATIENCE_S) as c, contextlib.suppress(OSError):
+            c.sendall(client_hello(d.host()))
+            while c.recv(1 << 16):
+                c.sendall(b"x")
+        until(lambda: r.count("ended_total", why="lifetime") == 1, PATIENCE_S, lambda: r.metrics().text)
+        d.close()
+
+
+def test_the_log_names_nobody(folder):
+    """At the default level: no address, id, name, ticket or secret, of those who are served and who are not."""
+    with Relay(folder, name="discreet", extra="dial_timeout_s = 1\nclients_per_prefix = 4") as r:
+        who = identity(folder, "known")
+        bad, d = RelayDevice(folder, r, name="unknown"), RelayDevice(folder, r, who=who)
+        bad.connect(bad.ticket(key=OTHER_KEY))
+        assert bad.read() == (GOODBYE, bytes([BAD]))
+        ticket = d.ticket()
+        d.start(ticket)
+        source = ("127.0.0.77", 0)
+        with r.client(PATIENCE_S, source) as c:
+            c.sendall(client_hello(d.host("p-77")))
+            served = d.dials.get(timeout=PATIENCE_S)
+            with d.dial_back(served) as s:
+                assert s.recv(1)
+        with r.client(PATIENCE_S, source) as c:
+            c.sendall(client_hello(d.host("p-77")))
+            late = d.dials.get(timeout=PATIENCE_S)
+            assert read_all(c) == ALERT_INTERNAL
+        with d.dial_back(late, source=source) as s:
+            assert read_all(s) == b""
+        with r.client(PATIENCE_S, source) as c:
+            c.sendall(client_hello(bad.host("p-77")))
+            assert read_all(c) == ALERT_NO_NAME
+        with contextlib.ExitStack() as stack:
+            for _ in range(6):
+                with contextlib.suppress(OSError):
+                    stack.enter_context(r.client(PATIENCE_S, source)).sendall(b"\x16")
+            until(lambda: r.count("refused_total") >= 1, PATIENCE_S, "one too many")
+        again = RelayDevice(folder, r, who=who).start()
+        for x in (d, bad, again):
+            x.close()
+        until(lambda: r.count("devices") == 0, PATIENCE_S, r.tail)
+        r.signal(signal.SIGHUP)
+        until(lambda: "configuration read again" in r.log(), PATIENCE_S, r.tail)
+    log = r.log(whole=True)
+    assert "stopping" in log
+    for what, text in [("the client's address", "127.0.0"), ("the device", d.id), ("a stranger", bad.id),
+                       ("a name", "p-77"), ("the ticket", ticket.split(".")[1]), ("a secret", served.secret.hex()),
+                       ("the key", KEY)]:
+        assert text not in log, what
 
 
 def test_the_configuration_is_checked(folder):
