@@ -24,6 +24,7 @@ struct proxy {
     char *label;
     struct tunnel_options tunnel;
     struct tunnel *tunnels;
+    size_t n_adopted; /* of those open: came another way */
     struct proxy_counters n;
     bool starved;      /* out of descriptors: logged once */
     bool backend_down; /* the last connection found it so: logged once */
@@ -62,13 +63,22 @@ static void on_end(void *arg, struct tunnel *t, enum tunnel_end why, uint64_t up
     set_listening(p, true);
 }
 
+static void on_adopted_end(void *arg, struct tunnel *t, enum tunnel_end why, uint64_t up,
+                           uint64_t down)
+{
+    struct proxy *p = arg;
+    p->n_adopted--;
+    on_end(p, t, why, up, down);
+}
+
 static void on_pause_over(void *arg)
 {
     struct proxy *p = arg;
     set_listening(p, p->n.open < p->o.connections_max);
 }
 
-static bool start_tunnel(struct proxy *p, int fd, const struct tunnel_ends *ends)
+static bool start_tunnel(struct proxy *p, int fd, const struct tunnel_options *o,
+                         const struct tunnel_ends *ends)
 {
     if (p->tls == NULL) {
         close(fd);
@@ -76,7 +86,7 @@ static bool start_tunnel(struct proxy *p, int fd, const struct tunnel_ends *ends
         return false;
     }
     struct tunnel *t;
-    if (tunnel_new(&t, p->loop, fd, p->tls, &p->tunnel, ends) != ERR_OK)
+    if (tunnel_new(&t, p->loop, fd, p->tls, o, ends) != ERR_OK)
         return false;
     tunnel_link(&p->tunnels, t);
     p->n.accepted++;
@@ -86,11 +96,16 @@ static bool start_tunnel(struct proxy *p, int fd, const struct tunnel_ends *ends
 
 bool proxy_adopt(struct proxy *p, int fd, const struct tunnel_ends *ends)
 {
-    if (p->n.open < p->o.connections_max)
-        return start_tunnel(p, fd, ends);
-    close(fd);
-    p->n.refused++;
-    return false;
+    struct tunnel_options o = p->tunnel;
+    o.on_end = on_adopted_end;
+    if (p->n.open >= p->o.connections_max || p->n_adopted >= (p->o.connections_max + 1) / 2) {
+        close(fd);
+        p->n.refused++;
+        return false;
+    }
+    bool good = start_tunnel(p, fd, &o, ends);
+    p->n_adopted += good;
+    return good;
 }
 
 static void accept_some(struct proxy *p)
@@ -99,7 +114,7 @@ static void accept_some(struct proxy *p)
         int fd = accept4(p->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             p->starved = false;
-            (void)start_tunnel(p, fd, NULL);
+            (void)start_tunnel(p, fd, &p->tunnel, NULL);
         } else if (errno == EAGAIN) {
             return;
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

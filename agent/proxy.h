@@ -46,7 +46,8 @@ NODISCARD enum err proxy_new(struct proxy **out, struct loop *l, int fd,
 void proxy_set_tls(struct proxy *p, SSL_CTX *tls);
 
 /* Serves a client that came another way, on the non-blocking socket `fd`, which is taken over;
- * `ends` is who it is. False, and closed, when there is no room or no certificate. */
+ * `ends` is who it is. False, and closed, when there is no certificate or no room: at most half of
+ * all connections are such, so that nobody far away can keep out those who are near. */
 bool proxy_adopt(struct proxy *p, int fd, const struct tunnel_ends *ends);
 
 struct proxy_counters proxy_counters(const struct proxy *p);
