@@ -406,6 +406,12 @@ static void on_relay_state(void *arg)
         a->host.on_state(a->host.arg);
 }
 
+static void on_relay_stuck(void *arg)
+{
+    const struct agent *a = arg;
+    report_ask(a->report);
+}
+
 /* What the service answered to a report. */
 static void use_relay(struct agent *a, struct span answer)
 {
@@ -428,6 +434,7 @@ static enum err build_relay(struct agent *a)
         .may_come = may_come,
         .on_client = on_relay_client,
         .on_state = on_relay_state,
+        .on_stuck = on_relay_stuck,
         .arg = a,
     };
     return a->config->relay ? relayclient_new(&a->relay, a->loop, &o) : ERR_OK;

@@ -29,6 +29,10 @@
 #define PROBE_EVERY_S 15 /* of a connection that seems dead, ... */
 #define PROBES 4         /* ... and how many */
 #define LASTING_MS 60000 /* a connection that held so long was a good one */
+#define FRAME_MS 10000   /* for the rest of a frame that has begun */
+#define FRAMES_MAX 1000  /* in a second */
+#define STUCK_N 2        /* attempts in a row that failed */
+#define ASK_AGAIN_MS INT64_C(3600000)
 
 static const unsigned char ALPN[] = "\x0f" RELAYFRAME_ALPN;
 _Static_assert(sizeof RELAYFRAME_ALPN - 1 == 0x0f, "the length in front of it");
@@ -50,12 +54,16 @@ struct relayclient {
     SSL_CTX *tls;
     struct relaygrant grant;
     enum state state;
-    struct loop_timer *timer; /* the end of WAIT, CONNECT or GREET */
+    struct loop_timer *timer; /* the end of WAIT, CONNECT or GREET; while UP, of a frame */
     struct fetch_op *op;      /* while CONNECT */
     struct bufferevent *bev;  /* from GREET on */
     struct addr at;           /* of the relay, likewise, with the port for dialling back */
     unsigned attempts;        /* in a row that did not last */
     int64_t up_ms, since_at;  /* since when it is up, or is not: monotonic, Unix seconds */
+    int64_t second_ms;        /* in which the last frame came; monotonic */
+    unsigned n_frames;        /* in it */
+    bool in_frame;            /* one has begun, and the timer runs */
+    int64_t asked_ms;         /* on_stuck() was last called; monotonic, 0: never */
     uint64_t n_clients;
     char why[120]; /* it is not up; "": no reason known */
     LIST_HEAD(, dial) dials;
@@ -77,13 +85,29 @@ static void set_state(struct relayclient *r, enum state s)
         r->o.on_state(r->o.arg);
 }
 
+static void dial_free(struct dial *d)
+{
+    LIST_REMOVE(d, entry);
+    d->owner->n_dials--;
+    if (event_initialized(&d->ev))
+        (void)event_del(&d->ev);
+    if (d->fd >= 0)
+        close(d->fd);
+    explicit_bzero(&d->what.key, sizeof d->what.key);
+    free(d);
+}
+
+/* A relay that lost us lets nobody wait for us: who was to be dialled back for is gone, too. */
 static void drop(struct relayclient *r)
 {
+    while (!LIST_EMPTY(&r->dials))
+        dial_free(LIST_FIRST(&r->dials));
     fetch_cancel(r->op);
     r->op = NULL;
     if (r->bev != NULL)
         bufferevent_free(r->bev);
     r->bev = NULL;
+    r->in_frame = false;
     ERR_clear_error();
     loop_timer_cancel(r->timer);
 }
@@ -96,6 +120,16 @@ static int64_t wait_ms(const struct relayclient *r)
     int64_t unit_ms = r->o.retry_s * 1000;
     secret_random(&random, sizeof random);
     return (unit_ms << n) / 2 + (int64_t)(random % 1024) * (unit_ms << n) / 1024;
+}
+
+/* What the service said may be out of date: another relay, or a fresh ticket. */
+static void ask_service(struct relayclient *r)
+{
+    int64_t now_ms = clock_mono_ms();
+    if (r->attempts < STUCK_N || (r->asked_ms != 0 && now_ms - r->asked_ms < ASK_AGAIN_MS))
+        return;
+    r->asked_ms = now_ms;
+    r->o.on_stuck(r->o.arg);
 }
 
 static void lose(struct relayclient *r, const char *why)
@@ -111,6 +145,7 @@ static void lose(struct relayclient *r, const char *why)
     drop(r);
     set_state(r, STATE_WAIT);
     loop_timer_set(r->timer, ms);
+    ask_service(r);
 }
 
 static void on_timer(void *arg)
@@ -139,18 +174,6 @@ static void decline(struct relayclient *r, uint32_t slot)
         send_frame(r, frame, relayframe_write_decline(frame, slot));
 }
 
-static void dial_free(struct dial *d)
-{
-    LIST_REMOVE(d, entry);
-    d->owner->n_dials--;
-    if (event_initialized(&d->ev))
-        (void)event_del(&d->ev);
-    if (d->fd >= 0)
-        close(d->fd);
-    explicit_bzero(&d->what.key, sizeof d->what.key);
-    free(d);
-}
-
 /* The connection is there, or is not. */
 static void finish_dial(struct dial *d, bool timed_out)
 {
@@ -172,8 +195,9 @@ static void finish_dial(struct dial *d, bool timed_out)
         r->o.on_client(r->o.arg, fd, &client, &ours);
         return;
     }
-    decline(r, d->what.key.slot);
+    uint32_t slot = d->what.key.slot;
     dial_free(d);
+    decline(r, slot); /* frees the others when the connection is lost by it */
 }
 
 static void on_dialled(evutil_socket_t fd, short what, void *arg)
@@ -223,9 +247,9 @@ static void take_welcome(struct relayclient *r, struct span body)
     if (relayframe_read_welcome(&keepalive_s, body) != ERR_OK)
         return;
     keep_alive(bufferevent_getfd(r->bev), keepalive_s < 10 ? 10 : keepalive_s);
-    loop_timer_cancel(r->timer);
     if (r->state == STATE_UP)
         return;
+    loop_timer_cancel(r->timer);
     log_info("relay %s: connected", r->grant.name);
     r->why[0] = 0;
     r->up_ms = clock_mono_ms();
@@ -260,6 +284,29 @@ static void take_frame(struct relayclient *r, const struct relayframe *f)
     }
 }
 
+/* No relay calls so often; one that does would keep this device busy. */
+static bool is_flood(struct relayclient *r)
+{
+    int64_t now_ms = clock_mono_ms();
+    if (now_ms - r->second_ms >= 1000) {
+        r->second_ms = now_ms;
+        r->n_frames = 0;
+    }
+    return ++r->n_frames > FRAMES_MAX;
+}
+
+/* `len` bytes of a frame that is not here as a whole. */
+static void await_rest(struct relayclient *r, size_t len)
+{
+    if (r->state != STATE_UP || (len > 0) == r->in_frame)
+        return;
+    r->in_frame = len > 0;
+    if (r->in_frame)
+        loop_timer_set(r->timer, FRAME_MS);
+    else
+        loop_timer_cancel(r->timer);
+}
+
 static void read_frames(struct relayclient *r)
 {
     while (r->bev != NULL) {
@@ -273,13 +320,16 @@ static void read_frames(struct relayclient *r)
         struct span s = { bytes, len };
         struct relayframe f;
         enum err e = relayframe_take(&f, &s);
-        if (e == ERR_AGAIN)
+        if (e == ERR_AGAIN) {
+            await_rest(r, len);
             return;
-        if (e != ERR_OK) {
-            lose(r, "what the relay sent made no sense");
+        }
+        if (e != ERR_OK || is_flood(r)) {
+            lose(r, e != ERR_OK ? "what the relay sent made no sense" : "the relay says too much");
             return;
         }
         (void)evbuffer_drain(in, len - s.len);
+        await_rest(r, 0);
         take_frame(r, &f);
     }
 }
@@ -442,11 +492,8 @@ json_t *relayclient_to_json(const struct relayclient *r)
 
 void relayclient_free(struct relayclient *r)
 {
-    struct dial *d;
     if (r == NULL)
         return;
-    while ((d = LIST_FIRST(&r->dials)) != NULL)
-        dial_free(d);
     drop(r);
     loop_timer_free(r->timer);
     SSL_CTX_free(r->tls);

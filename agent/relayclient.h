@@ -30,6 +30,8 @@ struct relayclient_options {
      * next. `client` and `ours` are the ends of its connection to the relay. */
     void (*on_client)(void *arg, int fd, const struct addr *client, const struct addr *ours);
     void (*on_state)(void *arg); /* relayclient_to_json() has something new */
+    /* The relay cannot be used: the service may know better. Once an hour at most. */
+    void (*on_stuck)(void *arg);
     void *arg;
 };
 

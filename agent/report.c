@@ -266,6 +266,12 @@ void report_changed(struct report *r)
     plan(r, DEBOUNCE_MS, 1u << FOUR | 1u << SIX);
 }
 
+void report_ask(struct report *r)
+{
+    if (r->enrolled && r->error.text[0] == 0 && !is_busy(r))
+        plan(r, DEBOUNCE_MS, 1u << FOUR | 1u << SIX);
+}
+
 void report_set_enrolled(struct report *r, bool enrolled)
 {
     if (r->enrolled == enrolled)

@@ -40,6 +40,10 @@ void report_set_enrolled(struct report *r, bool enrolled);
  * within a second. */
 void report_changed(struct report *r);
 
+/* The same though nothing has changed: what the service answered last may not hold any more. Not
+ * while reports fail, which are tried again anyway. */
+void report_ask(struct report *r);
+
 /* The names of public addresses, as last told. Borrowed until the next on_answer call. */
 const struct reported *report_last(const struct report *r);
 
