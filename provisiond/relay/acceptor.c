@@ -3,17 +3,18 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <event2/event.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 #define ACCEPTS_PER_CALL 64
 #define PAUSE_MS 200
+#define TELL_EVERY_MS 60000
 
 struct acceptor {
     int fd;
@@ -21,14 +22,17 @@ struct acceptor {
     struct loop_timer *pause;
     acceptor_fn *fn;
     void *arg;
-    bool starved; /* logged once */
+    int64_t told_ms; /* when this was last logged; 0: never */
 };
 
 static void look_away(struct acceptor *a)
 {
-    if (!a->starved)
-        log_warn("cannot accept: %s; raise the limit of open files", strerror(errno));
-    a->starved = true;
+    int errnum = errno;
+    int64_t now_ms = clock_mono_ms();
+    if (a->told_ms == 0 || now_ms - a->told_ms >= TELL_EVERY_MS) {
+        log_warn("cannot accept: %s; raise the limit of open files", strerror(errnum));
+        a->told_ms = now_ms;
+    }
     (void)event_del(a->ev);
     loop_timer_set(a->pause, PAUSE_MS);
 }
@@ -40,7 +44,6 @@ static void accept_some(struct acceptor *a)
         int fd =
             accept4(a->fd, (struct sockaddr *)&peer.ss, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            a->starved = false;
             a->fn(a->arg, fd, &peer);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             look_away(a);
