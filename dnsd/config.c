@@ -1,5 +1,6 @@
 #include "dnsd/config.h"
 
+#include <net/if.h>
 #include <netinet/in.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -44,6 +45,7 @@ static cfg_opt_t root_options[] = { CFG_STR_LIST("listen", NULL, CFGF_NONE),
                                     CFG_STR("tls_key", NULL, CFGF_NONE),
                                     CFG_STR("listen_public", NULL, CFGF_NONE),
                                     CFG_STR("metrics", NULL, CFGF_NONE),
+                                    CFG_STR_LIST("xdp", NULL, CFGF_NONE),
                                     CFG_INT("workers", 1, CFGF_NONE),
                                     CFG_STR("user", NULL, CFGF_NONE),
                                     CFG_STR("log_level", "info", CFGF_NONE),
@@ -137,6 +139,34 @@ static enum err read_listens(struct config *out, struct conf *c, struct err_info
     return e;
 }
 
+/* The interfaces of option `xdp`. */
+static enum err read_xdp(struct config *out, struct conf *c, struct err_info *info)
+{
+    cfg_t *root = conf_root(c);
+    unsigned n = cfg_size(root, "xdp");
+    if (n > CONFIG_XDP_MAX)
+        return conf_fail(c, root, "xdp", info, "more than %d interfaces", CONFIG_XDP_MAX);
+    out->xdp = calloc(n + 1, sizeof *out->xdp);
+    out->xdp_where = conf_where(c, root, "xdp");
+    if (out->xdp == NULL || out->xdp_where == NULL)
+        return no_memory(info);
+    for (unsigned i = 0; i < n; i++) {
+        const char *name = cfg_getnstr(root, "xdp", i);
+        if (name[0] == 0 || strlen(name) >= IF_NAMESIZE)
+            return conf_fail(c, root, "xdp", info,
+                             "'%s' is not the name of a network interface: `ip link` lists them",
+                             name);
+        for (size_t k = 0; k < out->n_xdp; k++) {
+            if (strcmp(out->xdp[k], name) == 0)
+                return conf_fail(c, root, "xdp", info, "%s is there twice", name);
+        }
+        if ((out->xdp[out->n_xdp] = strdup(name)) == NULL)
+            return no_memory(info);
+        out->n_xdp++;
+    }
+    return ERR_OK;
+}
+
 static enum err read_cert(struct config *out, struct conf *c, struct err_info *info)
 {
     cfg_t *root = conf_root(c);
@@ -162,6 +192,8 @@ static enum err read_root(struct config *out, struct conf *c, struct err_info *i
 {
     cfg_t *root = conf_root(c);
     enum err e = read_listens(out, c, info);
+    if (e == ERR_OK)
+        e = read_xdp(out, c, info);
     if (e == ERR_OK)
         e = read_cert(out, c, info);
     if (e == ERR_OK)
@@ -599,6 +631,10 @@ void config_free(struct config *c)
     listens_clear(&c->listen_tls);
     listens_clear(&c->metrics);
     listens_clear(&c->public_);
+    for (size_t i = 0; i < c->n_xdp; i++)
+        free(c->xdp[i]);
+    free(c->xdp);
+    free(c->xdp_where);
     servercert_free(c->cert);
     SSL_CTX_free(c->tls);
     free(c->user);
@@ -613,12 +649,20 @@ static bool listens_differ(const struct config_listens *a, const struct config_l
     return differ;
 }
 
+static bool interfaces_differ(const struct config *a, const struct config *b)
+{
+    bool differ = a->n_xdp != b->n_xdp;
+    for (size_t i = 0; i < a->n_xdp && !differ; i++)
+        differ = strcmp(a->xdp[i], b->xdp[i]) != 0;
+    return differ;
+}
+
 bool config_needs_restart(const struct config *a, const struct config *b)
 {
     return listens_differ(&a->listen, &b->listen) ||
            listens_differ(&a->listen_tls, &b->listen_tls) ||
            listens_differ(&a->metrics, &b->metrics) || listens_differ(&a->public_, &b->public_) ||
-           a->n_workers != b->n_workers || a->tcp_max != b->tcp_max ||
+           interfaces_differ(a, b) || a->n_workers != b->n_workers || a->tcp_max != b->tcp_max ||
            a->tcp_client_max != b->tcp_client_max || a->tcp_idle_s != b->tcp_idle_s ||
            strcmp(a->user != NULL ? a->user : "", b->user != NULL ? b->user : "") != 0;
 }

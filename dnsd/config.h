@@ -14,6 +14,8 @@
 #include "dnsd/servercert.h"
 #include "dnsd/guardfiles.h"
 
+#define CONFIG_XDP_MAX 8
+
 struct config_listen {
     struct addr addr;
     char text[ADDR_TEXT_MAX];
@@ -31,6 +33,9 @@ struct config {
     struct config_listens listen_tls; /* any number */
     struct config_listens metrics;    /* at most 1 */
     struct config_listens public_;    /* at most 1 */
+    char **xdp;                       /* interfaces to answer on past the network stack */
+    size_t n_xdp;                     /* at most CONFIG_XDP_MAX */
+    char *xdp_where;                  /* "FILE:LINE" */
     struct servercert *cert;          /* NULL without listen_tls, and once taken */
     SSL_CTX *tls;                     /* of `cert` as it is now */
     char *user;                       /* to become after binding; NULL keeps the present one */

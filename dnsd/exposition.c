@@ -55,6 +55,7 @@ static void put_dropped(struct buf *out, const struct exposition *e)
     put_dropped_row(out, "udp", "malformed", unanswered);
     put_dropped_row(out, "udp", "unsent", unsent);
     put_dropped_row(out, "udp", "limited", limited);
+    put_dropped_row(out, "udp", "xdp_full", e->xdp_dropped);
     for (unsigned t = TALLY_TCP; t < TALLY_TRANSPORTS; t++) {
         if (e->streams[t] != NULL)
             put_dropped_row(out, TALLY_TRANSPORT_NAMES[t], "malformed",

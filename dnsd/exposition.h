@@ -19,6 +19,7 @@ struct exposition {
     const struct reader_counts *reader;
     const struct view *view;
     const struct signwatch_counts *signwatch;
+    uint64_t xdp_dropped; /* frames that AF_XDP had no room for */
     uint64_t reloads, reloads_failed;
     int64_t started_s, reloaded_s; /* Unix seconds */
     int64_t cert_not_after_s;      /* likewise, of the TLS certificate; 0 for none */

@@ -127,7 +127,7 @@ int main(int argc, char **argv)
     log_init("dnsd", config->log_level);
     raise_fd_limit();
     if (server_new(&server, config, o.config, &info) != ERR_OK ||
-        privdrop_to(config->user, &info) != ERR_OK)
+        privdrop_to(config->user, &info) != ERR_OK || privdrop_capabilities(&info) != ERR_OK)
         goto out;
     status = server_run(server, &info) == ERR_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 out:

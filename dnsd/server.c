@@ -117,12 +117,17 @@ static void log_zones(const struct view *v)
     }
 }
 
-static void log_listens(const struct config *c)
+static void log_listens(const struct config *c, const struct sockets *sockets)
 {
     for (size_t i = 0; i < c->listen.n; i++)
         log_info("listening on %s, UDP and TCP", c->listen.at[i].text);
     for (size_t i = 0; i < c->listen_tls.n; i++)
         log_info("listening on %s, TLS", c->listen_tls.at[i].text);
+    for (size_t i = 0; i < c->n_xdp; i++)
+        log_info("questions by UDP that %s receives are taken by AF_XDP, past the firewall; "
+                 "queues: %zu, in the %s",
+                 c->xdp[i], xdp_n_queues(sockets->xdp[i]),
+                 xdp_in_driver(sockets->xdp[i]) ? "driver" : "kernel (generic mode)");
     for (size_t i = 0; i < c->metrics.n; i++)
         log_info("metrics at http://%s/metrics", c->metrics.at[i].text);
     for (size_t i = 0; i < c->public_.n; i++)
@@ -202,7 +207,8 @@ static void publish(struct server *s, struct view *view)
 static void apply(struct server *s, struct config *c)
 {
     if (config_needs_restart(s->config, c))
-        log_warn("listen*, metrics, workers, user and tcp_* take effect at the next start only");
+        log_warn(
+            "listen*, xdp, metrics, workers, user and tcp_* take effect at the next start only");
     log_set_level(c->log_level);
     apply_cert(s, c);
     log_zones(c->view);
@@ -289,6 +295,14 @@ static enum err start_loop(struct server *s, struct err_info *info)
     return e == ERR_OK ? e : err_set(info, e, "cannot start the event loop");
 }
 
+static enum err start_worker(struct server *s, size_t i, struct err_info *info)
+{
+    size_t n = s->config->listen.n;
+    const struct worker_ways ways = { s->sockets.udp + i * n, n, s->sockets.queues[i],
+                                      s->sockets.n_queues[i] };
+    return worker_new(&s->workers[i], &ways, s->view, s->reader, info);
+}
+
 static enum err start_threads(struct server *s, struct err_info *info)
 {
     const struct config *c = s->config;
@@ -305,8 +319,7 @@ static enum err start_threads(struct server *s, struct err_info *info)
         e = stream_new(&s->tls, s->sockets.tls, s->sockets.n_tls, c->tls, &limits, s->view,
                        s->reader, info);
     for (; e == ERR_OK && s->n_workers < c->n_workers; s->n_workers += e == ERR_OK)
-        e = worker_new(&s->workers[s->n_workers], s->sockets.udp + s->n_workers * c->listen.n,
-                       c->listen.n, s->view, s->reader, info);
+        e = start_worker(s, s->n_workers, info);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return e;
 }
@@ -330,6 +343,8 @@ static void write_metrics(struct buf *out, void *arg)
         e.streams[TALLY_TLS] = stream_counts(s->tls);
         e.cert_not_after_s = servercert_not_after(s->cert);
     }
+    for (size_t i = 0; i < s->sockets.n_xdp; i++)
+        e.xdp_dropped += xdp_dropped(s->sockets.xdp[i]);
     exposition_write(out, &e);
 }
 
@@ -379,7 +394,7 @@ enum err server_run(struct server *s, struct err_info *info)
         sigemptyset(&hup);
         sigaddset(&hup, SIGHUP);
         (void)pthread_sigmask(SIG_UNBLOCK, &hup, NULL);
-        log_listens(s->config);
+        log_listens(s->config, &s->sockets);
         log_zones(s->view);
         log_info("ready");
         notify_ready(&s->notify);

@@ -38,6 +38,50 @@ static enum err open_udp(struct sockets *s, const struct config *c, struct activ
     return ERR_OK;
 }
 
+/* Gives the queues of all interfaces to the workers in turn. */
+static enum err share_queues(struct sockets *s, const struct config *c)
+{
+    size_t n = 0, next = 0;
+    for (size_t i = 0; i < s->n_xdp; i++)
+        n += xdp_n_queues(s->xdp[i]);
+    s->n_queues = calloc(c->n_workers, sizeof *s->n_queues);
+    s->queues = calloc(c->n_workers, sizeof *s->queues);
+    if (s->n_queues == NULL || s->queues == NULL)
+        return ERR_NOMEM;
+    for (; s->n_workers < c->n_workers; s->n_workers++) {
+        if ((s->queues[s->n_workers] = calloc(n + 1, sizeof **s->queues)) == NULL)
+            return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < s->n_xdp; i++) {
+        for (size_t k = 0; k < xdp_n_queues(s->xdp[i]); k++, next++) {
+            size_t w = next % c->n_workers;
+            s->queues[w][s->n_queues[w]++] = xdp_queue_of(s->xdp[i], k);
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err open_xdp(struct sockets *s, const struct config *c, struct err_info *info)
+{
+    struct err_info why;
+    struct addr *at = calloc(c->listen.n, sizeof *at);
+    s->xdp = calloc(c->n_xdp + 1, sizeof *s->xdp);
+    enum err e = at != NULL && s->xdp != NULL ? ERR_OK : ERR_NOMEM;
+    for (size_t i = 0; i < c->listen.n && e == ERR_OK; i++)
+        at[i] = c->listen.at[i].addr;
+    const struct xdp_listens listens = { at, c->listen.n };
+    for (; s->n_xdp < c->n_xdp && e == ERR_OK; s->n_xdp += e == ERR_OK) {
+        const char *name = c->xdp[s->n_xdp];
+        e = xdp_open(&s->xdp[s->n_xdp], name, &listens, &why);
+        if (e != ERR_OK)
+            e = err_set(info, ERR_CONFIG, "%s: xdp: %s: %s", c->xdp_where, name, why.text);
+    }
+    free(at);
+    if (e == ERR_OK)
+        e = share_queues(s, c);
+    return e == ERR_NOMEM ? err_set(info, e, "out of memory") : e;
+}
+
 enum err sockets_open(struct sockets *out, const struct config *c, struct err_info *info)
 {
     struct activation passed;
@@ -61,6 +105,8 @@ enum err sockets_open(struct sockets *out, const struct config *c, struct err_in
         e = open_tcp(&out->metrics, &n, &c->metrics, "metrics", &passed, info);
     if (e == ERR_OK)
         e = open_tcp(&out->public_, &n, &c->public_, "listen_public", &passed, info);
+    if (e == ERR_OK)
+        e = open_xdp(out, c, info);
     activation_clear(&passed);
     if (e != ERR_OK)
         sockets_close(out);
@@ -83,5 +129,12 @@ void sockets_close(struct sockets *s)
         close(s->metrics);
     if (s->udp != NULL && s->public_ >= 0)
         close(s->public_);
+    for (size_t i = 0; i < s->n_xdp; i++)
+        xdp_close(s->xdp[i]);
+    for (size_t i = 0; i < s->n_workers; i++)
+        free(s->queues[i]);
+    free(s->queues);
+    free(s->n_queues);
+    free(s->xdp);
     *s = (struct sockets){ .metrics = -1, .public_ = -1 };
 }

@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/net/listen.h"
+#include "dnsd/datagram.h"
 
 #define RECEIVE_BUFFER_LEN (4 << 20) /* a burst of thousands of questions waits there unharmed */
 #define SEND_WAIT_MS 10
@@ -112,8 +113,7 @@ static void turn_control(struct msghdr *h)
     }
 }
 
-/* A reply from the reader's thread. */
-static void send_later(const struct reader_return *ret, struct span reply)
+void udp_send_later(const struct reader_return *ret, struct span reply)
 {
     struct reader_return to = *ret; /* the interface takes no const */
     struct iovec data = { (void *)(uintptr_t)reply.p, reply.len };
@@ -126,18 +126,27 @@ static void send_later(const struct reader_return *ret, struct span reply)
     (void)sendmsg(to.fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL); /* lost like any datagram */
 }
 
-static bool hand_over(struct reader *reader, int fd, const struct msghdr *h,
-                      const struct query_challenge *c)
+/* A question that has to wait, and where it came in. */
+struct waiting {
+    struct reader *reader;
+    int fd;
+    struct msghdr *h;
+};
+
+static bool defer(void *arg, const struct query_challenge *c)
 {
+    const struct waiting *w = arg;
+    const struct msghdr *h = w->h;
     struct reader_return ret = {
-        .send = send_later, .transport = TALLY_UDP, .fd = fd, .peer_len = h->msg_namelen
+        .send = udp_send_later, .transport = TALLY_UDP, .fd = w->fd, .peer_len = h->msg_namelen
     };
     memcpy(&ret.peer, h->msg_name, h->msg_namelen);
+    turn_control(w->h);
     if (h->msg_controllen > 0 && h->msg_controllen <= sizeof ret.control) {
         ret.control_len = h->msg_controllen;
         memcpy(ret.control, h->msg_control, h->msg_controllen);
     }
-    return reader_submit(reader, c, &ret);
+    return reader_submit(w->reader, c, &ret);
 }
 
 /* Sends the first `n` replies. One that the system refuses is left out. */
@@ -179,20 +188,13 @@ unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct re
         uint8_t *reply = b->buffers[i];
         struct span request = { reply, b->in[i].msg_len };
         const struct peer peer = { .ip = addr_ip((const struct sockaddr *)&b->peers[i]) };
-        size_t len = query_answer(ctx, reply, BUFFER_LEN, request, &peer);
-        if (len == 0 && !ctx->deferred) {
-            metric_add(ctx->verdict == RRL_DROP ? &tally->limited : &tally->unanswered, 1);
+        struct waiting waiting = { reader, fd, h };
+        size_t len =
+            datagram_answer(ctx, tally, reply, BUFFER_LEN, request, &peer, defer, &waiting);
+        if (len == 0)
             continue;
-        }
         if (h->msg_controllen > 0)
             turn_control(h);
-        if (len == 0 && hand_over(reader, fd, h, &ctx->challenge))
-            continue;
-        if (len == 0)
-            len = query_end_challenge(&ctx->challenge, NULL, 0, NULL, reply, BUFFER_LEN);
-        if (ctx->verdict == RRL_SLIP)
-            metric_add(&tally->slipped, 1);
-        tally_reply(tally, &ctx->question, reply);
         b->out_data[n_out] = (struct iovec){ reply, len };
         struct msghdr *o = &b->out[n_out].msg_hdr;
         o->msg_name = h->msg_name;

@@ -31,4 +31,7 @@ NODISCARD enum err udp_adopt(int fd, const struct addr *a, struct err_info *info
 unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct reader *reader,
                    struct tally *tally);
 
+/* The send() of a reader_return for a datagram that has to wait. */
+void udp_send_later(const struct reader_return *ret, struct span reply);
+
 #endif

@@ -18,25 +18,44 @@ struct worker {
     struct udp_batch *batch;
     struct query_ctx ctx;
     struct tally tally;
-    size_t n_fds;
-    struct pollfd fds[]; /* the sockets, then the mailbox */
+    struct worker_ways ways;
+    struct pollfd waits[]; /* for the sockets, the queues, the mailbox */
 };
+
+static void serve_socket(struct worker *w, int fd)
+{
+    unsigned batches = 0;
+    while (udp_serve(w->batch, fd, &w->ctx, w->reader, &w->tally) == UDP_BATCH &&
+           ++batches < BATCHES_MAX)
+        ;
+}
+
+static void serve_queue(struct worker *w, struct xdp_queue *q, struct pollfd *wait)
+{
+    unsigned batches = 0;
+    while (xdp_serve(q, &w->ctx, w->reader, w->ways.fds, &w->tally) == XDP_BATCH &&
+           ++batches < BATCHES_MAX)
+        ;
+    if ((wait->revents & (POLLERR | POLLHUP | POLLNVAL)) != 0 && xdp_has_ended(q))
+        wait->fd = -1; /* the interface has gone: the kernel gives its questions to the sockets */
+}
 
 static void *run(void *arg)
 {
     struct worker *w = arg;
+    const size_t n = w->ways.n_fds + w->ways.n_queues;
     for (;;) {
-        if (poll(w->fds, w->n_fds + 1, -1) < 0)
+        if (poll(w->waits, n + 1, -1) < 0)
             continue; /* EINTR: the only failure there is */
-        for (size_t i = 0; i < w->n_fds; i++) {
-            if (w->fds[i].revents == 0)
+        for (size_t i = 0; i < n; i++) {
+            if (w->waits[i].revents == 0)
                 continue;
-            unsigned batches = 0;
-            while (udp_serve(w->batch, w->fds[i].fd, &w->ctx, w->reader, &w->tally) == UDP_BATCH &&
-                   ++batches < BATCHES_MAX)
-                ;
+            if (i < w->ways.n_fds)
+                serve_socket(w, w->waits[i].fd);
+            else
+                serve_queue(w, w->ways.queues[i - w->ways.n_fds], &w->waits[i]);
         }
-        if (w->fds[w->n_fds].revents != 0 && !mailbox_read(&w->mailbox, &w->ctx.view))
+        if (w->waits[n].revents != 0 && !mailbox_read(&w->mailbox, &w->ctx.view))
             return NULL;
     }
 }
@@ -52,15 +71,16 @@ static enum err start(struct worker *w, struct err_info *info)
     return rc == 0 ? ERR_OK : err_set(info, ERR_IO, "cannot start a thread: %s", strerror(rc));
 }
 
-enum err worker_new(struct worker **out, const int *fds, size_t n, const struct view *view,
+enum err worker_new(struct worker **out, const struct worker_ways *ways, const struct view *view,
                     struct reader *reader, struct err_info *info)
 {
-    struct worker *w = calloc(1, sizeof *w + (n + 1) * sizeof w->fds[0]);
+    size_t n = ways->n_fds + ways->n_queues;
+    struct worker *w = calloc(1, sizeof *w + (n + 1) * sizeof w->waits[0]);
     if (w == NULL)
         return err_set(info, ERR_NOMEM, "out of memory");
     w->reader = reader;
     w->ctx.view = view;
-    w->n_fds = n;
+    w->ways = *ways;
     w->mailbox.fd = -1;
     uint64_t seed;
     secret_random(&seed, sizeof seed);
@@ -76,8 +96,11 @@ enum err worker_new(struct worker **out, const int *fds, size_t n, const struct 
     if (e == ERR_OK)
         w->tally.signatures = signer_counts(w->ctx.signer);
     for (size_t i = 0; i < n; i++)
-        w->fds[i] = (struct pollfd){ .fd = fds[i], .events = POLLIN };
-    w->fds[n] = (struct pollfd){ .fd = w->mailbox.fd, .events = POLLIN };
+        w->waits[i] =
+            (struct pollfd){ .fd = i < ways->n_fds ? ways->fds[i]
+                                                   : xdp_fd(ways->queues[i - ways->n_fds]),
+                             .events = POLLIN };
+    w->waits[n] = (struct pollfd){ .fd = w->mailbox.fd, .events = POLLIN };
     if (e == ERR_OK)
         e = start(w, info);
     if (e != ERR_OK) {

@@ -1,4 +1,5 @@
-/* worker.h - one thread that answers over UDP, with a socket of its own for each address. */
+/* worker.h - one thread that answers over UDP, with a socket of its own for each address, and the
+ * queues of network interfaces that are its own. */
 #ifndef LANYARD_DNSD_WORKER_H
 #define LANYARD_DNSD_WORKER_H
 
@@ -9,12 +10,20 @@
 #include "dnsd/core/view.h"
 #include "dnsd/mailbox.h"
 #include "dnsd/reader.h"
+#include "dnsd/xdp.h"
 
 struct worker; /* opaque */
 
-/* Starts the thread on the `n` bound sockets `fds`, which stay the caller's and open until
- * worker_free(). */
-NODISCARD enum err worker_new(struct worker **out, const int *fds, size_t n,
+/* What a worker answers on. It all stays the caller's, and open until worker_free(). */
+struct worker_ways {
+    const int *fds; /* bound sockets */
+    size_t n_fds;
+    struct xdp_queue *const *queues;
+    size_t n_queues;
+};
+
+/* Starts the thread. */
+NODISCARD enum err worker_new(struct worker **out, const struct worker_ways *ways,
                               const struct view *view, struct reader *reader,
                               struct err_info *info);
 

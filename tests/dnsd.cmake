@@ -2,7 +2,7 @@
 foreach(name name iplabel tag wire)
     unit_test(common/dns/${name} DEPS dns)
 endforeach()
-foreach(name suspended persist synth zone view cookie rrl shield query rrsig sigcache canon denial)
+foreach(name frame suspended persist synth zone view cookie rrl shield query rrsig sigcache canon denial)
     unit_test(dnsd/core/${name} DEPS dnsd_core PkgConfig::LDNS)
     target_include_directories(unit_dnsd_core_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
 endforeach()
@@ -20,6 +20,7 @@ target_link_options(unit_dnsd_core_query PRIVATE
 
 fuzz_target(name DEPS dns)
 fuzz_target(iplabel DEPS dnsd_core)
+fuzz_target(frame DEPS dnsd_core)
 fuzz_target(query DEPS dnsd_core PkgConfig::LDNS)
 fuzz_target(query_signed DEPS dnsd_core PkgConfig::LDNS)
 foreach(target replay_query fuzz_query replay_query_signed fuzz_query_signed)
@@ -28,7 +29,7 @@ foreach(target replay_query fuzz_query replay_query_signed fuzz_query_signed)
     endif()
 endforeach()
 
-foreach(name dnsd dnsd_challenge dnsd_config dnsd_guard dnsd_abuse dnsd_tcp dnsd_tls dnsd_dnssec dnsd_signing dnsd_dnsviz dnsd_status dnsd_service)
+foreach(name dnsd dnsd_challenge dnsd_config dnsd_guard dnsd_abuse dnsd_tcp dnsd_tls dnsd_dnssec dnsd_signing dnsd_dnsviz dnsd_status dnsd_service dnsd_xdp)
     py_test(integration/test_${name}.py TIMEOUT 600)
 endforeach()
 # what is answered for whom, and where challenges come from

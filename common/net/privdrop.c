@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/base/secret.h"
@@ -23,4 +25,13 @@ enum err privdrop_to(const char *user, struct err_info *info)
         return err_set(info, ERR_DENIED, "root was not given up");
     secret_harden_process(); /* changing user made the process dumpable again */
     return ERR_OK;
+}
+
+enum err privdrop_capabilities(struct err_info *info)
+{
+    struct __user_cap_header_struct self = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+    if (geteuid() == 0 || syscall(SYS_capset, &self, none) == 0)
+        return ERR_OK;
+    return err_set(info, ERR_DENIED, "cannot give up capabilities: %s", strerror(errno));
 }

@@ -10,4 +10,8 @@
  * Errors: ERR_CONFIG for an unknown user, ERR_DENIED. */
 NODISCARD enum err privdrop_to(const char *user, struct err_info *info);
 
+/* Gives up every capability, of which the service manager may have given some for what was done so
+ * far. Does nothing as root, who has them all. Errors: ERR_DENIED. */
+NODISCARD enum err privdrop_capabilities(struct err_info *info);
+
 #endif

@@ -68,12 +68,12 @@ static size_t reply_answer(uint8_t *out, const uint8_t *in, size_t len)
     return pos + sizeof RECORD + 4;
 }
 
-static int open_socket(unsigned port)
+static int open_socket(const char *address, unsigned port)
 {
     int fd = socket(AF_INET, SOCK_DGRAM, 0), len = BUFFER_LEN;
     struct sockaddr_in a = { .sin_family = AF_INET,
                              .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+                             .sin_addr.s_addr = inet_addr(address) };
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &len, sizeof len) != 0 ||
         bind(fd, (const struct sockaddr *)&a, sizeof a) != 0) {
         perror("echo");
@@ -117,10 +117,10 @@ static void serve(int fd, size_t (*reply)(uint8_t *, const uint8_t *, size_t))
 
 int main(int argc, char **argv)
 {
-    bool answers = argc == 3 && strcmp(argv[1], "answer") == 0;
-    if (!answers && (argc != 3 || strcmp(argv[1], "echo") != 0)) {
-        fprintf(stderr, "usage: echo echo|answer PORT\n");
+    bool answers = argc == 4 && strcmp(argv[1], "answer") == 0;
+    if (!answers && (argc != 4 || strcmp(argv[1], "echo") != 0)) {
+        fprintf(stderr, "usage: echo echo|answer ADDRESS PORT\n");
         return 2;
     }
-    serve(open_socket((unsigned)atoi(argv[2])), answers ? reply_answer : reply_echo);
+    serve(open_socket(argv[2], (unsigned)atoi(argv[3])), answers ? reply_answer : reply_echo);
 }

@@ -1,7 +1,7 @@
 /* Load on a name server at 127.0.0.1 over UDP, at less cost than the server's own.
  *
- *   load -p PORT -f FILE [-t SECONDS] [-n QUERIES] [-c SOCKETS] [-w WINDOW] [-r RATE] [-g MS]
- * [-edu]
+ *   load [-a ADDRESS] -p PORT -f FILE [-t SECONDS] [-n QUERIES] [-c SOCKETS] [-w WINDOW] [-r RATE]
+ *        [-g MS] [-edu]
  *
  * FILE has a question a line: NAME TYPE. Each socket keeps WINDOW questions in flight; one without
  * an answer for MS is given up. With -r questions are sent at RATE a second instead. It ends after
@@ -41,12 +41,15 @@ struct lane {
 };
 
 static struct {
+    const char *address;
     unsigned port, n_lanes, window;
     double seconds, rate;
     uint64_t n_max, give_up_ns;
     bool edns, dnssec_ok, unique;
     const char *file;
-} opt = { .n_lanes = 8, .window = 32, .seconds = 2, .give_up_ns = 500000000 };
+} opt = {
+    .address = "127.0.0.1", .n_lanes = 8, .window = 32, .seconds = 2, .give_up_ns = 500000000
+};
 
 static struct question *questions;
 static size_t n_questions;
@@ -136,7 +139,7 @@ static void open_lanes(void)
 {
     struct sockaddr_in to = { .sin_family = AF_INET,
                               .sin_port = htons((uint16_t)opt.port),
-                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+                              .sin_addr.s_addr = inet_addr(opt.address) };
     int len = 4 << 20;
     for (unsigned i = 0; i < opt.n_lanes; i++) {
         struct lane *l = &lanes[i];
@@ -289,8 +292,11 @@ static double percentile(double part)
 
 static void read_options(int argc, char **argv)
 {
-    for (int c; (c = getopt(argc, argv, "p:f:t:n:c:w:r:g:edu")) != -1;) {
+    for (int c; (c = getopt(argc, argv, "a:p:f:t:n:c:w:r:g:edu")) != -1;) {
         switch (c) {
+        case 'a':
+            opt.address = optarg;
+            break;
         case 'p':
             opt.port = (unsigned)atoi(optarg);
             break;
@@ -330,7 +336,8 @@ static void read_options(int argc, char **argv)
     }
     if (opt.port == 0 || opt.file == NULL || opt.n_lanes == 0 || opt.n_lanes > SOCKETS_MAX ||
         opt.window == 0) {
-        fprintf(stderr, "usage: load -p PORT -f FILE [options]; the source has them\n");
+        fprintf(stderr,
+                "usage: load [-a ADDRESS] -p PORT -f FILE [options]; the source has them\n");
         exit(2);
     }
 }

@@ -113,16 +113,16 @@ def rss_kib(pid, field="VmRSS"):
     return total
 
 
-def on_cpu(cpu, argv, timeout_s):
+def on_cpu(cpu, argv, timeout_s, wrap=()):
     """What it says."""
-    done = subprocess.run(["taskset", "-c", cpu, *map(str, argv)], stdout=subprocess.PIPE,
+    done = subprocess.run([*wrap, "taskset", "-c", cpu, *map(str, argv)], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, timeout=timeout_s)
     return done.stdout
 
 
-def load(program, port, file, *flags, timeout_s=120):
+def load(program, port, file, *flags, timeout_s=120, wrap=()):
     """What load.c found."""
-    out = on_cpu(LOAD_CPU, [program, "-p", port, "-f", file, *flags], timeout_s)
+    out = on_cpu(LOAD_CPU, [program, "-p", port, "-f", file, *flags], timeout_s, wrap)
     try:
         return json.loads(out.splitlines()[-1])
     except (IndexError, ValueError):

@@ -1,6 +1,8 @@
 """What is measured, a function for each row of the table. All figures of a row come from rounds
 A B C A B C, each load a second or two; ratios are within a round, the median of the rounds counts."""
 
+import contextlib
+import os
 import re
 import signal
 import statistics
@@ -8,6 +10,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
+from cable import Cable
 from machine import LOAD_CPU, SERVER_CPU, cpu_ns, load, on_cpu, rss_kib, say, which
 
 WINDOW = ("-c", "8", "-w", "32")
@@ -298,5 +301,38 @@ def signed(bench):
     return found
 
 
+def xdp(bench):
+    """AF_XDP and sockets, each on a virtual cable of its own; what the kernel does to receive is the sender's there,
+    on the way in and on the way out."""
+    if os.geteuid() != 0:
+        say("AF_XDP: skipped (it needs root, for network namespaces)")
+        return []
+    names = ("echo", "dnsd", "dnsd-xdp", "knot")
+    cpu = {n: [] for n in names}
+    with contextlib.ExitStack() as stack:
+        cables = {n: stack.enter_context(Cable(i, bench.fleet.work, bench.programs, bench.quick))
+                  for i, n in enumerate(names)}
+        there = {n: c.get(n) for n, c in cables.items()}
+        if there["dnsd-xdp"] is None:
+            say("AF_XDP: skipped (this kernel or this build has none)")
+            return []
+        for _ in range(bench.rounds):
+            for name, server in there.items():
+                if server is None:
+                    continue
+                before = cpu_ns(server.pid)
+                got = cables[name].load(server, bench.files["a"], "-t", bench.seconds, *WINDOW)
+                cpu[name].append((cpu_ns(server.pid) - before) / 1e3 / max(1, got["answered"]))
+    for name, values in cpu.items():
+        say(f"  cable {name} a: {spread(values)} µs per answer")
+    found = [Found("AF_XDP, virtual cable, A: CPU per query / echo by sockets",
+                   spread(against(cpu, "dnsd-xdp", "echo")), "0.9", "0.7"),
+             Found("the same by sockets: CPU per query / echo", spread(against(cpu, "dnsd", "echo")))]
+    if cpu["knot"]:
+        found.append(Found("AF_XDP, virtual cable, A: queries per core / Knot synthrecord by sockets",
+                           spread(against(cpu, "knot", "dnsd-xdp"))))
+    return found
+
+
 ROWS = {"udp": udp, "instructions": instructions, "heap": heap, "latency": latency, "burst": burst,
-        "memory": memory, "tcp": tcp, "tls": tls, "signed": signed}
+        "memory": memory, "tcp": tcp, "tls": tls, "signed": signed, "xdp": xdp}

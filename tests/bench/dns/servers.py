@@ -35,8 +35,8 @@ def answers(port):
 class Server:
     """A running server. port_tls is None where it has no TLS."""
 
-    def __init__(self, name, argv, port, log, port_tls=None):
-        self.name, self.port, self.port_tls = name, port, port_tls
+    def __init__(self, name, argv, port, log, port_tls=None, answers=answers):
+        self.name, self.port, self.port_tls, self.answers = name, port, port_tls, answers
         with open(log, "wb") as out:
             self.process = subprocess.Popen(["taskset", "-c", SERVER_CPU, *map(str, argv)], stdout=out,
                                             stderr=subprocess.STDOUT)
@@ -45,7 +45,7 @@ class Server:
 
     def wait(self, seconds=START_S):
         end = time.monotonic() + seconds
-        while not answers(self.port):
+        while not self.answers(self.port):
             if self.process.poll() is not None or time.monotonic() > end:
                 self.stop()
                 say(f"{self.name} does not start: {self.log.read_text(errors='replace')[-400:]}")
@@ -65,6 +65,10 @@ class Server:
 
 class Fleet:
     """Starts servers on demand and keeps them for all rows."""
+
+    address = "127.0.0.1"
+    wrap = ()
+    answers = staticmethod(answers)
 
     def __init__(self, work, programs, quick):
         self.work, self.programs, self.quick = work, programs, quick
@@ -97,7 +101,7 @@ class Fleet:
         if made is None:
             return None
         argv, port_tls = made
-        return Server(name, [*wrap, *argv], port, folder / "log", port_tls)
+        return Server(name, [*self.wrap, *wrap, *argv], port, folder / "log", port_tls, self.answers)
 
     def certificate(self):
         cert, key = self.work / "tls.crt", self.work / "tls.key"
@@ -112,7 +116,7 @@ def dnsd(fleet, folder, port, name, workers=1, zone_more="", head=""):
     cert, key = fleet.certificate()
     port_tls = free_port()
     conf = folder / "dnsd.conf"
-    text = (f'listen = {{"127.0.0.1:{port}"}}\nworkers = {workers}\nlog_level = "warn"\n'
+    text = (f'listen = {{"{fleet.address}:{port}"}}\nworkers = {workers}\nlog_level = "warn"\n'
             f'tcp_client_max = 1000\n{head}'
             f'zone "{ZONE}" {{\n  file = "{fleet.work}/q/small.zone"\n  public_answers = "all"\n{zone_more}}}\n')
     optional = {
@@ -133,6 +137,10 @@ def dnsd_two(fleet, folder, port, name):
     return dnsd(fleet, folder, port, name, workers=2)
 
 
+def dnsd_xdp(fleet, folder, port, name):
+    return dnsd(fleet, folder, port, name, head=f'xdp = {{"{fleet.interface}"}}\n')
+
+
 def dnsd_signed(fleet, folder, port, name):
     """Signs as much as it can, with one key."""
     (folder / "keys").mkdir(mode=0o700)
@@ -144,11 +152,11 @@ def dnsd_signed(fleet, folder, port, name):
 
 
 def echo(fleet, folder, port, name):
-    return [fleet.programs["echo.v2" if name.endswith(".v2") else "echo"], "echo", port], None
+    return [fleet.programs["echo.v2" if name.endswith(".v2") else "echo"], "echo", fleet.address, port], None
 
 
 def answer(fleet, folder, port, name):
-    return [fleet.programs["echo.v2" if name.endswith(".v2") else "echo"], "answer", port], None
+    return [fleet.programs["echo.v2" if name.endswith(".v2") else "echo"], "answer", fleet.address, port], None
 
 
 def knot(fleet, folder, port, name):
@@ -160,7 +168,7 @@ def knot(fleet, folder, port, name):
     (folder / "knot.conf").write_text(f"""\
 server:
     rundir: "{folder}"
-    listen: 127.0.0.1@{port}
+    listen: {fleet.address}@{port}
     udp-workers: 1
     tcp-workers: 1
     background-workers: 1
@@ -246,5 +254,5 @@ def gdnsd(fleet, folder, port, name):
     return [program, "-c", folder, "start"], None
 
 
-MAKERS = {"dnsd": dnsd, "dnsd2": dnsd_two, "dnsd-signed": dnsd_signed, "echo": echo, "answer": answer, "knot": knot,
+MAKERS = {"dnsd": dnsd, "dnsd2": dnsd_two, "dnsd-xdp": dnsd_xdp, "dnsd-signed": dnsd_signed, "echo": echo, "answer": answer, "knot": knot,
           "knot-signed": knot, "nsd": nsd, "bind": bind, "gdnsd": gdnsd}
