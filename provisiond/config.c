@@ -214,12 +214,12 @@ static enum err read_listen(struct reader *r, const char *key, const char *absen
     return note_where(r, root, key, &out->where);
 }
 
-static enum err read_tag_keys(struct reader *r, cfg_t *sec, struct tag_keys **out)
+static enum err read_tag_keys(struct reader *r, cfg_t *sec, struct tagkeys **out)
 {
     struct err_info why;
     char *path = NULL;
     enum err e = copy_path(r, sec, "tag_keys", &path);
-    if (e == ERR_OK && path != NULL && tagkeys_read(out, path, r->out->user, &why) != ERR_OK)
+    if (e == ERR_OK && path != NULL && tagkeys_new(out, path, r->out->user, &why) != ERR_OK)
         e = FAIL(r, sec, "tag_keys", "%s", why.text);
     free(path);
     return e;

@@ -8,13 +8,13 @@
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
-#include "common/dns/tag.h"
 #include "common/net/addr.h"
 #include "common/dns/iplabel.h"
 #include "common/net/cidr.h"
 #include "common/net/httpd.h"
 #include "provisiond/core/bucket.h"
 #include "provisiond/core/relayticket.h"
+#include "provisiond/tagkeys.h"
 
 #define CONFIG_LIST_MAX 16
 #define CONFIG_ACCOUNTS_MAX 16 /* of one issuer; as LEDGER_ACCOUNTS_MAX */
@@ -71,7 +71,7 @@ struct config_zone {
     char *where;                        /* "FILE:LINE" of enroll, for the files that follow */
     char *factory_ca;                   /* PEM; set with CONFIG_ENROLL_FACTORY */
     char *allow_devices, *deny_devices; /* ids one a line; NULL: all, none */
-    struct tag_keys *tag_keys;          /* of public addresses' names; NULL: none have names */
+    struct tagkeys *tag_keys;           /* of public addresses' names; NULL: none have names */
     char *suspended; /* the file of that name that dnsd reads, kept up to date; NULL: none */
     /* accounts at the vendor; NULL: none. Issuer and audience go together. */
     char *oidc_issuer, *oidc_audience, *oidc_ca_file;

@@ -220,6 +220,20 @@ static void stop(void *arg)
     httpd_drain(s->device, DRAIN_MS, on_drained, s);
 }
 
+static bool reload_tag_keys(const struct config *c)
+{
+    bool all = true;
+    for (size_t i = 0; i < c->n_zones; i++) {
+        const struct config_zone *z = &c->zones[i];
+        struct err_info info = { "" };
+        if (z->tag_keys == NULL || tagkeys_reload(z->tag_keys, c->user, &info) == ERR_OK)
+            continue;
+        log_error("SIGHUP: zone %s: the old tag keys stay: %s", z->name, info.text);
+        all = false;
+    }
+    return all;
+}
+
 static void on_hup(void *arg)
 {
     struct server *s = arg;
@@ -228,15 +242,17 @@ static void on_hup(void *arg)
         return;
     notify_reloading(&s->notify);
     api_reload_lists(s->api);
-    if (renew_contexts(s, &info) == ERR_OK) {
-        s->reloads++;
+    bool keys = reload_tag_keys(s->config), cert = renew_contexts(s, &info) == ERR_OK;
+    if (cert)
         log_info("SIGHUP: new connections get %s; other changes need a restart",
                  s->config->tls_cert != NULL ? "the certificate that the files hold now"
                                              : "a fresh certificate by the local CA");
-    } else {
-        s->reloads_failed++;
+    else
         log_error("SIGHUP: the old certificate stays: %s", info.text);
-    }
+    if (keys && cert)
+        s->reloads++;
+    else
+        s->reloads_failed++;
     notify_ready(&s->notify);
 }
 

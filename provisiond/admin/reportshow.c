@@ -17,7 +17,7 @@ static void name_of(const struct device_row *d, const struct config *c, const st
     out[0] = 0;
     if (zone == NULL || zone->tag_keys == NULL || ip_classify(ip) != IP_PUBLIC)
         return;
-    tag_label(label, zone->tag_keys, span_str(d->id), ip);
+    tagkeys_label(zone->tag_keys, label, span_str(d->id), ip);
     (void)snprintf(out, cap, "%s.%s.%s", label, d->id, zone->name);
 }
 

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/dns/tag.h"
 #include "provisiond/core/relaypick.h"
 #include "provisiond/core/relayticket.h"
 
@@ -22,7 +21,7 @@ static bool make_label(char out[TAG_LABEL_MAX], const struct config_zone *z, con
 {
     if (ip_classify(ip) == IP_PUBLIC) {
         if (z->tag_keys != NULL)
-            tag_label(out, z->tag_keys, span_str(id), ip);
+            tagkeys_label(z->tag_keys, out, span_str(id), ip);
         return z->tag_keys != NULL;
     }
     iplabel_encode(ip, out);

@@ -7,7 +7,6 @@
 #include <jansson.h>
 
 #include "common/base/clock.h"
-#include "common/dns/tag.h"
 #include "provisiond/api/call.h"
 #include "provisiond/api/relaygrant.h"
 
@@ -39,7 +38,7 @@ static json_t *tags_json(const struct call *c)
         char label[TAG_LABEL_MAX], name[512];
         if (ip_classify(&o->ip) != IP_PUBLIC)
             continue;
-        tag_label(label, zone->tag_keys, span_str(c->id.text), &o->ip);
+        tagkeys_label(zone->tag_keys, label, span_str(c->id.text), &o->ip);
         (void)snprintf(name, sizeof name, "%s.%s.%s", label, c->id.text, zone->name);
         (void)json_array_append_new(tags,
                                     json_pack("{s:s, s:s}", "address", o->address, "name", name));

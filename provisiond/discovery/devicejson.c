@@ -31,7 +31,7 @@ static bool make_label(const struct devicejson *d, const struct ip *ip, char out
     case IP_PUBLIC:
         if (d->tag_keys == NULL)
             return false;
-        tag_label(out, d->tag_keys, span_str(d->id), ip);
+        tagkeys_label(d->tag_keys, out, span_str(d->id), ip);
         return true;
     case IP_FORBIDDEN:
         break;

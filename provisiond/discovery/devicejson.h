@@ -8,14 +8,14 @@
 
 #include <jansson.h>
 
-#include "common/dns/tag.h"
 #include "provisiond/core/reportbody.h"
 #include "provisiond/store/report.h"
+#include "provisiond/tagkeys.h"
 
 /* What is known of a device; all borrowed. */
 struct devicejson {
     const char *id, *zone;
-    const struct tag_keys *tag_keys; /* NULL: public addresses have no names here */
+    struct tagkeys *tag_keys;        /* NULL: public addresses have no names here */
     int64_t seen_at;                 /* Unix seconds */
     const struct reportbody *report; /* NULL: it has not reported yet */
     size_t n_observed;               /* addresses that it connected from of late */

@@ -4,6 +4,7 @@ behind a load balancer. The balancer is a client at 127.0.0.2 that says by PROXY
 import http.client
 import ipaddress
 import json
+import signal
 import socket
 import sqlite3
 import ssl
@@ -18,6 +19,7 @@ from metrics import Metrics
 from ports import free_ports
 from stack import Dnsd, Provisiond, poll_until
 from tags import tagged
+from wait import until
 
 ZONE = "direct.example"
 KEY = bytes(range(16))
@@ -126,6 +128,31 @@ def test_a_proof_grows_old(service, device):
     assert list(device.at("3ffe::7").tags()) == ["3ffe::7"]
     shown = service.admin("device", "show", device.id)
     assert device.named("3ffe::7") in shown and device.named("192.88.99.7") not in shown
+
+
+def test_the_keys_are_read_again(service, device):
+    """On SIGHUP: a new key makes the names from then on; a file that is wrong changes nothing."""
+    address, path, other = "192.88.99.7", service.scratch / "provisiond" / "tag.keys", bytes(range(16, 32))
+    old = device.named(address)
+    new = f"{tagged(other, device.id, ipaddress.ip_address(address))}.{device.id}.{ZONE}"
+
+    def reload(text, said):
+        n = service.log().count(said)
+        path.write_text(text, encoding="ascii")
+        service.signal(signal.SIGHUP)
+        until(lambda: service.log().count(said) > n, 60, said)
+
+    assert device.at(address).tags() == {address: old}
+    try:
+        reload(f"{other.hex()}\n{KEY.hex()}\n", "SIGHUP: new connections get")
+        assert device.tags() == {address: new}
+        assert new in service.admin("device", "show", device.id)
+        reload("no key\n", f"SIGHUP: zone {ZONE}: the old tag keys stay: {path}:1: not a key")
+        assert device.tags() == {address: new}
+        assert service.is_running()
+    finally:
+        reload(KEY.hex(), "SIGHUP: new connections get")
+    assert device.tags() == {address: old}
 
 
 WHOLE = {"name": "Wohnzimmer \u00fc", "nearby": True, "rebinding": "mixed", "nat_loopback": False,
