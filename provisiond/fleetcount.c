@@ -10,8 +10,10 @@
 #include "provisiond/headroom.h"
 #include "provisiond/store/device.h"
 #include "provisiond/store/jobs.h"
+#include "provisiond/store/pairing.h"
 
 #define EVERY_MS 60000
+#define DAY_S 86400
 #define LIMITS_MAX (CONFIG_LIST_MAX * (BUCKET_KIND_N + 2 * CONFIG_ACCOUNTS_MAX + CONFIG_LIST_MAX))
 #define SHARE 20 /* at most a twentieth of the time is spent on counting */
 
@@ -28,6 +30,8 @@ struct fleetcount {
     const struct config *config;
     struct census fresh, last;
     struct limits fresh_limits, last_limits;
+    int64_t fresh_guessed, last_guessed;   /* units of today's PAIRING_BUDGET */
+    int64_t warned_day;                    /* on which it was said that they run out */
     int64_t began_ms, took_ms, counted_at; /* the last: Unix seconds, 0 before the first */
 };
 
@@ -44,7 +48,22 @@ static enum err run(struct job *j, void *ctx)
     f->fresh_limits.n = 0;
     enum err e =
         headroom_each(ctx, f->config, clock_now_s(), add_limit, &f->fresh_limits, &j->info);
+    if (e == ERR_OK)
+        e = pairing_spent(ctx, clock_now_s(), &f->fresh_guessed, &j->info);
     return e == ERR_OK ? census_take(ctx, clock_now_s(), &f->fresh, &j->info) : e;
+}
+
+/* Once a day, while there is time to do something. */
+static void warn_of_guessing(struct fleetcount *f)
+{
+    int64_t day = clock_now_s() / DAY_S;
+    if (f->last_guessed < PAIRING_BUDGET / 2 || f->warned_day == day)
+        return;
+    f->warned_day = day;
+    log_warn("wrong pairing codes have used up %" PRId64
+             " %% of what a day has for them: at 100 %% "
+             "nobody can pair until midnight UTC",
+             f->last_guessed * 100 / PAIRING_BUDGET);
 }
 
 static void done(struct job *j, enum err e)
@@ -54,7 +73,9 @@ static void done(struct job *j, enum err e)
     if (e == ERR_OK) {
         f->last = f->fresh;
         f->last_limits = f->fresh_limits;
+        f->last_guessed = f->fresh_guessed;
         f->counted_at = clock_now_s();
+        warn_of_guessing(f);
     } else {
         log_warn("the fleet could not be counted: %s", j->info.text);
     }
@@ -197,6 +218,9 @@ void fleetcount_write(const struct fleetcount *f, struct buf *out)
     }
     put_one(out, "lanyard_provisiond_devices_reporting",
             "Devices that reported within twice the time that they are told.", c->reporting);
+    put_one(out, "lanyard_provisiond_pairing_budget_left",
+            "What is left today for wrong pairing codes, of all nodes; pairing rests at 0.",
+            f->last_guessed < PAIRING_BUDGET ? (uint64_t)(PAIRING_BUDGET - f->last_guessed) : 0);
     metric_put_head(out, "lanyard_provisiond_orders_open", "gauge",
                     "Orders that are not final, by state, of all nodes.");
     for (unsigned i = ORDER_ILLEGAL + 1; i < ORDER_STATE_N; i++) {

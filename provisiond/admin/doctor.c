@@ -26,6 +26,7 @@
 #include "provisiond/issuers.h"
 #include "provisiond/store/challenge_table.h"
 #include "provisiond/store/node.h"
+#include "provisiond/store/pairing.h"
 #include "provisiond/store/storefacts.h"
 
 /* An id that no key has but by a chance of one in 2^160. */
@@ -95,6 +96,23 @@ static void add_limit(void *arg, const struct headroom *h)
                      (long long)h->left, (long long)h->limit.count);
 }
 
+/* What wrong pairing codes have left of today. */
+static enum err check_guesses(struct doctor *d, struct sql *db, struct err_info *info)
+{
+    int64_t spent;
+    enum err e = pairing_spent(db, clock_now_s(), &spent, info);
+    if (e != ERR_OK)
+        return e;
+    long long percent = (long long)(spent * 100 / PAIRING_BUDGET);
+    if (!pairing_may_try(spent, 1))
+        findings_add(&d->found, FINDING_FAIL, "pairing", "",
+                     "rests until midnight UTC: too many wrong codes were tried today");
+    else
+        findings_add(&d->found, spent < PAIRING_BUDGET / 2 ? FINDING_PASS : FINDING_WARN, "pairing",
+                     "", "wrong codes have used up %lld %% of what a day has for them", percent);
+    return ERR_OK;
+}
+
 static void check_database(struct doctor *d)
 {
     struct sql *db = NULL;
@@ -110,6 +128,8 @@ static void check_database(struct doctor *d)
         e = storefacts_get(db, d->config->store, &facts, &info);
     if (e == ERR_OK)
         e = headroom_each(db, d->config, clock_now_s(), add_limit, d, &info);
+    if (e == ERR_OK && d->config->public_.set)
+        e = check_guesses(d, db, &info);
     sql_close(db);
     if (e != ERR_OK) {
         findings_add(&d->found, FINDING_FAIL, "database", "", "%s", info.text);

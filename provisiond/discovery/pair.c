@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/secret.h"
 #include "provisiond/api/body.h"
 #include "provisiond/core/admission.h"
@@ -52,9 +53,21 @@ bool visit_read_code(struct visit *v)
     return s == 0;
 }
 
+/* Once a day. */
+static void log_closed(struct discovery *d)
+{
+    int64_t day = clock_now_s() / DAY_S;
+    if (d->closed_day == day)
+        return;
+    d->closed_day = day;
+    log_warn("too many wrong pairing codes were tried today: nobody can pair until midnight UTC");
+}
+
 void visit_refuse_code(struct visit *v)
 {
     metric_add(&v->d->pairings[v->pairing], 1);
+    if (v->pairing == PAIRING_CLOSED)
+        log_closed(v->d);
     if (v->pairing == PAIRING_CLOSED)
         visit_problem(v, 429, "pairing-closed",
                       "too many wrong codes were tried today, by whomever: pairing rests until "

@@ -52,6 +52,7 @@ struct discovery {
     struct oidckeys *keys;
     struct requeststats stats;
     struct metric pairings[3]; /* by enum pairing */
+    int64_t closed_day;        /* on which it was logged that pairing rests */
 };
 
 /* The routes; each owns the visit and ends it. */

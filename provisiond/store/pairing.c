@@ -72,6 +72,12 @@ static enum err count_guess(struct sql *db, int64_t day, int64_t n_live, struct 
     return sql_end(&q, NULL, info);
 }
 
+enum err pairing_spent(struct sql *db, int64_t now_s, int64_t *out, struct err_info *info)
+{
+    *out = 0;
+    return ask_number(db, "SELECT units FROM pairing_guess WHERE day=$1", now_s / DAY_S, out, info);
+}
+
 enum err pairing_take(struct sql *db, const uint8_t hash[PAIRING_HASH_LEN], int64_t now_s,
                       enum pairing *out, char device[DEVID_LEN + 1], struct err_info *info)
 {
@@ -80,7 +86,7 @@ enum err pairing_take(struct sql *db, const uint8_t hash[PAIRING_HASH_LEN], int6
     enum err e = ask_number(db, "SELECT count(*) FROM pairing_code WHERE expires_at>$1", now_s,
                             &n_live, info);
     if (e == ERR_OK)
-        e = ask_number(db, "SELECT units FROM pairing_guess WHERE day=$1", day, &spent, info);
+        e = pairing_spent(db, now_s, &spent, info);
     if (e == ERR_OK && !pairing_may_try(spent, n_live)) {
         *out = PAIRING_CLOSED;
         return ERR_OK;

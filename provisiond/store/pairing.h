@@ -19,6 +19,10 @@ enum pairing {
     PAIRING_CLOSED, /* too many wrong ones today: it was not looked at */
 };
 
+/* The units of PAIRING_BUDGET that wrong codes have cost today. */
+NODISCARD enum err pairing_spent(struct sql *db, int64_t now_s, int64_t *out,
+                                 struct err_info *info);
+
 /* Takes a code: of any number of parallel users of one, one gets it. */
 NODISCARD enum err pairing_take(struct sql *db, const uint8_t hash[PAIRING_HASH_LEN], int64_t now_s,
                                 enum pairing *out, char device[DEVID_LEN + 1],

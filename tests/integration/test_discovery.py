@@ -251,6 +251,10 @@ def test_guessing_ends_for_everybody(service):
     closed = service.pair(code)
     assert closed.problem == "pairing-closed" and 0 < int(closed.headers["retry-after"]) <= 86400
     assert service.metric('lanyard_provisiond_pairings_total{result="closed"}') >= 1
+    for _ in range(3):
+        assert service.pair(code).problem == "pairing-closed"
+    lines = service.daemon.log().count("nobody can pair until midnight UTC")
+    assert lines in (1, 2), "one a day, however many are tried"
     sqlite(service, "DELETE FROM pairing_guess")
     assert service.pair(code).status == 200
     # and is counted: one wrong code while two live costs two
@@ -643,6 +647,18 @@ def test_guessing_is_limited_by_address_and_by_network(closed):
     statuses = [closed.pair("AAAA-AAAA", source=f"127.250.1.{3 + n // 4}").status for n in range(left + 1)]
     assert statuses == [404] * left + [429]
     assert closed.pair("AAAA-AAAA", source="127.250.2.1").status == 404
+
+
+def test_a_flood_of_guesses_is_said_before_it_closes_pairing(closed):
+    """A metric at once, a line in the log once half is gone, of the count that each start begins with."""
+    assert closed.metric("lanyard_provisiond_pairing_budget_left") > 490_000
+    sqlite(closed, "INSERT INTO pairing_guess (day, units) SELECT strftime('%s', 'now') / 86400 + d, 300000 FROM"
+                   " (SELECT 0 AS d UNION SELECT 1) WHERE true ON CONFLICT (day) DO UPDATE SET units=300000")
+    closed.daemon.stop()
+    closed.daemon.start()
+    until(lambda: closed.metric("lanyard_provisiond_pairing_budget_left") == 200_000, 60, "the first count")
+    until(lambda: "wrong pairing codes have used up 60 %" in closed.daemon.log(), 60, "a warning")
+    sqlite(closed, "DELETE FROM pairing_guess")
 
 
 def test_the_companion_page(closed):

@@ -1,6 +1,7 @@
 """provisiond doctor with real parts: all well, then one thing broken at a time."""
 
 import json
+import sqlite3
 import subprocess
 import time
 from email.utils import formatdate
@@ -106,9 +107,27 @@ def test_all_well(service):
     wrong = [r for r in rows if r["status"] == "fail"]
     assert wrong == []
     assert {r["check"] for r in rows} == {"database", "service", "limits", "clock", "issuer", "delegation", "glue", "caa",
-                                         "challenge", "listener"}
+                                         "challenge", "listener", "pairing"}
     assert code <= 1  # the account is made with the first order
     assert service.provisiond.challenge_values() == [], "the test value is taken away"
+
+
+@pytest.mark.parametrize("units, status, text", [
+    (249_999, "pass", "wrong codes have used up 49 %"), (250_000, "warn", "wrong codes have used up 50 %"),
+    (500_000, "fail", "rests until midnight UTC"),
+])
+def test_wrong_pairing_codes(service, units, status, text):
+    """A flood of them, from many networks, stops pairing for a day: who runs the service is told before."""
+    with sqlite3.connect(service.provisiond.db, timeout=30) as db:
+        for day in (0, 1):  # midnight may come
+            db.execute("INSERT INTO pairing_guess (day, units) VALUES (? + ?, ?)"
+                       " ON CONFLICT (day) DO UPDATE SET units=excluded.units", (int(time.time()) // 86400, day, units))
+    try:
+        (row,) = [r for r in report(service)[1] if r["check"] == "pairing"]
+    finally:
+        with sqlite3.connect(service.provisiond.db, timeout=30) as db:
+            db.execute("DELETE FROM pairing_guess")
+    assert row["status"] == status and text in row["detail"], row
 
 
 def test_as_text(service):
