@@ -68,6 +68,9 @@ static const struct {
     { "failed", { .class_name = "FILTER_SERVFAIL", .hints = "" }, "bind" },
     { "zero", { .class_name = "FILTER_ZERO", .hints = "" }, "adguard-home" },
     { "no answer", { .class_name = "FILTER_DROP", .hints = "" }, "response-policy" },
+    { "it refuses, and says who it is",
+      { .class_name = "FILTER_REFUSED", .hints = "AdGuard DNS" },
+      "adguard-home" },
     { "the zone is blocked", { .class_name = "ZONE_BLOCKED", .hints = "" }, "blocklist" },
 };
 
@@ -141,9 +144,77 @@ static void test_zone(void **state)
     json_decref(json);
 }
 
+/* Where each product has its exemption for one zone, word for word; in the lines to paste, or NULL
+ * and then in the steps. */
+static const struct {
+    const char *id, *paste, *step;
+} EXEMPTIONS[] = {
+    { "dnsmasq", "rebind-domain-ok=/home.example/", "/etc/dnsmasq.d/" },
+    { "openwrt",
+      "uci add_list dhcp.@dnsmasq[0].rebind_domain='home.example'\nuci commit dhcp\n"
+      "service dnsmasq restart",
+      "Domain whitelist" },
+    { "freshtomato", "rebind-domain-ok=/home.example/", "Advanced, DHCP/DNS" },
+    { "asuswrt-merlin",
+      "echo 'rebind-domain-ok=/home.example/' >> /jffs/configs/dnsmasq.conf.add\n"
+      "service restart_dnsmasq",
+      "Enable DNS Rebind protection" },
+    { "edgeos",
+      "configure\nset service dns forwarding options rebind-domain-ok=/home.example/\ncommit\n"
+      "save\nexit",
+      "SSH" },
+    { "pihole", "rebind-domain-ok=/home.example/", "misc.dnsmasq_lines" },
+    { "pfsense-resolver", "server:\nprivate-domain: \"home.example\"", "DNS Resolver" },
+    { "pfsense-forwarder", "rebind-domain-ok=/home.example/", "DNS Forwarder" },
+    { "opnsense-unbound", "home.example", "Private Domains" },
+    { "opnsense-dnsmasq",
+      "echo 'rebind-domain-ok=/home.example/' > /usr/local/etc/dnsmasq.conf.d/lanyard.conf\n"
+      "configctl dnsmasq restart",
+      "SSH" },
+    { "unbound", "server:\n    private-domain: \"home.example\"", "unbound-control reload" },
+    { "fritzbox", "home.example", "Heimnetz, Netzwerk, Netzwerkeinstellungen" },
+    { "google-wifi", "8.8.8.8\n8.8.4.4", "choose Custom" },
+    { "adguard-home", "@@||home.example^", "Custom filtering rules" },
+    { "controld", "home.example", "Bypass" },
+    { "nextdns", "home.example", "Allowlist" },
+    { "opendns", "home.example", "always allowed" },
+    { "dnscrypt-proxy", "*.home.example", "allowed_names_file" },
+    { "knot-resolver", NULL, "rebinding < iterate" },
+    { "bind",
+      "deny-answer-addresses { /* the ranges as they are */ } except-from { \"home.example\"; };",
+      "rndc reconfig" },
+    { "technicolor", ":dns server config filter=disabled", "telnet" },
+    { "response-policy", "*.home.example CNAME rpz-passthru.", "comes first" },
+    { "blocklist", "home.example", "allow list" },
+    { "portal", NULL, "Sign in" },
+    { "other", "home.example", "9.9.9.9, 1.1.1.1 or 8.8.8.8" },
+};
+
+static void test_exemptions(void **state)
+{
+    (void)state;
+    assert_int_equal(ARRAY_LEN(EXEMPTIONS), CURES_N);
+    for (size_t i = 0; i < ARRAY_LEN(EXEMPTIONS); i++) {
+        const struct cure *c = cure_find(EXEMPTIONS[i].id);
+        print_message("%s\n", EXEMPTIONS[i].id);
+        assert_non_null(c);
+        json_t *json = cure_to_json(c, "home.example");
+        const char *paste = json_string_value(json_object_get(json, "paste"));
+        if (EXEMPTIONS[i].paste != NULL)
+            assert_string_equal(paste, EXEMPTIONS[i].paste);
+        else
+            assert_null(paste);
+        char *steps = json_dumps(json_object_get(json, "steps"), 0);
+        assert_non_null(strstr(steps, EXEMPTIONS[i].step));
+        free(steps);
+        json_decref(json);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_guess), cmocka_unit_test(test_table),
-                                        cmocka_unit_test(test_zone) };
+                                        cmocka_unit_test(test_zone),
+                                        cmocka_unit_test(test_exemptions) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
