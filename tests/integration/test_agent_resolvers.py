@@ -72,6 +72,8 @@ ROWS = [
     ("127.0.4.3", 6, "BIND RPZ, NODATA", EMPTY, PASS, None),
     ("127.0.4.4", 6, "BIND RPZ, drop", "FILTER_DROP", PASS, "response-policy"),
     ("127.0.4.5", 6, "BIND RPZ, another address", "FILTER_REWRITE", PASS, "response-policy"),
+    ("127.0.4.6", 6, "BIND with the exemption", PASS, PASS, None),
+    ("127.0.4.7", 6, "BIND RPZ with the exemption", PASS, PASS, None),
     ("127.0.5.1", 7, "zeros", "FILTER_ZERO", "FILTER_ZERO", "adguard-home"),
     ("127.0.5.2", 7, "another address", "FILTER_REWRITE", "FILTER_REWRITE", None),
     ("127.0.5.3", 7, "the whole name denied", "FILTER_NXDOMAIN", "FILTER_NXDOMAIN", "fritzbox"),
@@ -172,7 +174,8 @@ class Home:
         enter(Named(self.folder, self.ns, ZONE, TRUTH, {
             "deny": ("127.0.4.1", None), "nxdomain": ("127.0.4.2", "CNAME ."),
             "nodata": ("127.0.4.3", "CNAME *."), "drop": ("127.0.4.4", "CNAME rpz-drop."),
-            "other": ("127.0.4.5", "A 192.88.99.99")}))
+            "other": ("127.0.4.5", "A 192.88.99.99"), "deny-but": ("127.0.4.6", None),
+            "nxdomain-but": ("127.0.4.7", "CNAME .")}, passing=("deny-but", "nxdomain-but")))
         self.twisted = {a: self.ns.call(lambda a=a, t=t: Twisted(a, t, (TRUTH, 53)))
                         for a, t in TWISTS.items()}
         self.twisted |= {a: self.ns.call(lambda a=a, t=t: Twisted(a, on_private(truncated_if_private), (TRUTH, 53), t))

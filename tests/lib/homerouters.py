@@ -89,17 +89,19 @@ POLICY_ZONE = """$TTL 60
 
 class Named(Daemon):
     """BIND with a view for each of `views`, {name: (address, action)}: the action is what a response
-    policy does with private addresses, or None for deny-answer-addresses."""
+    policy does with private addresses, or None for deny-answer-addresses. The views in `passing` let
+    the zone pass, as the cures for them say."""
 
-    def __init__(self, folder, netns, zone, dns, views, deny=DENY):
+    def __init__(self, folder, netns, zone, dns, views, deny=DENY, passing=()):
         folder = Path(folder) / "named"
         folder.mkdir()
         text, self.policies = "", [name for name, (_, action) in views.items() if action is not None]
         for name, (address, action) in views.items():
-            body = deny
+            body = deny.replace("};", f'}} except-from {{ "{zone}"; }};') if name in passing else deny
             if action is not None:
                 body = POLICY.format(name=name)
-                (folder / f"{name}.rpz").write_text(POLICY_ZONE.format(action=action), encoding="ascii")
+                rules = POLICY_ZONE.format(action=action) + f"*.{zone} CNAME rpz-passthru.\n" * (name in passing)
+                (folder / f"{name}.rpz").write_text(rules, encoding="ascii")
             text += VIEW.format(name=name, address=address, zone=zone, dns=dns, body=body)
             ip("-n", netns.name, "addr", "replace", f"{address}/32", "dev", "lo")  # it looks for interfaces
         listen = " ".join(f"{address};" for address, _ in views.values())
