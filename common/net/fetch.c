@@ -15,6 +15,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/file.h"
+#include "common/base/log.h"
 
 #define CA_FILE_MAX (1024 * 1024)
 #define CONNECTIONS_DEFAULT 8
@@ -173,6 +174,19 @@ static enum err load_ca(struct fetch *f, const char *path, struct err_info *info
     return e;
 }
 
+/* Distributions differ in what they build libcurl with. HTTP/2 is used where it is there. */
+static enum err check_curl(struct err_info *info)
+{
+    const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
+    const char *tls = curl->ssl_version != NULL ? curl->ssl_version : "no TLS";
+    if (strncmp(tls, "OpenSSL/", strlen("OpenSSL/")) != 0) /* it hands us its TLS context */
+        return err_set(info, ERR_CONFIG, "this libcurl has %s: one with OpenSSL is needed", tls);
+    if ((curl->features & CURL_VERSION_ASYNCHDNS) == 0)
+        log_warn("this libcurl looks names up while everything else waits: build it with a "
+                 "threaded resolver");
+    return ERR_OK;
+}
+
 static enum err open_multi(struct fetch *f)
 {
     long n = (long)f->n_max;
@@ -193,6 +207,9 @@ static enum err open_multi(struct fetch *f)
 enum err fetch_new(struct fetch **out, struct loop *l, const struct fetch_options *o,
                    struct err_info *info)
 {
+    enum err e = check_curl(info);
+    if (e != ERR_OK)
+        return e;
     struct fetch *f = calloc(1, sizeof *f);
     if (f == NULL)
         return err_set(info, ERR_NOMEM, "out of memory");
@@ -209,7 +226,7 @@ enum err fetch_new(struct fetch **out, struct loop *l, const struct fetch_option
         f->cert = o->client_cert;
     }
     f->user_agent = strdup(o->user_agent);
-    enum err e = f->user_agent == NULL ? ERR_NOMEM : loop_timer_new(&f->timer, l, on_timer, f);
+    e = f->user_agent == NULL ? ERR_NOMEM : loop_timer_new(&f->timer, l, on_timer, f);
     if (e == ERR_OK)
         e = loop_timer_new(&f->next, l, on_next, f);
     if (e == ERR_OK)
@@ -367,7 +384,6 @@ static bool set_transfer(struct fetch_op *op, const char *url, int64_t timeout_m
            !curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "https") &&
            !curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L) &&
            !curl_easy_setopt(c, CURLOPT_PROXY, "") && !curl_easy_setopt(c, CURLOPT_NOPROXY, "*") &&
-           !curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS) &&
            !curl_easy_setopt(c, CURLOPT_USERAGENT, op->fetch->user_agent) &&
            !curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, total) &&
            !curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, connect) &&

@@ -48,7 +48,8 @@ struct fetch_result {
     const struct fetch_op *op;
 };
 
-/* Errors: ERR_NOMEM, ERR_CONFIG when ca_file cannot be read. */
+/* Errors: ERR_NOMEM, ERR_CONFIG when ca_file cannot be read or libcurl is not built with OpenSSL.
+ */
 NODISCARD enum err fetch_new(struct fetch **out, struct loop *l, const struct fetch_options *o,
                              struct err_info *info);
 
