@@ -266,23 +266,32 @@ INSTALL_BIN := install -m 0755
 INSTALL_CONF := install -m 0600
 """
 PACKAGE = """
+.PHONY: all
+define Targets
+all: $(1)
+$(1):
+	$(Build/Configure)
+	$(call Package/$(1)/install,$(OUT)/$(1))
+endef
 define BuildPackage
 $(eval $(Package/$(1)))
 $(info $(1): $(SECTION) | $(CATEGORY) | $(TITLE) | $(DEPENDS) | $(Package/$(1)/description))
-$(if $(DUMP),,$(info source $(PKG_SOURCE_URL)))
-$(if $(DUMP),,$(info cmake $(CMAKE_OPTIONS)))
-all: $(1)
-$(1):
-	$(call Package/$(1)/install,$(OUT)/$(1))
+$(if $(DUMP),,$(info source $(PKG_SOURCE_URL))$(Targets))
 endef
 """
+CMAKE = """
+define Build/Configure/Default
+	@echo cmake $(CMAKE_OPTIONS)
+endef
+"""
+OPENSSL = "CONFIG_LIBCURL_OPENSSL=y"
 
 
 def make(folder, *options):
     """OpenWrt reads a package's Makefile twice: for the index (DUMP), and to build what was chosen."""
     (folder / "rules.mk").write_text(RULES, encoding="ascii")
     (folder / "package.mk").write_text(PACKAGE, encoding="ascii")
-    (folder / "cmake.mk").write_text("PKG_INSTALL := 1\n", encoding="ascii")
+    (folder / "cmake.mk").write_text(CMAKE, encoding="ascii")
     argv = ["make", "-s", "-C", OPENWRT.parent, f"TOPDIR={folder}", f"OUT={folder}/out",
             f"PKG_INSTALL_DIR={folder}/built", *options]
     return subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False, timeout=30,
@@ -291,7 +300,7 @@ def make(folder, *options):
 
 def test_feed_index(tmp_path):
     """Needs nothing that only a build knows."""
-    done = make(tmp_path, "DUMP=1", "-n")
+    done = make(tmp_path, "DUMP=1", "-n", "all")
     assert done.returncode == 0, done.stderr
     packages = dict(line.split(": ", 1) for line in done.stdout.splitlines() if line.startswith("lanyard-"))
     assert sorted(packages) == ["lanyard-agent", "lanyard-portmap"]
@@ -309,7 +318,7 @@ def test_feed_package(tmp_path, portmap):
     for name in ("lanyard-agent", "lanyard-portmap"):
         (built / name).write_text(name, encoding="ascii")
     chosen = ["CONFIG_PACKAGE_lanyard-portmap=y"] if portmap else []
-    done = make(tmp_path, "PKG_SOURCE_URL=git:x", "LLHTTP=/llhttp", *chosen)
+    done = make(tmp_path, "PKG_SOURCE_URL=git:x", "LLHTTP=/llhttp", OPENSSL, *chosen)
     assert done.returncode == 0, done.stderr
     options = re.findall(r"-D(\w+)=(\S+)", done.stdout)
     assert (("LANYARD_AGENT_UPNP", "OFF") in options) == (not portmap)
@@ -322,7 +331,11 @@ def test_feed_package(tmp_path, portmap):
     assert (tmp_path / "out/lanyard-portmap/usr/sbin/lanyard-portmap").exists()
 
 
-@pytest.mark.parametrize("given, missing", [("LLHTTP=/llhttp", "PKG_SOURCE_URL"), ("PKG_SOURCE_URL=git:x", "LLHTTP")])
+@pytest.mark.parametrize("given, missing", [
+    (["LLHTTP=/llhttp", OPENSSL], "set PKG_SOURCE_URL to"),
+    (["PKG_SOURCE_URL=git:x", OPENSSL], "set LLHTTP to"),
+    (["PKG_SOURCE_URL=git:x", "LLHTTP=/llhttp"], "set CONFIG_LIBCURL_OPENSSL=y"),
+])
 def test_feed_says_what_it_needs(tmp_path, given, missing):
-    done = make(tmp_path, given)
-    assert done.returncode != 0 and f"set {missing} to" in done.stderr
+    done = make(tmp_path, *given)
+    assert done.returncode != 0 and missing in done.stderr
