@@ -66,7 +66,7 @@ const SAY = {
     WRONG_DEVICE: {
         look: 'bad', title: 'Something else answers in its place', checks: true,
         say: 'Another device has this one’s address, which is usual when you are in another network. '
-            + 'Nothing was sent to it.',
+            + 'It was only asked who it is.',
     },
     ZONE_BLOCKED_OR_OFFLINE: {
         look: 'bad', title: 'No Internet, or its names are blocked',

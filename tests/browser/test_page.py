@@ -38,7 +38,7 @@ SAID = [
     ("DNS_FILTERED", RELAY, {}, "warn", "One exception makes it fast", None),
     ("LAN_BLOCKED", RELAY, {}, "warn", "cannot reach it directly", "Open"),
     ("DEVICE_UNREACHABLE", NOTHING, {"online": False}, "bad", "switched off", "Test again"),
-    ("WRONG_DEVICE", NOTHING, {}, "bad", "Nothing was sent to it", "Test again"),
+    ("WRONG_DEVICE", NOTHING, {}, "bad", "only asked who it is", "Test again"),
     ("ZONE_BLOCKED_OR_OFFLINE", NOTHING, {}, "bad", "allow this domain there", "Test again"),
 ]
 
