@@ -192,32 +192,3 @@ class Page:
 
     def __exit__(self, *_):
         self.close()
-
-
-class Display:
-    """A screen that nobody sees, for what only a window has: the browser's own questions."""
-
-    def __init__(self):
-        read_end, write_end = os.pipe()
-        self.process = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "1000x800x24", "-nolisten", "tcp"],
-            pass_fds=(write_end,), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
-        os.close(write_end)
-        with os.fdopen(read_end) as number:
-            self.name = ":" + number.readline().strip()
-
-    def click_until(self, x, y, done):
-        """Clicks there until done(): the question may not be there yet, and takes no hasty click."""
-        def click():
-            subprocess.run(["xdotool", "mousemove", str(x), str(y), "click", "1"], check=True, timeout=60,
-                           env=environment({"DISPLAY": self.name}))
-            time.sleep(0.7)  # a second click within half a second would count as hasty again
-            return done()
-        until(click, ANSWER_S, "the question to be answered")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
