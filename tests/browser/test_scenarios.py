@@ -425,7 +425,8 @@ window.got = new Promise((done) => addEventListener('message', (e) => done(e.dat
 
 def test_in_a_frame(home, tmp_path):
     """Case 17: what the enterprise policy has granted counts in a frame from elsewhere only with
-    allow="local-network". A permission given over the DevTools protocol would be seen everywhere."""
+    allow="local-network". A permission given over the DevTools protocol would be seen everywhere. And the
+    page itself cannot be in one, where somebody else could have its buttons clicked."""
     policies = ETC / home.net.client.name / "chromium/policies/managed"
     policies.mkdir(parents=True)
     (policies / "lan.json").write_text(
@@ -445,6 +446,11 @@ def test_in_a_frame(home, tmp_path):
             expect(rung == ("lan" if allow else None), (allow, rung))
         frame("")
         frame('allow="local-network"')
+        home.web.files["/framing"] = (f'<!doctype html><iframe src="https://{OTHER}/companion/"></iframe>'.encode(), html)
+        with browser.page() as page:
+            home.web.requests.clear()
+            page.open(f"{ORIGIN}/framing")
+            assert "/companion/" in home.web.requests and "/companion/page.js" not in home.web.requests
 
 
 def near(home, netns):
