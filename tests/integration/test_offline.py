@@ -116,6 +116,24 @@ def test_other_names_are_sensible(router):
         assert router.dig(name, kind) == (status, answers, soa), name
 
 
+def test_who_has_the_key_answers_public_names_too(home):
+    """As deploy/offline/README.md says, by the lines it names."""
+    folder = home.folder / "keys"
+    folder.mkdir()
+    shutil.copy(OFFLINE / "direct.example.zone", folder)
+    (folder / "tag.keys").write_text(bytes(range(16)).hex() + "\n", encoding="ascii")
+    (folder / "tag.keys").chmod(0o600)
+    conf = (OFFLINE / "dnsd.conf").read_text(encoding="ascii").replace("127.0.0.1:5300", "127.0.0.1:5301")
+    conf = conf.replace('public_answers = "none"', 'public_answers = "tagged"\n    tag_keys = "tag.keys"')
+    (folder / "dnsd.conf").write_text(conf, encoding="ascii")
+    with Daemon("dnsd-keys", [program("lanyard-dnsd"), "-c", folder / "dnsd.conf"], folder, r"info dnsd: ready",
+                netns=home.lan.service):
+        for name, answer in (("pksjz766e-8-8-8-8", "8.8.8.8\n"), ("pksjz766f-8-8-8-8", ""), ("8-8-8-8", "")):
+            run = home.lan.service.run("dig", "@127.0.0.1", "-p", "5301", "+short", "+time=10",
+                                       f"{name}.abcdefghijklmnopqrstuvwxyz234567.direct.example", "A")
+            assert run.stdout == answer, name
+
+
 def test_the_agent_is_content(router):
     """With protection on, and nothing else than this router to ask."""
     report = router.probe()
