@@ -53,23 +53,24 @@ static int score(const struct cure *c, const struct cure_evidence *seen)
 size_t cure_guess(const struct cure *out[CURE_GUESS_MAX], const struct cure_evidence *seen)
 {
     int scores[CURE_GUESS_MAX];
-    size_t n = 0;
+    const struct cure *other = cure_find("other");
+    bool with_other = other != NULL && has_class(other, seen->class_name);
+    size_t n = 0, cap = with_other ? CURE_GUESS_MAX - 1 : CURE_GUESS_MAX;
     for (size_t i = 0; i < CURES_N; i++) {
         int s = score(&CURES[i], seen);
         size_t at = n;
         while (at > 0 && scores[at - 1] < s)
             at--;
-        if (s == BAD_SCORE || at == CURE_GUESS_MAX)
+        if (s == BAD_SCORE || at == cap)
             continue;
-        size_t n_moved = (n < CURE_GUESS_MAX ? n : CURE_GUESS_MAX - 1) - at;
+        size_t n_moved = (n < cap ? n : cap - 1) - at;
         memmove(&scores[at + 1], &scores[at], n_moved * sizeof scores[0]);
         memmove(&out[at + 1], &out[at], n_moved * sizeof out[0]);
         scores[at] = s;
         out[at] = &CURES[i];
-        n = n < CURE_GUESS_MAX ? n + 1 : n;
+        n = n < cap ? n + 1 : n;
     }
-    const struct cure *other = cure_find("other");
-    if (n < CURE_GUESS_MAX && other != NULL && has_class(other, seen->class_name))
+    if (with_other)
         out[n++] = other;
     return n;
 }

@@ -41,7 +41,7 @@ struct cure_evidence {
 const struct cure *cure_find(const char *id);
 
 /* Writes the products that fit, likeliest first; returns how many (0 for a class that needs no
- * cure). The last is "other" where there is room. */
+ * cure). The last is "other": most products are not in the table. */
 size_t cure_guess(const struct cure *out[CURE_GUESS_MAX], const struct cure_evidence *seen);
 
 /* {"product", "title", "steps": [sentences], "paste": lines or null}, with `zone` put in; a new
