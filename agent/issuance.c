@@ -12,7 +12,7 @@
 #include "agent/core/issued.h"
 #include "agent/core/renewal.h"
 #include "agent/fallback.h"
-#include "agent/reportfile.h"
+#include "agent/statefile.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
@@ -645,9 +645,9 @@ static enum err remove_all(struct issuance *s, struct err_info *info)
     if (e == ERR_OK)
         e = fallback_remove(state_dir(s), info);
     if (e == ERR_OK)
-        e = reportfile_remove(state_dir(s), info);
+        e = statefile_remove(state_dir(s), STATEFILE_REPORT, info);
     if (e == ERR_OK)
-        e = journal_remove(state_dir(s), info);
+        e = statefile_remove(state_dir(s), STATEFILE_JOURNAL, info);
     if (e == ERR_OK)
         e = identity_remove(state_dir(s), info); /* last: until here, forget can be repeated */
     return e;

@@ -42,7 +42,4 @@ NODISCARD enum err journal_load(struct journal *out, const char *state_dir, stru
 NODISCARD enum err journal_save(const struct journal *j, const char *state_dir,
                                 struct err_info *info);
 
-/* Removes it. */
-NODISCARD enum err journal_remove(const char *state_dir, struct err_info *info);
-
 #endif

@@ -1,18 +1,10 @@
 #include "agent/reportfile.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/core/worth.h"
-#include "agent/statedir.h"
-#include "common/base/file.h"
-
-#define NAME "report.json"
-#define FILE_MAX 8192 /* bytes */
+#include "agent/statefile.h"
 
 static bool is_text(const json_t *root, const char *key, const char *want)
 {
@@ -20,32 +12,27 @@ static bool is_text(const json_t *root, const char *key, const char *want)
     return text != NULL && strcmp(text, want) == 0;
 }
 
-static void parse(struct reportfile *f, struct span text, const struct config *c, const char *id)
+static void parse(struct reportfile *f, const json_t *root, const struct config *c, const char *id)
 {
-    json_t *root = json_loadb((const char *)text.p, text.len, 0, NULL);
-    if (is_text(root, "zone", c->zone) && is_text(root, "server", c->server) &&
-        reported_parse(&f->reported, text, id, c->zone) == ERR_OK) {
-        json_int_t attempts = json_integer_value(json_object_get(root, "attempts"));
-        f->attempts = attempts > 0 && attempts < 1000000 ? (unsigned)attempts : 0;
-        f->retry_at = json_integer_value(json_object_get(root, "retry_at"));
-    }
-    json_decref(root);
+    if (!is_text(root, "zone", c->zone) || !is_text(root, "server", c->server))
+        return;
+    f->reported = reported_from_json(root, id, c->zone);
+    json_int_t attempts = json_integer_value(json_object_get(root, "attempts"));
+    f->attempts = attempts > 0 && attempts < 1000000 ? (unsigned)attempts : 0;
+    f->retry_at = json_integer_value(json_object_get(root, "retry_at"));
 }
 
 enum err reportfile_load(struct reportfile *out, const struct config *c, const char *id,
                          struct err_info *info)
 {
-    char path[PATH_MAX];
-    struct buf text;
+    json_t *root;
     *out = (struct reportfile){ 0 };
-    buf_init(&text, FILE_MAX);
-    enum err e = statedir_path(path, c->state_dir, NAME, info);
-    if (e == ERR_OK)
-        e = file_read(path, &text, info);
-    if (e == ERR_OK)
-        parse(out, buf_span(&text), c, id);
-    buf_clear(&text);
-    return e == ERR_NOTFOUND || e == ERR_LIMIT ? ERR_OK : e;
+    enum err e = statefile_load(&root, c->state_dir, STATEFILE_REPORT, info);
+    if (e != ERR_OK)
+        return e;
+    parse(out, root, c, id);
+    json_decref(root);
+    return ERR_OK;
 }
 
 json_t *reportfile_tags(const struct reportfile *f, const struct config *c, const char *id)
@@ -65,28 +52,8 @@ json_t *reportfile_tags(const struct reportfile *f, const struct config *c, cons
 enum err reportfile_save(const struct reportfile *f, const struct config *c, const char *id,
                          struct err_info *info)
 {
-    char path[PATH_MAX];
-    enum err e = statedir_path(path, c->state_dir, NAME, info);
-    if (e != ERR_OK)
-        return e;
     json_t *root = json_pack("{ss ss sI sI so*}", "zone", c->zone, "server", c->server, "attempts",
                              (json_int_t)f->attempts, "retry_at", (json_int_t)f->retry_at, "tags",
                              reportfile_tags(f, c, id));
-    char *text = root != NULL ? json_dumps(root, JSON_INDENT(2)) : NULL;
-    if (text == NULL)
-        e = err_set(info, ERR_NOMEM, "cannot write %s: out of memory", path);
-    else
-        e = file_write_atomic(path, span_str(text), 0600, info);
-    free(text);
-    json_decref(root);
-    return e;
-}
-
-enum err reportfile_remove(const char *state_dir, struct err_info *info)
-{
-    char path[PATH_MAX];
-    enum err e = statedir_path(path, state_dir, NAME, info);
-    if (e == ERR_OK && unlink(path) != 0 && errno != ENOENT)
-        e = err_set(info, err_from_errno(errno), "cannot remove %s: %s", path, strerror(errno));
-    return e;
+    return statefile_save(root, c->state_dir, STATEFILE_REPORT, info);
 }

@@ -17,7 +17,7 @@ struct reportfile {
 };
 
 /* Reads the file under c->state_dir; one that is missing, damaged or of another zone or service is
- * an empty one. Errors: ERR_DENIED, ERR_IO; *out is then empty. */
+ * an empty one. Errors: those of statefile_load(); *out is then empty. */
 NODISCARD enum err reportfile_load(struct reportfile *out, const struct config *c, const char *id,
                                    struct err_info *info);
 
@@ -26,7 +26,5 @@ NODISCARD enum err reportfile_save(const struct reportfile *f, const struct conf
 
 /* The tags as the service told them: a list of `address` and `name`. NULL when out of memory. */
 json_t *reportfile_tags(const struct reportfile *f, const struct config *c, const char *id);
-
-NODISCARD enum err reportfile_remove(const char *state_dir, struct err_info *info);
 
 #endif

@@ -6,8 +6,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include <jansson.h>
-
 #define NEXT_MIN_S 300
 #define NEXT_MAX_S 86400
 #define NEXT_DEFAULT_S 21600
@@ -57,14 +55,9 @@ static void read_tags(struct reported *r, const json_t *list, const char *id, co
     }
 }
 
-enum err reported_parse(struct reported *out, struct span body, const char *id, const char *zone)
+struct reported reported_from_json(const json_t *root, const char *id, const char *zone)
 {
-    json_t *root = json_loadb((const char *)body.p, body.len, JSON_REJECT_DUPLICATES, NULL);
     struct reported r = { .next_report_s = NEXT_DEFAULT_S };
-    if (!json_is_object(root)) {
-        json_decref(root);
-        return ERR_INVALID;
-    }
     if (!parse_ip(&r.observed, json_object_get(root, "observed")))
         r.observed = (struct ip){ 0 };
     read_tags(&r, json_object_get(root, "tags"), id, zone);
@@ -74,9 +67,17 @@ enum err reported_parse(struct reported *out, struct span body, const char *id, 
     r.next_report_s = r.next_report_s < NEXT_MIN_S   ? NEXT_MIN_S
                       : r.next_report_s > NEXT_MAX_S ? NEXT_MAX_S
                                                      : r.next_report_s;
+    return r;
+}
+
+enum err reported_parse(struct reported *out, struct span body, const char *id, const char *zone)
+{
+    json_t *root = json_loadb((const char *)body.p, body.len, JSON_REJECT_DUPLICATES, NULL);
+    bool is_object = json_is_object(root);
+    if (is_object)
+        *out = reported_from_json(root, id, zone);
     json_decref(root);
-    *out = r;
-    return ERR_OK;
+    return is_object ? ERR_OK : ERR_INVALID;
 }
 
 bool reported_is_ours(const struct reported *r, const struct ip *ip)

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/base/span.h"
@@ -32,6 +34,9 @@ NODISCARD enum err reported_parse(struct reported *out, struct span body, const 
 
 /* Whether the service saw us come from `ip`. */
 bool reported_is_ours(const struct reported *r, const struct ip *ip);
+
+/* The same of an object; whatever is missing in it or wrong is left out. */
+struct reported reported_from_json(const json_t *root, const char *id, const char *zone);
 
 /* The label of `ip`, NULL when there is none. Borrowed. */
 const char *reported_label(const struct reported *r, const struct ip *ip);

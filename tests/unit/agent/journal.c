@@ -67,8 +67,6 @@ static void test_round_trip(void **state)
     struct stat st;
     assert_int_equal(stat(treedir_path(d, "state.json"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
-    assert_int_equal(journal_remove(d->path, &info), ERR_OK);
-    assert_int_equal(journal_remove(d->path, &info), ERR_OK);
 }
 
 static void test_hook_output_that_is_no_text(void **state)
