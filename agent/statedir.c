@@ -12,6 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "agent/statefile.h"
 #include "common/base/file.h"
 
 #define SPACE_MIN (256 * 1024) /* bytes: two generations and what is written beside them */
@@ -74,7 +75,9 @@ static void remove_temporary(const char *dir)
 enum err statedir_lock(int *fd, const char *dir, struct err_info *info)
 {
     char path[PATH_MAX];
-    enum err e = statedir_path(path, dir, "lock", info);
+    enum err e = statefile_check_all(dir, info);
+    if (e == ERR_OK)
+        e = statedir_path(path, dir, "lock", info);
     if (e != ERR_OK)
         return e;
     int f = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);

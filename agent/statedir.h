@@ -14,7 +14,8 @@
 NODISCARD enum err statedir_make(const char *dir, const char *user, struct err_info *info);
 
 /* Takes the lock of `dir` into *fd, to be held (close it to let go), and removes what a crash left
- * half written. Errors: ERR_EXISTS when another agent has it, ERR_DENIED, ERR_NOTFOUND, ERR_IO. */
+ * half written. Errors: ERR_CONFIG when a newer agent wrote what is there: not a byte has been
+ * changed then; ERR_EXISTS when another agent has it, ERR_DENIED, ERR_NOTFOUND, ERR_IO. */
 NODISCARD enum err statedir_lock(int *fd, const char *dir, struct err_info *info);
 
 /* Whether the next certificate can be stored in `dir`: ERR_OK, or ERR_IO or ERR_DENIED with a

@@ -507,16 +507,6 @@ def test_damaged_certificate_is_replaced(tmp_path, service):
     assert service.seen["enroll"] == 1
 
 
-def test_journal_of_a_newer_agent(tmp_path, service):
-    agent = Agent(tmp_path, service)
-    with agent:
-        at_rest(agent)
-    (agent.state / "state.json").write_text('{"version": 99}', encoding="ascii")
-    run = agent.tool("run")
-    assert run.returncode == 2 and "newer lanyard-agent" in run.stderr
-    assert (agent.state / "state.json").read_text() == '{"version": 99}'
-
-
 def test_reload(tmp_path, service):
     agent = Agent(tmp_path, service)
     with agent:

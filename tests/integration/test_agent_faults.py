@@ -306,7 +306,12 @@ def test_case_43_wait_written_under_another_clock(with_clock):
 # --- cases 46 to 49 ----------------------------------------------------------------------------------------
 
 def tree(folder):
-    return {str(p.relative_to(folder)): (p.lstat().st_ino, p.lstat().st_mtime_ns)
+    """All that can be seen of the state folder; what a kill leaves open is not of it."""
+    def look(path):
+        st = path.lstat()
+        what = path.readlink() if path.is_symlink() else path.is_file() and hashlib.sha256(path.read_bytes())
+        return (st.st_ino, st.st_mtime_ns, st.st_mode, what.hexdigest() if hasattr(what, "hexdigest") else what)
+    return {str(p.relative_to(folder)): look(p)
             for p in folder.rglob("*") if p.name not in ("control.sock", "lock")}
 
 
@@ -382,17 +387,31 @@ def test_case_47_little_memory_and_few_descriptors(tmp_path, limit, together):
             assert device.agent.status()["proxies"][0]["backend_failures"] == 0
 
 
-def test_case_48_state_of_a_newer_agent(tmp_path):
-    """Refused, told, and not a byte of it changed."""
+@pytest.mark.parametrize("name, commands", [
+    ("state.json", [["run"], ["status"], ["forget", "--yes", "--force"]]),
+    ("report.json", [["run"], ["forget", "--yes", "--force"]]),
+])
+def test_case_48_state_of_a_newer_agent(tmp_path, name, commands):
+    """Refused, told, and not a byte of it changed: not even what a crash left half done."""
     with Device(tmp_path) as device:
         with device.agent:
             device.at_rest()
-        (device.state / "state.json").write_text('{"version": 2, "new": [1]}', encoding="ascii")
-        before = tree(device.state)
-        for command in ("run", "status"):
-            run = device.agent.tool(command)
-            assert run.returncode != 0 and "newer lanyard-agent" in run.stderr
-        assert tree(device.state) == before
+        (device.state / name).write_text('{"version": 2, "new": [1]}', encoding="ascii")
+        (device.state / "state.json.0123456789abcdef.tmp").write_text("{", encoding="ascii")
+        (device.state / "pending.new").mkdir()
+        (device.state / "generations" / "9.new").mkdir()
+        (device.state / "identity.pem").rename(device.folder / "identity.pem")
+        before = tree(device.state), (device.state / "lock").stat()
+        for command in commands:
+            run = device.agent.tool(*command)
+            assert run.returncode != 0, command
+            assert f"{name} was written by a newer lanyard-agent: use that one, or remove" in run.stderr
+        assert (tree(device.state), (device.state / "lock").stat()) == before
+        # the way out that it names
+        (device.state / name).unlink()
+        (device.folder / "identity.pem").rename(device.state / "identity.pem")
+        with device.agent:
+            until(lambda: device.agent.status()["state"] == "serve", 60, device.agent.tail)
 
 
 def test_case_49_forgotten_and_new(tmp_path):
