@@ -4,6 +4,7 @@
 #define LANYARD_AGENT_ACCESS_H
 
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "agent/forms.h"
@@ -43,9 +44,20 @@ NODISCARD enum err access_check(const struct access *a, struct err_info *info);
 /* Whether other users are meant to reach the files, and so through the folders above them. */
 bool access_is_shared(const struct access *a);
 
-/* Gives the open file `fd` of form `form` what its rule says, as far as it has not got it.
- * Errors: ERR_DENIED, ERR_IO; `path` is for the sentence. */
-NODISCARD enum err access_give(const struct access *a, enum form_kind form, int fd,
-                               const char *path, struct err_info *info);
+/* Whether somebody may read, or change, a file of form `form` that is as `st` says, who may not by
+ * `a`. Root and the agent's user always may. */
+bool access_is_wider(const struct access *a, enum form_kind form, const struct stat *st);
+
+/* Whether a file with the key in folder `dir` is wider than `a`. */
+bool access_has_exposed_key(const struct access *a, const char *dir);
+
+/* Gives the six files in `dir` what their rules say, as far as they have not got it, and syncs
+ * them; at no moment may anybody read who may neither before nor after. Errors: ERR_DENIED,
+ * ERR_IO, ERR_NOTFOUND. */
+NODISCARD enum err access_give(const struct access *a, const char *dir, struct err_info *info);
+
+/* Closes to all but the agent what is wider in `dir` than `a`, and opens nothing. Errors: as
+ * above, but a file that is not there is none; the others are closed all the same. */
+NODISCARD enum err access_narrow(const struct access *a, const char *dir, struct err_info *info);
 
 #endif

@@ -251,35 +251,22 @@ static unsigned last_generation(const char *generations)
     return last;
 }
 
-/* Lets others through a folder, without a look at what is in it. */
-static enum err open_folder(const char *dir, struct err_info *info)
+/* Lets others through a folder, without a look at what is in it, or not any more. */
+static enum err set_folder(const char *dir, bool open, struct err_info *info)
 {
     struct stat st;
     if (stat(dir, &st) != 0)
         return fail(info, "stat", dir);
-    mode_t mode = (st.st_mode & 07777) | 0011;
-    if (mode != (st.st_mode & 07777) && chmod(dir, mode) != 0)
-        return fail(info, "let other users through folder", dir);
+    mode_t mode = st.st_mode & 07777, want = open ? mode | 0011 : mode & ~(mode_t)0077;
+    if (mode != want && chmod(dir, want) != 0)
+        return fail(info, open ? "let other users through folder" : "close folder", dir);
     return ERR_OK;
 }
 
 static enum err share_forms(const char *dir, const struct access *access, struct err_info *info)
 {
-    char path[PATH_MAX];
-    enum err e = ERR_OK;
-    for (int i = 0; e == ERR_OK && i < FORM_N; i++) {
-        e = statedir_path(path, dir, FORMS[i].name, info);
-        int fd = e == ERR_OK ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
-        if (e == ERR_OK && fd < 0)
-            e = fail(info, "open", path);
-        if (e == ERR_OK)
-            e = access_give(access, (enum form_kind)i, fd, path, info);
-        if (e == ERR_OK && fsync(fd) != 0)
-            e = fail(info, "sync", path);
-        if (fd >= 0)
-            close(fd);
-    }
-    return e == ERR_OK ? open_folder(dir, info) : e;
+    enum err e = access_give(access, dir, info);
+    return e == ERR_OK ? set_folder(dir, true, info) : e;
 }
 
 static enum err write_forms(const char *dir, const struct forms *forms, const struct access *access,
@@ -304,19 +291,58 @@ static enum err open_way(const char *state_dir, const struct access *access, str
         return ERR_OK;
     enum err e = statedir_path(generations, state_dir, "generations", info);
     if (e == ERR_OK)
-        e = open_folder(generations, info);
-    return e == ERR_OK ? open_folder(state_dir, info) : e;
+        e = set_folder(generations, true, info);
+    return e == ERR_OK ? set_folder(state_dir, true, info) : e;
 }
 
-enum err certstore_share(const char *state_dir, const struct access *access, struct err_info *info)
+bool certstore_is_exposed(const char *state_dir, const struct access *access)
 {
     char dir[PATH_MAX];
-    if (!access_is_shared(access) || current_generation(state_dir) == 0)
-        return ERR_OK;
-    enum err e = statedir_path(dir, state_dir, "current", info);
-    if (e == ERR_OK)
-        e = share_forms(dir, access, info);
-    return e == ERR_OK ? open_way(state_dir, access, info) : e;
+    return current_generation(state_dir) != 0 &&
+           statedir_path(dir, state_dir, "current", NULL) == ERR_OK &&
+           access_has_exposed_key(access, dir);
+}
+
+/* One of the sets that are kept. */
+static enum err set_access_of(const char *dir, bool is_current, const struct access *access,
+                              struct err_info *info)
+{
+    bool is_shared = access_is_shared(access);
+    if (is_current && is_shared)
+        return share_forms(dir, access, info);
+    enum err e = access_narrow(access, dir, info);
+    return e == ERR_OK && !is_shared ? set_folder(dir, false, info) : e;
+}
+
+enum err certstore_set_access(const char *state_dir, const struct access *access,
+                              struct err_info *info)
+{
+    char generations[PATH_MAX], dir[PATH_MAX];
+    unsigned current = current_generation(state_dir);
+    enum err e = statedir_path(generations, state_dir, "generations", info), first = ERR_OK;
+    DIR *d = e == ERR_OK ? opendir(generations) : NULL;
+    if (e == ERR_OK && d == NULL)
+        return errno == ENOENT ? ERR_OK : fail(info, "open folder", generations);
+    const struct dirent *entry;
+    while (d != NULL && (entry = readdir(d)) != NULL) {
+        struct err_info why;
+        unsigned n = parse_generation(entry->d_name);
+        if (n == 0)
+            continue;
+        e = statedir_path(dir, generations, entry->d_name, &why);
+        if (e == ERR_OK)
+            e = set_access_of(dir, n == current, access, &why);
+        if (e != ERR_OK && first == ERR_OK) { /* the other sets are closed all the same */
+            first = e;
+            *info = why;
+        }
+    }
+    if (d != NULL)
+        (void)closedir(d);
+    if (first != ERR_OK || current == 0)
+        return first;
+    return access_is_shared(access) ? open_way(state_dir, access, info)
+                                    : set_folder(generations, false, info);
 }
 
 /* Points `current` at generation `n`: the one moment in which the set in use changes. */

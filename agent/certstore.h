@@ -50,11 +50,15 @@ NODISCARD enum err certstore_install(const char *state_dir, EVP_PKEY *key, STACK
                                      const struct forms_bundle *bundle, const struct access *access,
                                      struct err_info *info);
 
-/* Brings the current set, and the folders above it, into line with an `access` that is shared; what
- * is as it should be is not touched. Does nothing when there is no set. Errors: ERR_DENIED, ERR_IO.
- */
-NODISCARD enum err certstore_share(const char *state_dir, const struct access *access,
-                                   struct err_info *info);
+/* Whether the key of the current set can be read by somebody who may not, by `access`: it was more
+ * open until now, by the configuration or by somebody's hand. */
+bool certstore_is_exposed(const char *state_dir, const struct access *access);
+
+/* Brings the current set, and the folders above it, into line with `access`; what is more open than
+ * that in the sets behind it is closed. What is as it should be is not touched. The state folder
+ * itself stays as open as it is. Errors: ERR_DENIED, ERR_IO; all that can be closed is. */
+NODISCARD enum err certstore_set_access(const char *state_dir, const struct access *access,
+                                        struct err_info *info);
 
 /* Stores key and CSR before anything is sent, in place of any earlier ones. */
 NODISCARD enum err certstore_pending_put(const char *state_dir, EVP_PKEY *key, struct span csr_pem,

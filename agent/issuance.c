@@ -537,12 +537,21 @@ static void on_timer(void *arg)
 
 /* ---- start ---------------------------------------------------------------------------------- */
 
-/* Whom the files are for may have changed since they were written. */
-static void share(const struct issuance *s)
+static void set_access(const struct issuance *s)
 {
     struct err_info info;
-    if (certstore_share(state_dir(s), &s->o.config->access, &info) != ERR_OK)
+    if (certstore_set_access(state_dir(s), &s->o.config->access, &info) != ERR_OK)
         log_error("%s", info.text);
+}
+
+/* Whether a key is in use that somebody could read who may not, or not any more. */
+static bool notice_exposure(const struct issuance *s)
+{
+    if (!certstore_is_exposed(state_dir(s), &s->o.config->access))
+        return false;
+    log_warn("the key in use was open to more than the configuration says: it is closed now, and "
+             "gets a successor");
+    return true;
 }
 
 /* Reads journal, certificate and pending key, and finds the state to go on in. */
@@ -559,12 +568,16 @@ static enum err resume(struct issuance *s, struct err_info *info)
         j->attempts = 0;
         j->retry_at = 0;
     }
+    /* noted before the files are closed, or a crash in between would forget it */
+    if (notice_exposure(s) && facts.stored == LIFECYCLE_SERVE) {
+        facts.stored = j->state = LIFECYCLE_KEY;
+        save(s);
+    }
+    set_access(s);
     struct err_info why;
     e = certstore_current(c->state_dir, &c->access, &s->current, &why);
     if (e != ERR_OK && e != ERR_NOTFOUND)
         log_warn("the certificate cannot be used: %s", why.text);
-    if (e == ERR_OK)
-        share(s);
     EVP_PKEY *key = NULL;
     struct buf csr;
     buf_init(&csr, CSR_PEM_MAX);
@@ -731,7 +744,10 @@ void issuance_note_hook(struct issuance *s, const struct hook_result *r)
 void issuance_set_config(struct issuance *s, const struct config *c)
 {
     s->o.config = c;
-    share(s);
+    /* noted first, as at the start; outside LIFECYCLE_SERVE the successor is on its way */
+    if (notice_exposure(s) && s->journal.state == LIFECYCLE_SERVE)
+        issuance_renew(s);
+    set_access(s);
 }
 
 void issuance_free(struct issuance *s)

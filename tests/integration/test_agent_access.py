@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from fakeservice import FakeService
+from fakeservice import FakeService, problem
 from netns import need_root
 from openfolder import open_folder
 from stack import Agent
@@ -74,10 +74,43 @@ def test_files_for_a_group(folder, service):
         assert can("cat", key, NOGROUP) and can("cat", agent.current("combined.pem"), NOGROUP)
     with agent:  # what was written is what is expected: no new key
         at_rest(agent, 2)
-    agent.config.write_text(text, encoding="ascii")
-    with agent:  # without the section the key is one that others have read
+        # and another again: closed at once in every set, and a key that others read gets a successor
+        agent.config.write_text(text + group.replace("privkey", "chain"), encoding="ascii")
+        agent.signal(signal.SIGHUP)
+        until(lambda: agent.log().count("configuration read again") == 1, 60, agent.tail)
+        for n in (1, 2):
+            for closed in ("privkey.pem", "combined.pem"):
+                assert not can("cat", agent.state / "generations" / str(n) / closed, NOGROUP)
         at_rest(agent, 3)
-        assert not can("cat", key, NOGROUP)
+        assert can("cat", agent.current("chain.pem"), NOGROUP) and not can("cat", key, NOGROUP)
+        # the key is still for the agent alone, and so it stays
+        agent.config.write_text(text, encoding="ascii")
+        agent.signal(signal.SIGHUP)
+        until(lambda: agent.log().count("configuration read again") == 2, 60, agent.tail)
+        assert agent.status()["certificate"]["generation"] == 3 and agent.status()["state"] == "serve"
+        assert not can("cat", agent.current("chain.pem"), NOGROUP), "not let through any more"
+
+
+def test_narrowed_while_it_was_down(folder, service):
+    """A key that others could read is served until its successor is there, and closed at once."""
+    group = 'file "bundle.p12" {\n group = "nogroup"\n mode = "0640"\n}\n'
+    agent = Agent(folder, service, extra='user = "nobody"\n')
+    text = agent.config.read_text()
+    agent.config.write_text(text + group, encoding="ascii")
+    bundle = agent.current("bundle.p12")
+    with agent:
+        at_rest(agent)
+        assert can("cat", bundle, NOGROUP)
+    agent.config.write_text(text, encoding="ascii")
+    service.on_poll = lambda body: problem(503, "busy", Retry_After="3600")
+    with agent:
+        until(lambda: agent.status()["state"] == "poll", 60, agent.tail)
+        assert agent.status()["certificate"]["generation"] == 1, "the old one serves"
+        assert stat.S_IMODE(os.stat(bundle).st_mode) == 0o600 and not can("cat", bundle, NOGROUP)
+    service.on_poll = service.poll
+    with agent:
+        assert agent.tool("renew").returncode == 0
+        at_rest(agent, 2)
 
 
 def test_files_for_a_user(folder, service):

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "tests/lib/treeprint.h"
 #include "tests/unit/agent/certset.h"
 
 static struct testset SETS[5];
@@ -180,11 +181,62 @@ static void test_wipe(void **state)
     assert_int_equal(certstore_wipe(d->path, &info), ERR_OK);
 }
 
+/* Another mind about who may read what, with three sets on the disk: none of them may be read
+ * longer than it says, and the sets behind the current one are not opened. */
+static void test_set_access(void **state)
+{
+    struct treedir *d = *state;
+    struct err_info info = { "" };
+    struct access wide = ACCESS_PRIVATE, cert_only = ACCESS_PRIVATE;
+    wide.of[FORM_PRIVKEY].mode = wide.of[FORM_BUNDLE].mode = 0640;
+    cert_only.of[FORM_CERT].mode = 0640;
+    for (size_t i = 0; i < 3; i++)
+        install(d, &SETS[i]);
+    assert_int_equal(certstore_set_access(d->path, &wide, &info), ERR_OK);
+    assert_true(has_mode(treedir_path(d, "generations/3/privkey.pem"), 0640));
+    assert_true(has_mode(treedir_path(d, "generations/3"), 0711));
+    assert_true(has_mode(treedir_path(d, "generations/2/privkey.pem"), 0600));
+    for (size_t i = 3; i < 5; i++) { /* sets that were made for the group */
+        assert_int_equal(
+            certstore_install(d->path, SETS[i].key, SETS[i].chain, &TEST_BUNDLE, &wide, &info),
+            ERR_OK);
+        assert_false(certstore_is_exposed(d->path, &wide));
+    }
+    assert_true(has_mode(treedir_path(d, "generations/4/bundle.p12"), 0640));
+    assert_true(certstore_is_exposed(d->path, &cert_only));
+    assert_int_equal(certstore_set_access(d->path, &cert_only, &info), ERR_OK);
+    assert_false(certstore_is_exposed(d->path, &ACCESS_PRIVATE));
+    for (unsigned n = 3; n <= 5; n++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "generations/%u/privkey.pem", n);
+        assert_true(has_mode(treedir_path(d, name), 0600));
+        (void)snprintf(name, sizeof name, "generations/%u/bundle.p12", n);
+        assert_true(has_mode(treedir_path(d, name), 0600));
+    }
+    assert_true(has_mode(treedir_path(d, "current/cert.pem"), 0640));
+    assert_true(has_mode(treedir_path(d, "generations/5"), 0711));
+    assert_int_equal(certstore_set_access(d->path, &ACCESS_PRIVATE, &info), ERR_OK);
+    assert_true(has_mode(treedir_path(d, "generations/5"), 0700));
+    assert_true(has_mode(treedir_path(d, "generations"), 0700));
+    assert_true(has_mode(d->path, 0711)); /* whose it is we do not know */
+    assert_true(current_is(d, &SETS[4]));
+    char *before = treeprint(d->path);
+    assert_int_equal(certstore_set_access(d->path, &ACCESS_PRIVATE, &info), ERR_OK);
+    char *after = treeprint(d->path);
+    assert_string_equal(before, after); /* nothing is written without need */
+    free(before);
+    free(after);
+    assert_int_equal(certstore_wipe(d->path, &info), ERR_OK);
+    assert_int_equal(certstore_set_access(d->path, &wide, &info), ERR_OK);
+    assert_false(certstore_is_exposed(d->path, &ACCESS_PRIVATE));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(test_generations), T(test_leftovers), T(test_damage), T(test_pending), T(test_wipe),
+        T(test_generations), T(test_leftovers), T(test_damage),
+        T(test_pending),     T(test_wipe),      T(test_set_access),
     };
 #undef T
     return cmocka_run_group_tests(tests, set_up_group, tear_down_group);
