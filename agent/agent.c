@@ -242,6 +242,8 @@ static void refresh_fallback(struct agent *a)
     struct fallback *f = &a->fallback;
     struct err_info info;
     bool changed, first = f->cert == NULL;
+    if (issuance_journal(a->issuance)->state == LIFECYCLE_GONE)
+        return; /* forgotten: no new key on the disk */
     enum err e = fallback_refresh(f, a->config, &changed, &info);
     if (e == ERR_OK && changed)
         e = front_set_local(a->front, f->key, f->cert, &info);

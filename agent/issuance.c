@@ -60,6 +60,8 @@ static const char *state_dir(const struct issuance *s)
 static void save(struct issuance *s)
 {
     struct err_info info = { "" };
+    if (s->journal.state == LIFECYCLE_GONE)
+        return; /* forgotten: what ends only now must leave nothing */
     if (journal_save(&s->journal, state_dir(s), &info) != ERR_OK)
         log_error("%s", info.text); /* goes on in memory: serving matters more */
     (void)snprintf(s->storage, sizeof s->storage, "%s", info.text);
