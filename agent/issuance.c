@@ -23,8 +23,9 @@
 #define CLOCK_STEP_S 60  /* less is adjusting, more is setting */
 #define POLL_PAUSE_S 5   /* between two polls when the service names no time */
 #define POLL_PAUSE_MAX_S 3600
-#define FREE_STARTS 3 /* unfinished starts in a row without a wait */
-#define ASK_SOON_S 60 /* after a certificate came: by then the service knows its window */
+#define FREE_STARTS 3    /* unfinished starts in a row without a wait */
+#define STARTS_COUNTED 8 /* from here on the wait is the longest: nothing to write for the next */
+#define ASK_SOON_S 60    /* after a certificate came: by then the service knows its window */
 #define ASK_START_S 600
 #define ASK_AGAIN_S 3600    /* after a question without an answer */
 #define RENEWAL_CHANGE_S 60 /* smaller moves of the renewal are not worth a write */
@@ -567,7 +568,7 @@ static enum err resume(struct issuance *s, struct err_info *info)
     struct lifecycle_facts facts = { .stored = j->state };
     if (strcmp(j->zone, c->zone) != 0 || strcmp(j->server, c->server) != 0) {
         facts.stored = LIFECYCLE_ILLEGAL;
-        j->attempts = 0;
+        j->attempts = j->starts = 0;
         j->retry_at = 0;
     }
     /* noted before the files are closed, or a crash in between would forget it */
@@ -634,8 +635,10 @@ void issuance_start(struct issuance *s)
          * failures do, whatever succeeds in between. */
         if (j->starts >= FREE_STARTS && wait_s == 0)
             wait_s = backoff_s(s, j->starts - FREE_STARTS + 1);
-        j->starts++;
-        save(s);
+        if (j->starts < STARTS_COUNTED) {
+            j->starts++;
+            save(s);
+        }
     }
     s->due_ms = clock_mono_ms() + wait_s * 1000;
     ask_within(s, ASK_START_S);
