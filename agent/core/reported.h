@@ -32,11 +32,11 @@ struct reported {
 NODISCARD enum err reported_parse(struct reported *out, struct span body, const char *id,
                                   const char *zone);
 
-/* Whether the service saw us come from `ip`. */
-bool reported_is_ours(const struct reported *r, const struct ip *ip);
-
 /* The same of an object; whatever is missing in it or wrong is left out. */
 struct reported reported_from_json(const json_t *root, const char *id, const char *zone);
+
+/* Whether the service saw us come from `ip`. */
+bool reported_is_ours(const struct reported *r, const struct ip *ip);
 
 /* The label of `ip`, NULL when there is none. Borrowed. */
 const char *reported_label(const struct reported *r, const struct ip *ip);
