@@ -9,7 +9,7 @@ if(TARGET resolve)
 endif()
 fuzz_target(httpmsg DEPS httpd)
 fuzz_target(proxyproto DEPS httpd)
-py_test(integration/test_httpd.py TIMEOUT 180)
+py_test(integration/test_httpd.py TIMEOUT 600)
 
 foreach(noun err log logbudget metric buf span clock secret base32 b64url siphash file jsondepth)
     unit_test(common/base/${noun} DEPS base)

@@ -51,7 +51,7 @@ target_link_libraries(mutate_query PRIVATE lanyard_flags dnsd_core PkgConfig::LD
 target_include_directories(mutate_query PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
 add_test(NAME fuzz/mutate/query
     COMMAND mutate_query 100000 1 2 3 4 5 ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/query)
-set_tests_properties(fuzz/mutate/query PROPERTIES TIMEOUT 300 LABELS fuzz)
+set_tests_properties(fuzz/mutate/query PROPERTIES TIMEOUT 600 LABELS fuzz)
 
 # Case 11, where no sanitizer has an allocator of its own.
 if(NOT LANYARD_SANITIZE AND NOT LANYARD_TSAN)
@@ -63,4 +63,4 @@ if(NOT LANYARD_SANITIZE AND NOT LANYARD_TSAN)
     set_property(TEST integration/test_dnsd_memory APPEND PROPERTY
         ENVIRONMENT LANYARD_FAILMALLOC=$<TARGET_FILE:failmalloc>)
 endif()
-py_test(integration/test_offline.py TIMEOUT 120)
+py_test(integration/test_offline.py TIMEOUT 600)

@@ -14,7 +14,7 @@ if(VALGRIND AND NOT LANYARD_SANITIZE)
             add_test(NAME memcheck/${name}
                 COMMAND ${VALGRIND} -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite
                     --trace-children=no $<TARGET_FILE:${target}>)
-            set_tests_properties(memcheck/${name} PROPERTIES TIMEOUT 300 LABELS memcheck)
+            set_tests_properties(memcheck/${name} PROPERTIES TIMEOUT 600 LABELS memcheck)
         endif()
     endforeach()
 endif()
