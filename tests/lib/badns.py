@@ -71,5 +71,5 @@ class BadServer:
     def stop(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.sendto(b"", self.where)
-        self.thread.join(10)
+        self.thread.join(60)
         self.socket.close()

@@ -39,5 +39,5 @@ class Caddy(Daemon):
     def root(self):
         return self.ca_file.read_bytes()
 
-    def stop(self, expect=None, timeout_s=20):
+    def stop(self, expect=None, timeout_s=60):
         super().stop(expect=expect, timeout_s=timeout_s)

@@ -42,7 +42,7 @@ def environment(extra=None):
 class Daemon:
     """One program and its log. Use as a context manager, or call start() and stop()."""
 
-    def __init__(self, name, argv, folder, ready, *, netns=None, env=None, timeout_s=20):
+    def __init__(self, name, argv, folder, ready, *, netns=None, env=None, timeout_s=120):
         """`ready` is a regular expression to find in the log, or a function that says whether it is
         ready. `netns` is a Netns to run in."""
         self.name = name
@@ -92,7 +92,7 @@ class Daemon:
     def is_running(self):
         return self.process is not None and self.process.poll() is None
 
-    def wait(self, timeout_s=20):
+    def wait(self, timeout_s=60):
         """Waits for it to end by itself; its status (negative: the signal)."""
         code = self.process.wait(timeout_s)
         self.process = None
@@ -101,7 +101,7 @@ class Daemon:
     def signal(self, number):
         os.kill(self.process.pid, number)
 
-    def stop(self, expect=0, timeout_s=20):
+    def stop(self, expect=0, timeout_s=60):
         """SIGTERM, and it must end in time, with status `expect`, without a sanitizer's complaint. Its status."""
         if self.process is None:
             return None

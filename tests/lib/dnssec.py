@@ -52,7 +52,7 @@ def delv(server, name, kind, ds):
         f'{ZONE}. static-ds {f[0]} {f[1]} {f[2]} "{f[3]}";\n' for f in fields) + "};\n", encoding="ascii")
     run = subprocess.run(
         ["delv", "@127.0.0.1", "-p", str(server.port), "-a", str(anchors), f"+root={ZONE}", name, kind],
-        capture_output=True, text=True, check=False, env=environment(), timeout=30)
+        capture_output=True, text=True, check=False, env=environment(), timeout=120)
     return run.stdout + run.stderr
 
 
@@ -64,7 +64,7 @@ def is_valid(said):
 def reload(server):
     before = server.log().count("configuration reloaded")
     server.signal(signal.SIGHUP)
-    until(lambda: server.log().count("configuration reloaded") > before, 10, "the reload")
+    until(lambda: server.log().count("configuration reloaded") > before, 60, "the reload")
 
 
 def validating(server, ds, folder, extra=""):
@@ -78,4 +78,4 @@ def validating(server, ds, folder, extra=""):
 
 def resolve(port, name, kind="A"):
     query = dns.message.make_query(name, kind, want_dnssec=True)
-    return dns.query.udp(query, "127.0.0.1", port=port, timeout=10)
+    return dns.query.udp(query, "127.0.0.1", port=port, timeout=60)

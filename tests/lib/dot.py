@@ -62,7 +62,7 @@ class DotServer(Nameserver):
             c.minimum_version = c.maximum_version = version
         return c
 
-    def connect_plain(self, timeout_s=5):
+    def connect_plain(self, timeout_s=60):
         """TCP to the port for TLS."""
         port, self.port = self.port, self.tls_port
         try:
@@ -70,6 +70,6 @@ class DotServer(Nameserver):
         finally:
             self.port = port
 
-    def connect_tls(self, context=None, *, session=None, timeout_s=5):
+    def connect_tls(self, context=None, *, session=None, timeout_s=60):
         return (context or self.context()).wrap_socket(
             self.connect_plain(timeout_s), server_hostname=HOST, session=session)

@@ -88,7 +88,7 @@ class Haproxy(Daemon):
 
     def command(self, text):
         with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(20)
+            s.settimeout(60)
             s.connect(str(self.socket))
             s.sendall(text.encode() + b"\n")
             return b"".join(iter(lambda: s.recv(65536), b"")).decode()
@@ -106,5 +106,5 @@ class Haproxy(Daemon):
     def heal(self):
         self.command(f"clear map {self.folder}/faults.map")
 
-    def stop(self, expect=None, timeout_s=20):
+    def stop(self, expect=None, timeout_s=60):
         super().stop(expect=expect, timeout_s=timeout_s)  # it ends by the signal's number

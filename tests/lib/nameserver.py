@@ -66,14 +66,14 @@ class Nameserver(Daemon):
         quoted = ", ".join(f'"{a}"' for a in self.listen)
         self.config.write_text(f"listen = {{{quoted}}}\n{head}\n{zones}", encoding="ascii")
 
-    def ask(self, name, kind="A", *, tcp=False, host="127.0.0.1", edns=False, timeout_s=5, **options):
+    def ask(self, name, kind="A", *, tcp=False, host="127.0.0.1", edns=False, timeout_s=60, **options):
         """The reply to a question, as dnspython reads it."""
         options.setdefault("use_edns", 0 if edns else False)
         query = dns.message.make_query(name, kind, **options)
         send = dns.query.tcp if tcp else dns.query.udp
         return send(query, host, port=self.port, timeout=timeout_s)
 
-    def raw(self, packet, timeout_s=5, host="127.0.0.1"):
+    def raw(self, packet, timeout_s=60, host="127.0.0.1"):
         """One datagram; the reply's bytes, or None when none came in time."""
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET,
                            socket.SOCK_DGRAM) as s:
@@ -85,14 +85,14 @@ class Nameserver(Daemon):
             except TimeoutError:
                 return None
 
-    def connect(self, timeout_s=5):
+    def connect(self, timeout_s=60):
         s = socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
 
     def store(self):
         """The challenge table, made as provisiond makes it. Close it."""
-        db = sqlite3.connect(self.challenges, timeout=10, isolation_level=None)
+        db = sqlite3.connect(self.challenges, timeout=60, isolation_level=None)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("CREATE TABLE IF NOT EXISTS challenge (zone TEXT NOT NULL, id TEXT NOT NULL,"
                    " value TEXT NOT NULL, order_id INTEGER NOT NULL, expires_at INTEGER NOT NULL,"

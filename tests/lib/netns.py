@@ -63,7 +63,7 @@ class Netns:
     def command(self, argv):
         return ["ip", "netns", "exec", self.name, *map(str, argv)]
 
-    def run(self, *argv, timeout_s=60):
+    def run(self, *argv, timeout_s=120):
         """A command in here, to its end: the CompletedProcess, with text output."""
         return subprocess.run(self.command(argv), capture_output=True, text=True, check=False,
                               timeout=timeout_s, stdin=subprocess.DEVNULL)

@@ -70,7 +70,7 @@ class Pebble(Daemon):
                 f"https://127.0.0.1:{self.management_port}/roots/{number}"]
         if self.netns is not None:
             argv = self.netns.command(argv)
-        return subprocess.run(argv, check=True, capture_output=True, timeout=20).stdout
+        return subprocess.run(argv, check=True, capture_output=True, timeout=120).stdout
 
-    def stop(self, expect=None, timeout_s=20):
+    def stop(self, expect=None, timeout_s=60):
         super().stop(expect=expect, timeout_s=timeout_s)  # Go's default: it dies of the signal

@@ -79,7 +79,7 @@ class Postgres(Daemon):
         run = subprocess.run(
             ["psql", "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port),
              "-U", user, "-d", self.database, *what], capture_output=True, text=True, check=False,
-            timeout=30, env=environment({"PGPASSWORD": password or ""}), stdin=subprocess.DEVNULL)
+            timeout=120, env=environment({"PGPASSWORD": password or ""}), stdin=subprocess.DEVNULL)
         assert not check or run.returncode == 0, run.stderr
         return run
 

@@ -68,7 +68,7 @@ zones = {{"{ZONE}"}}
 
     def tool(self, *args):
         return subprocess.run([program("lanyard-relay"), "-c", self.config, *args], capture_output=True,
-                              text=True, check=False, timeout=60, env=environment(), stdin=subprocess.DEVNULL)
+                              text=True, check=False, timeout=120, env=environment(), stdin=subprocess.DEVNULL)
 
     def id(self):
         run = self.tool("--id")
@@ -86,7 +86,7 @@ zones = {{"{ZONE}"}}
     def count(self, name, **labels):
         return self.metrics().sum(f"lanyard_relay_{name}", **labels)
 
-    def client(self, timeout_s=30, source=None):
+    def client(self, timeout_s=60, source=None):
         """A connection of a client, without TLS yet."""
         return socket.create_connection((self.host, self.client_port), timeout_s, source)
 

@@ -49,7 +49,7 @@ zone "{zone}" {{
         argv = ["dig", f"@{host}", "-p", port, name, kind, "+short", *options]
         if self.netns is not None:
             argv = self.netns.command(argv)
-        run = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+        run = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
         return "" if run.returncode else run.stdout
 
 
@@ -107,12 +107,12 @@ zone "{zone}" {{
         if self.netns is not None:
             argv = self.netns.command(argv)
         return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False,
-                              timeout=20).returncode == 0
+                              timeout=120).returncode == 0
 
     def admin(self, *args, expect=0):
         """The admin tool on the same configuration; what it printed."""
         run = subprocess.run([program("lanyard-provisiond"), "-c", self.config, *args],
-                             capture_output=True, text=True, check=False, timeout=60,
+                             capture_output=True, text=True, check=False, timeout=120,
                              env=environment(), cwd=self.folder, stdin=subprocess.DEVNULL)
         assert run.returncode == expect, f"{args}: {run.returncode}\n{run.stdout}{run.stderr}"
         return run.stdout
@@ -122,14 +122,14 @@ zone "{zone}" {{
         config = self.config.with_name("owner.conf")
         config.write_text(text, encoding="ascii")
         config.chmod(0o600)
-        subprocess.run([program("lanyard-provisiond"), "-c", config, "migrate"], check=True, timeout=60,
+        subprocess.run([program("lanyard-provisiond"), "-c", config, "migrate"], check=True, timeout=120,
                        env=environment(), stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
 
     def challenge_values(self):
         """All rows of the challenge table, whoever's and however old."""
         if self.postgres is not None:
             return self.postgres.sql("SELECT * FROM challenge").stdout.splitlines()
-        with sqlite3.connect(f"file:{self.challenges}?mode=ro", uri=True, timeout=10) as db:
+        with sqlite3.connect(f"file:{self.challenges}?mode=ro", uri=True, timeout=60) as db:
             tables = [r[0] for r in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
                       if "challenge" in r[0]]
             return [row for t in tables for row in db.execute(f"SELECT * FROM {t}")]
@@ -157,7 +157,7 @@ class DemoApp(Daemon):
         super().__init__("demo", ["/usr/bin/python3", "-I", REPOSITORY / "deploy/demo/app.py",
                                   str(port)], folder, r"listening", netns=netns)
 
-    def stop(self, expect=0, timeout_s=20):
+    def stop(self, expect=0, timeout_s=60):
         super().stop(expect=expect, timeout_s=timeout_s)
 
 
@@ -206,7 +206,7 @@ resolvers = {{{", ".join(f'"{r}"' for r in resolvers)}}}
     def current(self, name):
         return self.state / "current" / name
 
-    def wait_for_certificate(self, timeout_s=60):
+    def wait_for_certificate(self, timeout_s=240):
         until(lambda: self.current("fullchain.pem").exists(), timeout_s,
               lambda: f"the agent's certificate\n{self.tail()}")
 
