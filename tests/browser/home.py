@@ -401,5 +401,5 @@ def served_key(netns, address, port, name):
     """The public key in the certificate that `address` shows for `name`."""
     run = subprocess.run(netns.command(["openssl", "s_client", "-connect", f"{address}:{port}",
                                         "-servername", name]), stdin=subprocess.DEVNULL,
-                         capture_output=True, text=True, check=False, timeout=60)
+                         capture_output=True, text=True, check=False, timeout=120)
     return x509.load_pem_x509_certificate(run.stdout.encode()).public_key().public_numbers()

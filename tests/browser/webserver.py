@@ -139,7 +139,7 @@ def dns_over(netns, address):
     """For Web.dns: asks `address` over UDP."""
     def ask(query):
         with netns.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as s:
-            s.settimeout(30)
+            s.settimeout(60)
             s.sendto(query, (address, 53))
             return s.recv(4096)
     return ask

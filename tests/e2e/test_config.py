@@ -42,7 +42,7 @@ def start(name, path, *options):
     argv = [program(name), "-c", str(path), *options]
     if name == "lanyard-agent" and not options:
         argv.append("run")
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30,
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120,
                           env=environment(), stdin=subprocess.DEVNULL, cwd=path.parent)
 
 

@@ -80,22 +80,22 @@ def test_renewal_under_an_open_connection(service, tmp_path):
             get(tls)
             before = house.serial()
             assert house.agent.tool("renew").returncode == 0
-            until(lambda: house.serial() != before, 20, house.agent.tail)
+            until(lambda: house.serial() != before, 60, house.agent.tail)
             assert b"200 OK" in get(tls), "the old connection goes on"
         device_id = house.agent.status()["id"]
-        until(lambda: mark.exists() and mark.read_text() == f"*.{device_id}.direct.example\n" * 2, 20,
+        until(lambda: mark.exists() and mark.read_text() == f"*.{device_id}.direct.example\n" * 2, 60,
               lambda: mark.read_text() if mark.exists() else "the reload command to run")
 
 
 def test_a_wrong_token_then_a_right_one(service, tmp_path):
     with House(service, tmp_path, "lt_" + "a" * 32) as house:
-        until(lambda: "token" in str(house.agent.status()["last_error"]), 20,
+        until(lambda: "token" in str(house.agent.status()["last_error"]), 60,
               lambda: house.agent.status())
         status = house.agent.status()
         assert status["next_at"] > status["now"], "it says when it tries again"
         (house.agent.folder / "token").write_text(new_token(service) + "\n", encoding="ascii")
         house.agent.signal(signal.SIGHUP)
-        until(lambda: "configuration read again" in house.agent.log(), 20, house.agent.tail)
+        until(lambda: "configuration read again" in house.agent.log(), 60, house.agent.tail)
         house.agent.tool("renew")
         house.agent.wait_for_certificate()
         assert house.serial()
@@ -110,7 +110,7 @@ def test_a_token_admits_as_many_as_it_says(service, tmp_path):
             if i == 0:
                 house.agent.wait_for_certificate()
             else:
-                until(lambda h=house: "token" in str(h.agent.status()["last_error"]), 20,
+                until(lambda h=house: "token" in str(h.agent.status()["last_error"]), 60,
                       house.agent.tail)
 
 
@@ -134,14 +134,14 @@ def test_the_service_is_away(service, tmp_path):
         serial = house.serial()
         service.provisiond.stop()
         house.agent.tool("renew")
-        until(lambda: house.agent.status()["last_error"], 30, house.agent.tail)
+        until(lambda: house.agent.status()["last_error"], 60, house.agent.tail)
         assert house.serial() == serial
         house.agent.stop()
         house.agent.start()
         assert house.serial() == serial
         service.provisiond.start()
         house.agent.tool("renew")
-        until(lambda: house.serial() != serial, 30, house.agent.tail)
+        until(lambda: house.serial() != serial, 60, house.agent.tail)
 
 
 def test_suspended_and_back(service, tmp_path):
@@ -150,11 +150,11 @@ def test_suspended_and_back(service, tmp_path):
         device_id, serial = house.agent.status()["id"], house.serial()
         service.provisiond.admin("device", "suspend", device_id)
         house.agent.tool("renew")
-        until(lambda: "suspended" in str(house.agent.status()["last_error"]), 30, house.agent.tail)
+        until(lambda: "suspended" in str(house.agent.status()["last_error"]), 60, house.agent.tail)
         assert house.serial() == serial, "what it has it keeps"
         service.provisiond.admin("device", "resume", device_id)
         house.agent.tool("renew")
-        until(lambda: house.serial() != serial, 30, house.agent.tail)
+        until(lambda: house.serial() != serial, 60, house.agent.tail)
 
 
 def test_forget(service, tmp_path):

@@ -65,7 +65,7 @@ def assert_not_busy(service, device):
 
 
 def assert_no_challenge_stays(service, device):
-    until(lambda: service.provisiond.challenge_values() == [], 20, "challenge values to be removed")
+    until(lambda: service.provisiond.challenge_values() == [], 60, "challenge values to be removed")
     assert service.dnsd.dig(f"_acme-challenge.{device.id}.direct.example", "TXT").strip() == ""
 
 
@@ -281,7 +281,7 @@ def test_dnsd_is_away(tmp_path):
         device = enrolled(service, tmp_path)
         service.dnsd.stop()
         device.submit()
-        until(lambda: "publishing" in service.provisiond.admin("device", "show", device.id), 30,
+        until(lambda: "publishing" in service.provisiond.admin("device", "show", device.id), 60,
               "the order to wait for DNS")
         device.poll(3)
         assert not any("chalZ" in r for r in service.ca.requests()), service.ca.tail()

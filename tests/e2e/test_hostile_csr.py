@@ -96,7 +96,7 @@ def test_a_mebibyte_of_junk(service):
     device = new_device(service)
     before = service.ca.requests()
     connection = http.client.HTTPSConnection(*service.provisiond.server, context=device.context(),
-                                             timeout=30)
+                                             timeout=60)
     connection.putrequest("POST", "/v1/certificate")
     connection.putheader("Content-Type", "application/pkcs10")
     connection.putheader("Content-Length", str(1 << 20))
@@ -150,7 +150,7 @@ def test_no_identity(service):
     """A client without a certificate, or with TLS 1.2, gets nothing done."""
     before = service.ca.requests()
     context = ssl.create_default_context(cafile=str(service.provisiond.ca))
-    connection = http.client.HTTPSConnection(*service.provisiond.server, context=context, timeout=20)
+    connection = http.client.HTTPSConnection(*service.provisiond.server, context=context, timeout=60)
     try:
         connection.request("GET", "/v1/certificate")
         assert connection.getresponse().status in (400, 401, 403)
@@ -159,7 +159,7 @@ def test_no_identity(service):
     old = new_device(service).context()
     old.minimum_version = ssl.TLSVersion.TLSv1_2
     old.maximum_version = ssl.TLSVersion.TLSv1_2
-    connection = http.client.HTTPSConnection(*service.provisiond.server, context=old, timeout=20)
+    connection = http.client.HTTPSConnection(*service.provisiond.server, context=old, timeout=60)
     with pytest.raises((OSError, ssl.SSLError)):
         connection.request("GET", "/v1/certificate")
     assert service.ca.requests() == before

@@ -125,14 +125,14 @@ def test_a_device_gets_its_name_and_its_certificate(service, tmp_path):
         def curl():
             return lan.client.run("curl", "-sS", "--max-time", "20", "--cacert", root,
                                   f"https://{name}:{PORT}/")
-        run = until(lambda: (r := curl()).returncode == 0 and r, 20, lambda: f"curl: {curl()}")
+        run = until(lambda: (r := curl()).returncode == 0 and r, 60, lambda: f"curl: {curl()}")
         assert "Hello from the demo device" in run.stdout
         assert f"{name}:{PORT}" in run.stdout  # the application saw the name, too
 
         leaf = served_certificate(lan, name, root)
         key = check_certificate(agent, leaf, f"*.{device_id}.{ZONE}")
         assert_key_is_nowhere(key, [provisiond.folder] + ([ca.folder] if ca else []))
-        until(lambda: provisiond.challenge_values() == [], 20, "the challenge values to be removed")
+        until(lambda: provisiond.challenge_values() == [], 60, "the challenge values to be removed")
         assert device_id in provisiond.admin("device", "list")
 
         assert agent.tool("renew").returncode == 0

@@ -72,7 +72,7 @@ def n_orders(service):
 def assert_issued_once(service, device):
     poll_until(device, lambda r: r.status == 200, 90)
     assert service.ca.n_issued() == 1 and n_orders(service) == 1, service.ca.tail()
-    until(lambda: service.provisiond.challenge_values() == [], 30, "challenge values to be removed")
+    until(lambda: service.provisiond.challenge_values() == [], 60, "challenge values to be removed")
 
 
 def test_stopped_and_started(service, db):
@@ -83,7 +83,7 @@ def test_stopped_and_started(service, db):
     assert is_told_to_wait(device.poll())
     assert n_orders(service) == 0
     db.start()
-    until(lambda: works(device), 30, "requests to be taken")
+    until(lambda: works(device), 60, "requests to be taken")
     assert_issued_once(service, device)
     assert "SERVFAIL" not in service.provisiond.log()
 
@@ -93,10 +93,10 @@ def test_stopped_in_the_middle(service, db):
     device = new_device(service)
     service.ca.signal(signal.SIGSTOP)
     device.submit()
-    until(lambda: "ordering" in service.provisiond.admin("device", "show", device.id), 30, "the order to begin")
+    until(lambda: "ordering" in service.provisiond.admin("device", "show", device.id), 60, "the order to begin")
     db.crash()
     service.ca.signal(signal.SIGCONT)
-    until(lambda: n_orders(service) == 1, 30, "the CA to be asked")
+    until(lambda: n_orders(service) == 1, 60, "the CA to be asked")
     assert is_told_to_wait(device.poll())
     assert not any("chalZ" in r for r in service.ca.requests())
     db.start()
@@ -127,7 +127,7 @@ def test_read_only(service, db):
     assert is_told_to_wait(device.submit())
     assert n_orders(service) == 0
     db.sql("BEGIN READ WRITE; ALTER DATABASE lanyard RESET default_transaction_read_only; COMMIT")
-    until(lambda: works(device), 30, "requests to be taken")
+    until(lambda: works(device), 60, "requests to be taken")
     assert_issued_once(service, device)
 
 
@@ -187,7 +187,7 @@ def test_failover(tmp_path, db):
         db.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
         db.sql("SELECT pg_reload_conf()")
         until(lambda: db.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state='sync'").stdout.strip() == "1",
-              30, "a synchronous standby")
+              60, "a synchronous standby")
         with Provisiond(tmp_path, f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}", enroll="open",
                         postgres=db, standby=standby, extra="enroll_per_hour = 1000000") as provisiond:
             stop = threading.Event()
@@ -277,7 +277,7 @@ def test_full_disk_sqlite(tmp_path, small_disk):
         assert is_told_to_wait(device.submit())
         assert n_orders(service) == 0
         filler.unlink()
-        until(lambda: works(device), 30, "requests to be taken")
+        until(lambda: works(device), 60, "requests to be taken")
         assert_issued_once(service, device)
 
 
@@ -295,7 +295,7 @@ def test_full_disk_postgres(tmp_path, small_disk):
             filler.unlink()
             until(lambda: refused.enroll().status in (200, 201), 60, "devices to be admitted")
             for d in (device, refused):
-                until(lambda d=d: works(d), 30, "requests to be taken")
+                until(lambda d=d: works(d), 60, "requests to be taken")
                 poll_until(d, lambda r: r.status == 200, 60)
     finally:
         db.remove()
@@ -311,11 +311,11 @@ def test_read_only_sqlite(tmp_path):
             strace = subprocess.Popen(["strace", "-f", "-p", str(service.provisiond.pid), "-e", "trace=pwrite64",
                                        "-e", "inject=pwrite64:error=EROFS"], stderr=log, stdin=subprocess.DEVNULL)
         try:
-            until(lambda: b"attached" in (tmp_path / "strace.log").read_bytes(), 30, "strace")
+            until(lambda: b"attached" in (tmp_path / "strace.log").read_bytes(), 60, "strace")
             assert is_told_to_wait(device.submit())
             assert n_orders(service) == 0
         finally:
             strace.send_signal(signal.SIGINT)
             strace.wait()
-        until(lambda: works(device), 30, "requests to be taken")
+        until(lambda: works(device), 60, "requests to be taken")
         assert_issued_once(service, device)

@@ -54,7 +54,7 @@ def make_nodes(folder, postgres, ca, dns):
     first, second = (Provisiond(folder, f"127.0.0.1:{port}", dns, name=name, **options)
                      for port, name in zip(free_ports(2), ("one", "two")))
     first.start()
-    until(lambda: (first.folder / "account.pem").exists(), 30, "the account key")
+    until(lambda: (first.folder / "account.pem").exists(), 60, "the account key")
     for path in first.folder.glob("account.pem*"):
         shutil.copy2(path, second.folder)
     second.start()
@@ -89,7 +89,7 @@ def test_one_of_two_is_killed(tmp_path):
         def work_begun():
             return n_served() >= 5 and any(held())
 
-        until(lambda: len(postgres.sql("SELECT name FROM node").stdout.split()) == 2, 30, "both nodes")
+        until(lambda: len(postgres.sql("SELECT name FROM node").stdout.split()) == 2, 60, "both nodes")
         for c in callers:
             c.start()
         until(work_begun, 60, "the first certificates, and orders under way")

@@ -224,7 +224,7 @@ def test_local_issues_the_same_authority_after_a_restart(tmp_path):
     issuers = set()
     for _ in range(2):
         argv = [DRIVE, *(f"{k}={v}" for k, v in options.items())]
-        run = subprocess.run(argv, capture_output=True, check=False, timeout=60)
+        run = subprocess.run(argv, capture_output=True, check=False, timeout=120)
         assert run.returncode == DONE, run
         (tmp_path / "chain.pem").write_bytes(run.stdout[run.stdout.index(b"-----BEGIN"):])
         verify = subprocess.run(

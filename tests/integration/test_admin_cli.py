@@ -23,7 +23,7 @@ LONG = "a-label-that-is-as-long-as-a-label-can-be-" + "x" * 21
 
 def run(*args):
     return subprocess.run([program("lanyard-provisiond"), *map(str, args)], capture_output=True, text=True,
-                          check=False, timeout=60, env=environment(), stdin=subprocess.DEVNULL)
+                          check=False, timeout=120, env=environment(), stdin=subprocess.DEVNULL)
 
 
 def test_no_command_was_forgotten():
@@ -65,7 +65,7 @@ def service(tmp_path_factory):
         s.ca.faults = [Fault("new-order", problem(429, "rateLimited", Retry_After="3600"), times=99)]
         s.second = Device(folder, s.provisiond.server, s.provisiond.ca)
         assert s.second.enroll().status == 201 and s.second.submit().status == 202
-        until(lambda: any(r["problem"] for r in lines(s, "order", "list")), 30, "the order to wait")
+        until(lambda: any(r["problem"] for r in lines(s, "order", "list")), 60, "the order to wait")
         s.ca.faults = []
         s.provisiond.admin("token", "create", "--label", LONG, "--uses", "100000000")
         s.provisiond.admin("device", "flag", s.second.id, "--why", "a \x1b[2J reason that is rather long for a table")

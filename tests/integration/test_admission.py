@@ -52,7 +52,7 @@ def new_device(p, enrolled=True, **options):
 def certified(p):
     device = new_device(p)
     assert device.submit().status in (200, 202)
-    device.chain = poll_until(device, lambda r: r.status == 200, 30).body
+    device.chain = poll_until(device, lambda r: r.status == 200, 120).body
     device.serial = f"{x509.load_pem_x509_certificate(device.chain).serial_number:x}"
     device.serial = device.serial.zfill(len(device.serial) + len(device.serial) % 2)
     return device
@@ -100,7 +100,7 @@ def test_a_compromised_key_is_never_certified_again(service):
     assert other.submit().problem == "new-key-needed"
     device.key = ec.generate_private_key(ec.SECP256R1())
     assert device.submit().status == 202
-    assert poll_until(device, lambda r: r.status == 200, 30).body != device.chain
+    assert poll_until(device, lambda r: r.status == 200, 120).body != device.chain
 
 
 def listed(p, leaf, *options):
@@ -108,7 +108,7 @@ def listed(p, leaf, *options):
     path = p.scratch / "listed.pem"
     path.write_bytes(leaf)
     return subprocess.run(["openssl", "verify", "-CAfile", p.ca, "-untrusted", p.ca.with_name("intermediate.pem"),
-                           *options, path], capture_output=True, text=True, check=False, timeout=30)
+                           *options, path], capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_the_local_cas_revocation_list(tmp_path):
@@ -149,7 +149,7 @@ def test_the_operator_revokes(service):
     assert device.submit().problem == "new-csr-needed", "the old request is not tried again"
     device.request = None  # the key itself is sound: the same key may ask anew
     assert device.submit().status == 202
-    poll_until(device, lambda r: r.status == 200, 30)
+    poll_until(device, lambda r: r.status == 200, 120)
     assert f"revocation   serial {device.serial}, superseded" in service.admin("device", "show", device.id)
     service.admin("device", "revoke", device.id, "--serial", "00", expect=1)
     service.admin("device", "revoke", "a" * 32, expect=1)
@@ -314,7 +314,7 @@ def test_no_oracle(tmp_path):
         tokens = {k: p.admin("token", "create").strip() for k in ("used", "revoked", "expired", "good")}
         assert new_device(p, False).enroll(tokens["used"]).status == 201
         p.admin("token", "revoke", "2")
-        with sqlite3.connect(p.db, timeout=20) as db:
+        with sqlite3.connect(p.db, timeout=60) as db:
             db.execute("UPDATE token SET expires_at=1 WHERE id=3")
         answers = set()
         for token in (tokens["used"], tokens["revoked"], tokens["expired"], "lt_" + "a" * 32, "x", "", None,
@@ -365,7 +365,7 @@ def test_no_oracle_by_time(tmp_path):
     with provisiond(tmp_path, "token") as p:
         tokens = {k: p.admin("token", "create").strip() for k in ("used", "expired")}
         assert new_device(p, False).enroll(tokens["used"]).status == 201
-        with sqlite3.connect(p.db, timeout=20) as db:
+        with sqlite3.connect(p.db, timeout=60) as db:
             db.execute("UPDATE token SET expires_at=1 WHERE id=2")
         tokens.update(unknown="lt_" + "a" * (len(tokens["used"]) - 3), unknown2="lt_" + "b" * (len(tokens["used"]) - 3))
         bodies = {k: json.dumps({"zone": ZONE, "token": t}) for k, t in tokens.items()}
@@ -484,7 +484,7 @@ def test_names_stop(tmp_path):
 
         def names():
             return [service.dnsd.dig(f"192-168-1-5.{d.id}.{ZONE}", "A").strip() for d in (one, other)]
-        until(lambda: names() == ["192.168.1.5"] * 2, 30, "names")
+        until(lambda: names() == ["192.168.1.5"] * 2, 60, "names")
         p.admin("device", "suspend", one.id)
         until(lambda: names() == ["", "192.168.1.5"], 60, "the name to stop")
         assert service.dnsd.dig(f"192-168-1-5.{'b' * 32}.{ZONE}", "A").strip() == ""
@@ -495,7 +495,7 @@ def test_names_stop(tmp_path):
         text = stopped.read_text(encoding="ascii")
         assert text.startswith("# mine, edited\n10.9.0.0/16\n" + "b" * 32 + "\n") and one.id not in text
         # another node's suspension arrives by the service's own round
-        with sqlite3.connect(p.db, timeout=20) as db:
+        with sqlite3.connect(p.db, timeout=60) as db:
             db.execute("UPDATE device SET state='suspended' WHERE id=?", (other.id,))
         until(lambda: names() == ["192.168.1.5", ""], 90, "the name to stop")
 
@@ -521,11 +521,11 @@ def test_the_audit_chain(tmp_path):
                            ("DELETE FROM audit WHERE seq=2", 2),
                            ("DELETE FROM audit WHERE seq=4", 4),
                            ("UPDATE audit SET detail='', hash=prev WHERE seq=3", 3)):
-            with sqlite3.connect(p.db, timeout=20) as db:
+            with sqlite3.connect(p.db, timeout=60) as db:
                 kept = db.execute("SELECT * FROM audit").fetchall()
                 db.execute(damage)
             assert f"BROKEN at row {at}" in p.admin("audit", "--verify", expect=1), damage
-            with sqlite3.connect(p.db, timeout=20) as db:
+            with sqlite3.connect(p.db, timeout=60) as db:
                 db.execute("DELETE FROM audit")
                 db.executemany("INSERT INTO audit VALUES (?,?,?,?,?,?,?,?,?)", kept)
         assert p.admin("audit", "--verify") == whole

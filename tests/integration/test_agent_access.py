@@ -36,12 +36,12 @@ def service(folder):
 def can(command, path, gid=READER.pw_gid):
     """Whether www-data, in group `gid` only, gets anything out of `command path`."""
     argv = ["setpriv", f"--reuid={READER.pw_uid}", f"--regid={gid}", "--clear-groups", command, str(path)]
-    return subprocess.run(argv, capture_output=True, check=False, timeout=30, cwd="/").returncode == 0
+    return subprocess.run(argv, capture_output=True, check=False, timeout=120, cwd="/").returncode == 0
 
 
 def at_rest(agent, generation=1):
     until(lambda: agent.status()["state"] == "serve"
-          and (agent.status()["certificate"] or {}).get("generation") == generation, 40,
+          and (agent.status()["certificate"] or {}).get("generation") == generation, 60,
           lambda: f"generation {generation}\n{agent.tail()}")
 
 
@@ -67,7 +67,7 @@ def test_files_for_a_group(folder, service):
         more = group + group.replace("privkey", "combined").replace("0640", "0440")
         agent.config.write_text(text + more, encoding="ascii")
         agent.signal(signal.SIGHUP)
-        until(lambda: "configuration read again" in agent.log(), 30, agent.tail)
+        until(lambda: "configuration read again" in agent.log(), 60, agent.tail)
         assert can("cat", agent.current("combined.pem"), NOGROUP)
         assert agent.tool("renew").returncode == 0
         at_rest(agent, 2)
@@ -140,7 +140,7 @@ def test_who_may_not(folder, service, rule, sentence):
         at_rest(agent)
         agent.config.write_text(text + wrong, encoding="ascii")
         agent.signal(signal.SIGHUP)
-        until(lambda: sentence in agent.log() and "going on with the configuration before" in agent.log(), 30,
+        until(lambda: sentence in agent.log() and "going on with the configuration before" in agent.log(), 60,
               agent.tail)
         assert agent.current("cert.pem").owner() == "nobody"
     run = agent.tool("run")

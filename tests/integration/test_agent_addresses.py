@@ -79,7 +79,7 @@ def test_temporary_address(device, tmp_path):
         shown = json.loads(ip("-j", "-n", device.name, "addr", "show", "dev", "eth0"))
         return [a["local"] for a in shown[0]["addr_info"] if a.get("temporary") and not a.get("tentative")]
 
-    until(temporary, 30, "a temporary address")
+    until(temporary, 60, "a temporary address")
     told, left_out = doctor(device, tmp_path)
     assert left_out[temporary()[0]].startswith("is temporary")
     assert "2001:470:9::5" in dict(told)

@@ -121,7 +121,7 @@ class World:
             with open(self.folder / "app.log", "wb") as log:
                 self.app = subprocess.Popen([str(a) for a in self.argv], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log)
-            until(lambda: self.serial() is not None, 30, self.log)
+            until(lambda: self.serial() is not None, 60, self.log)
             (self.folder / "pid").write_text(str(self.app.pid), encoding="ascii")
         except BaseException:
             self.__exit__()
@@ -131,7 +131,7 @@ class World:
     def __exit__(self, *_):
         if self.app is not None:
             self.app.terminate()
-            self.app.wait(30)
+            self.app.wait(60)
         self.agent.__exit__(None, None, None)
         self.service.__exit__(None, None, None)
 
@@ -159,10 +159,10 @@ def test_application_serves_the_new_certificate(tmp_path, recipe):
         w.wait_for_check("current")
         assert w.serial() == before
         assert w.agent.tool("renew").returncode == 0
-        until(lambda: w.in_place() != before, 30, "the next certificate")
-        until(lambda: w.serial() == w.in_place(), 30, w.log)
+        until(lambda: w.in_place() != before, 60, "the next certificate")
+        until(lambda: w.serial() == w.in_place(), 60, w.log)
         w.wait_for_check("current")
-        until(lambda: int(w.status()["served"]["serial"] or "0", 16) == w.in_place(), 30, "the look")
+        until(lambda: int(w.status()["served"]["serial"] or "0", 16) == w.in_place(), 60, "the look")
         assert w.status()["hook"]["ok"] and w.app.poll() is None
         for name in Path(w.agent.state / "current").iterdir():
             assert name.stat().st_mode & 0o077 == 0
@@ -181,7 +181,7 @@ def test_alert_when_the_old_one_goes_on(tmp_path):
         assert "serves another certificate" in w.agent.tail()
         # and it is well again once the application is told
         os.kill(w.app.pid, 1)
-        until(lambda: w.serial() == w.in_place(), 30, w.log)
+        until(lambda: w.serial() == w.in_place(), 60, w.log)
 
 
 def test_application_that_is_away_or_speaks_no_tls(tmp_path):

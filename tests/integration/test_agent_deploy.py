@@ -16,7 +16,7 @@ UNIT = ROOT / "deploy/systemd/lanyard-agent.service"
 
 def analyze(*args):
     return subprocess.run(["systemd-analyze", "--no-pager", *map(str, args)], capture_output=True, text=True,
-                          check=False, timeout=60)
+                          check=False, timeout=120)
 
 
 def test_the_unit(tmp_path):

@@ -56,7 +56,7 @@ def world(tmp_path):
         w = World(tmp_path, port)
         with w.service, w.agent:
             w.agent.wait_for_certificate()
-            until(lambda: w.agent.status()["state"] == "serve", 20, "rest")
+            until(lambda: w.agent.status()["state"] == "serve", 60, "rest")
             yield w
 
 

@@ -148,7 +148,7 @@ def test_case_42_disk(on_disk, why):
         device.at_rest(2)
         assert device.serial() != serial
         assert len(set(requests)) == 1, "what did not fit is fetched again, not ordered again"
-        until(lambda: device.agent.status()["warnings"] == [], 10, lambda: device.agent.status())
+        until(lambda: device.agent.status()["warnings"] == [], 60, lambda: device.agent.status())
         # and report.json when a report could not be sent meanwhile
         assert sorted(p.name for p in device.state.iterdir() if p.name != "report.json") == [
             "control.sock", "current", "fallback", "generations", "identity.pem", "lock", "state.json"]
@@ -164,13 +164,13 @@ def test_case_42_read_only_at_the_start(on_disk):
     device.disk.remount("ro")
     device.agent.spawn()
     try:
-        until(lambda: "no commands can be taken" in device.agent.log(), 30, device.agent.tail)
+        until(lambda: "no commands can be taken" in device.agent.log(), 60, device.agent.tail)
         assert device.serial() == serial
         offline = device.agent.tool("status")
         assert offline.returncode == 3 and "or cannot be asked" in offline.stdout
         assert "read-only file system: the next certificate cannot be stored; mount" in offline.stdout
         device.disk.remount("rw")
-        until(lambda: device.agent.tool("status", "--json").returncode == 0, 30, device.agent.tail)
+        until(lambda: device.agent.tool("status", "--json").returncode == 0, 60, device.agent.tail)
         assert device.snapshot() == before
         device.agent.tool("renew")
         until(lambda: device.generation() == 2, 60, device.agent.tail)
@@ -190,10 +190,10 @@ def test_case_42_no_local_certificate_can_be_stored(on_disk):
     device.disk.fill()
     device.disk.use_up_inodes()
     device.agent.spawn()
-    until(lambda: "a key that is not kept" in device.agent.log(), 30, device.agent.tail)
+    until(lambda: "a key that is not kept" in device.agent.log(), 60, device.agent.tail)
     assert device.serial() == serial
     device.disk.free()
-    until(lambda: device.agent.tool("status", "--json").returncode == 0, 30, device.agent.tail)
+    until(lambda: device.agent.tool("status", "--json").returncode == 0, 60, device.agent.tail)
     device.agent.stop()
 
 
@@ -220,9 +220,9 @@ def test_case_43_first_start_in_1970(with_clock):
     with device.agent:
         for attempts in range(1, 5):  # to a wait of two minutes
             until(lambda n=attempts: (device.agent.status()["last_error"] or {}).get("attempts", 0) >= n,
-                  30, device.agent.tail)
+                  60, device.agent.tail)
             device.agent.tool("renew")
-        until(lambda: device.agent.status()["next_at"] > 100 + 60, 30, device.agent.tail)
+        until(lambda: device.agent.status()["next_at"] > 100 + 60, 60, device.agent.tail)
         assert device.service.seen["enroll"] == 0, "a server certificate from the future"
         assert warned_of_clock(device, "the clock is behind (it says 1970-01-01")
         device.clock.set_ahead(0)
@@ -240,7 +240,7 @@ def test_case_43_1970_with_a_certificate(with_clock):
         assert device.serial() == serial, "the clock is no reason not to serve it"
         assert warned_of_clock(device, "the clock is behind")
         device.agent.tool("renew")
-        until(device.error, 30, device.agent.tail)
+        until(device.error, 60, device.agent.tail)
         assert device.generation() == 1 and device.serial() == serial
         device.clock.set_ahead(0)
         until(lambda: device.generation() == 2, 60, device.agent.tail)
@@ -263,8 +263,8 @@ def test_case_43_ten_years_ahead_while_running(with_clock):
             until(lambda: device.generation() == 2, 60, device.agent.tail)
             tls.sendall(b"still here")
             assert tls.recv(100) == b"still here", "timers do not know what time it is"
-        until(lambda: device.agent.status()["state"] == "serve", 30, device.agent.tail)
-        until(lambda: device.agent.status()["local_certificate"]["not_before"] < time.time(), 30,
+        until(lambda: device.agent.status()["state"] == "serve", 60, device.agent.tail)
+        until(lambda: device.agent.status()["local_certificate"]["not_before"] < time.time(), 60,
               "a local certificate that is valid now")
 
 
@@ -282,10 +282,10 @@ def test_case_43_new_certificate_that_looks_expired(with_clock):
         device.service.on_submit = submit
         device.clock.set_ahead(2 * 3600)
         device.agent.tool("renew")
-        until(lambda: "our clock says" in device.error(), 30, device.agent.tail)
+        until(lambda: "our clock says" in device.error(), 60, device.agent.tail)
         device.agent.tool("renew")
-        until(lambda: len(requests) >= 2, 30, device.agent.tail)
-        until(lambda: "our clock says" in device.error(), 30, device.agent.tail)
+        until(lambda: len(requests) >= 2, 60, device.agent.tail)
+        until(lambda: "our clock says" in device.error(), 60, device.agent.tail)
         assert device.generation() == 1
         device.clock.set_ahead(0)
         until(lambda: device.generation() == 2, 60, device.agent.tail)
@@ -297,7 +297,7 @@ def test_case_43_wait_written_under_another_clock(with_clock):
     device = with_clock
     device.clock.set_ahead(10 * YEAR_S)
     with device.agent:
-        until(device.error, 30, device.agent.tail)
+        until(device.error, 60, device.agent.tail)
     device.clock.set_ahead(0)
     with device.agent:
         device.at_rest()

@@ -120,7 +120,7 @@ def world(tmp_path_factory):
         stack.enter_context(w.service)
         stack.enter_context(w.agent)
         w.agent.wait_for_certificate()
-        until(lambda: w.agent.status()["state"] == "serve", 30, w.agent.tail)
+        until(lambda: w.agent.status()["state"] == "serve", 60, w.agent.tail)
         yield w
 
 

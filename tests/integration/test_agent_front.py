@@ -105,7 +105,7 @@ class World:
 def world(tmp_path_factory):
     with World(tmp_path_factory.mktemp("front")) as w:
         w.agent.wait_for_certificate()
-        until(w.serves_public, 20, "the public certificate")
+        until(w.serves_public, 60, "the public certificate")
         yield w
 
 
@@ -182,7 +182,7 @@ def test_expired_certificate_gives_way(tmp_path):
         w.service.life_s = 63  # back-dated by a minute: three seconds are left
         w.agent.wait_for_certificate()
         w.service.on_submit = lambda body: w.service.on_delete(body)
-        until(lambda: not w.serves_public(), 30, "the local certificate after the end")
+        until(lambda: not w.serves_public(), 60, "the local certificate after the end")
         assert w.is_local(w.name)
         w.service.life_s = 86400
         w.service.honest()
@@ -192,7 +192,7 @@ def test_expired_certificate_gives_way(tmp_path):
 def test_foreign_names_refused(tmp_path):
     with World(tmp_path, extra='foreign_sni = "refuse"') as w:
         w.agent.wait_for_certificate()
-        until(w.serves_public, 20, "the public certificate")
+        until(w.serves_public, 60, "the public certificate")
         with pytest.raises(ssl.SSLError, match="unrecognized"):
             presented(w.port, "www.example.com")
         for name in (None, "localhost", "nas.local"):
@@ -214,7 +214,7 @@ def test_kept_and_made_anew(tmp_path):
         def addresses():
             return alternative_names(presented(w.port, None), x509.IPAddress)
 
-        until(lambda: ipaddress.ip_address("192.168.7.6") in addresses(), 20, "the new address")
+        until(lambda: ipaddress.ip_address("192.168.7.6") in addresses(), 60, "the new address")
         assert ipaddress.ip_address("192.168.7.5") not in addresses()
         assert w.local["pin"] == before and w.is_local(None)
 
@@ -226,11 +226,11 @@ def test_proxies_outlive_the_configuration_they_came_from(tmp_path):
     proxies = [(f"127.0.0.1:{port}", "127.0.0.1:9")]
     with service, Agent(tmp_path, service, proxies=proxies) as agent:
         agent.process.send_signal(signal.SIGHUP)
-        until(lambda: "configuration read again" in agent.log(), 20, "the reload")
+        until(lambda: "configuration read again" in agent.log(), 60, "the reload")
         with contextlib.suppress(OSError):
             presented(port, None)
         said = f"proxy 127.0.0.1:{port} -> 127.0.0.1:9: the backend does not accept connections"
-        until(lambda: said in agent.log(), 20, agent.tail)
+        until(lambda: said in agent.log(), 60, agent.tail)
 
 
 @pytest.mark.parametrize("why, damage", [
@@ -264,7 +264,7 @@ def test_address_change_is_noticed(tmp_path):
             assert ipaddress.ip_address("10.66.0.5") in addresses()
             ip("-n", lan.name, "addr", "add", "10.66.0.77/24", "dev", "home")
             began = time.monotonic()
-            until(lambda: ipaddress.ip_address("10.66.0.77") in addresses(), 30, "the new address")
+            until(lambda: ipaddress.ip_address("10.66.0.77") in addresses(), 60, "the new address")
             print(f"noticed after {time.monotonic() - began:.1f} s")
     finally:
         lan.remove()
@@ -286,7 +286,7 @@ def test_backend_is_told_the_client(tmp_path):
             client = tcp.getsockname()[1]
             with context.wrap_socket(tcp) as tls:
                 tls.sendall(b"hello")
-                until(lambda: backend.got, 20, "bytes at the backend")
+                until(lambda: backend.got, 60, "bytes at the backend")
     got = backend.got[0]
     backend.close()
     assert got[:16] == b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c"

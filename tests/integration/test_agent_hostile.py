@@ -111,7 +111,7 @@ def test_nothing_wrong_is_installed(world, why):
     service.on_poll = lambda body: make(service)
     submits = service.seen["submit"]
     assert agent.tool("renew").returncode == 0
-    until(lambda: reason in ((agent.status()["last_error"] or {}).get("text", "")), 30,
+    until(lambda: reason in ((agent.status()["last_error"] or {}).get("text", "")), 60,
           lambda: f"the reason\n{agent.status()['last_error']}\n{agent.tail()}")
     assert service.seen["submit"] > submits
     assert snapshot(agent) == before

@@ -142,7 +142,7 @@ def test_what_it_refuses(example, prefix, tmp_path, extra, reason):
     with FakeService(tmp_path, tmp_path / "agent" / "state") as service:
         agent = Agent(tmp_path, service, extra=extra)
         argv = [str(example), str(agent.config), str(free_port())]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60,
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120,
                               env=environment({"LD_LIBRARY_PATH": str(pc_folder(prefix).parent)}))
     assert done.returncode == 1 and reason in done.stderr, done.stderr
 

@@ -39,7 +39,7 @@ class World:
                                  f'page_tls = {{"127.0.0.1:{self.secure}"}}')
 
     def ask(self, path, *, host="127.0.0.1", method="GET"):
-        connection = http.client.HTTPConnection("127.0.0.1", self.plain, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.plain, timeout=60)
         try:
             connection.putrequest(method, path, skip_host=True)
             if host is not None:
@@ -56,7 +56,7 @@ def world(tmp_path_factory):
     w = World(tmp_path_factory.mktemp("page"))
     with w.service, w.agent:
         w.agent.wait_for_certificate()
-        until(lambda: w.agent.status()["state"] == "serve", 20, "rest")
+        until(lambda: w.agent.status()["state"] == "serve", 60, "rest")
         yield w
 
 
@@ -158,7 +158,7 @@ def test_markup_is_text(tmp_path):
     w = World(tmp_path)
     w.service.on_enroll = lambda body: problem(503, "busy", "<script>alert(1)</script>&\"'")
     with w.service, w.agent:
-        until(lambda: w.agent.status()["last_error"], 30, "the error")
+        until(lambda: w.agent.status()["last_error"], 60, "the error")
         text = w.ask("/")[1].decode()
         assert "<script" not in text and "&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;" in text
         assert "has no certificate yet" in text
@@ -186,7 +186,7 @@ class Street:
 
     def ask(self, source, to, method, path, ns=None):
         def go():
-            connection = http.client.HTTPConnection(to, self.PORT, timeout=30, source_address=(source, 0))
+            connection = http.client.HTTPConnection(to, self.PORT, timeout=60, source_address=(source, 0))
             try:
                 connection.request(method, path)
                 reply = connection.getresponse()

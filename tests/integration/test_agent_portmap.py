@@ -58,7 +58,7 @@ def pin_seen(home, port):
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        with socket.create_connection((home.wan, port), timeout=30) as s, context.wrap_socket(s) as tls:
+        with socket.create_connection((home.wan, port), timeout=60) as s, context.wrap_socket(s) as tls:
             return tls.getpeercert(binary_form=True)
 
     key = x509.load_der_x509_certificate(home.world.call(connect)).public_key()
@@ -125,7 +125,7 @@ def test_no_way_back_from_inside(tmp_path):
         with Daemon("s_server", argv, tmp_path, "ACCEPT", netns=home.router) as server:
             with agent_of(home, "port_mapping_external = 50123\n") as agent:
                 assert settled(agent)["nat_loopback"] is False
-            assert server.wait(30) == 0, "it was asked for its certificate"
+            assert server.wait(60) == 0, "it was asked for its certificate"
 
 
 @pytest.mark.parametrize("address, state, word", [

@@ -309,7 +309,7 @@ SERVERS = [TRUTH, "127.0.1.1", "127.0.2.1", "127.0.3.1", "127.0.4.1"]
 
 def ask(home, server, name, kind, **options):
     query = dns.message.make_query(name, kind, **options)
-    return home.ns.call(lambda: dns.query.udp(query, server, timeout=10))
+    return home.ns.call(lambda: dns.query.udp(query, server, timeout=60))
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -469,7 +469,7 @@ class Device:
 
     def page(self, method, path, **headers):
         def go():
-            connection = http.client.HTTPConnection(LAN, 8480, timeout=30)
+            connection = http.client.HTTPConnection(LAN, 8480, timeout=60)
             try:
                 connection.request(method, path, headers=headers)
                 reply = connection.getresponse()

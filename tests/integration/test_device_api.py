@@ -313,12 +313,12 @@ def ed_csr(private, d):
 def openssl_csr(d, *options):
     run = subprocess.run(["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null",
                           "-subj", "/", "-addext", f"subjectAltName=DNS:{d.name}", *options],
-                         capture_output=True, check=True, timeout=60)
+                         capture_output=True, check=True, timeout=120)
     return run.stdout
 
 
 def orders(p):
-    with sqlite3.connect(p.db, timeout=20) as db:
+    with sqlite3.connect(p.db, timeout=60) as db:
         return db.execute("SELECT count(*) FROM cert_order").fetchone()[0]
 
 
@@ -437,7 +437,7 @@ def test_malformed_http(service):
 
     def wrong(case):
         name, request, statuses = case
-        with socket.create_connection(service.server, timeout=30) as plain, \
+        with socket.create_connection(service.server, timeout=60) as plain, \
                 device.context().wrap_socket(plain, server_hostname=service.server[0]) as tls:
             data = b""
             try:
@@ -489,11 +489,11 @@ def test_five_thousand_idle_connections_and_slow_ones(service):
         for head in (b"GET / HT", b"POST /v1/enroll HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{",
                      (b"GET /.well-known/est/cacerts HTTP/1.1\r\nHost: a\r\n\r\n") * 50):
             for _ in range(10):  # cut, slow, and one that never reads what it asked for
-                tls = device.context().wrap_socket(socket.create_connection(service.server, timeout=30),
+                tls = device.context().wrap_socket(socket.create_connection(service.server, timeout=60),
                                                    server_hostname=service.server[0])
                 tls.sendall(head)
                 slow.append(tls)
-        until(lambda: open_files(service) > min(n, 5000) // 2, 30, "the connections to be there")
+        until(lambda: open_files(service) > min(n, 5000) // 2, 60, "the connections to be there")
         other = new_device(service)
         assert other.submit().status == 202
         poll_until(other, lambda r: r.status == 200, 60)
@@ -511,7 +511,7 @@ def test_renegotiation(service):
     """TLS 1.3, which devices use, has none; TLS 1.2 on the public listener refuses it."""
     def client(server, *options):
         return subprocess.run(["openssl", "s_client", "-connect", "%s:%d" % server, *options], input=b"R\n" * 3,
-                              capture_output=True, timeout=60, check=False)
+                              capture_output=True, timeout=120, check=False)
     assert client(service.server, "-tls1_2").returncode != 0
     run = client(service.public, "-tls1_2")
     assert b"RENEGOTIATING" in run.stdout + run.stderr
@@ -527,7 +527,7 @@ def test_nothing_from_outside_starts_a_line_of_the_log(service):
         device.call("POST", "/v1/enroll", json.dumps({"zone": text, "token": text}))
         device.call("POST", "/v1/revoke", json.dumps({"reason": text[:30]}))
         device.call("POST", "/v1/certificate", text.encode())
-    connection = http.client.HTTPSConnection(*service.server, context=device.context(), timeout=30)
+    connection = http.client.HTTPSConnection(*service.server, context=device.context(), timeout=60)
     connection.request("GET", "/v1/certificate", headers={"User-Agent": "%s%n\\x1b" + "u" * 8000,
                                                           "Authorization": "Basic c2VjcmV0OnNlY3JldA=="})
     assert connection.getresponse().status in (404, 431)

@@ -104,7 +104,7 @@ class Service:
         return self.ask("POST", "/v1/pair", {"code": code}, **options)
 
     def metric(self, line):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=60) as answer:
             return float(re.search("^" + re.escape(line) + r" (\S+)$", answer.read().decode(), re.M).group(1))
 
 
@@ -224,7 +224,7 @@ def test_an_expired_code_and_a_suspended_device(service):
 
 def sqlite(service, statement):
     import sqlite3
-    with sqlite3.connect(service.daemon.db, timeout=30) as db:
+    with sqlite3.connect(service.daemon.db, timeout=60) as db:
         return db.execute(statement).fetchall()
 
 
@@ -308,7 +308,7 @@ def test_the_agent_shows_the_code(service, tmp_path):
         reply = service.pair(code)
         assert reply.json["device"] == device
         # by the command, too: another one, as soon as that is allowed
-        until(lambda: code not in agent.tool("pair").stdout, 30, "another code")
+        until(lambda: code not in agent.tool("pair").stdout, 60, "another code")
         second = agent.status()["pairing"]["code"]
         assert second != code and agent.tool("unpair").returncode == 0
         assert service.pair(second).status == 404 and agent.status()["pairing"] is None
@@ -431,7 +431,7 @@ def test_an_issuer_that_hangs_holds_up_nobody_else(service, issuers):
         service.ask("GET", "/v1/devices", bearer=hanging.token()))) for _ in range(3)]
     for thread in threads:
         thread.start()
-    until(lambda: hanging.asked["/.well-known/openid-configuration"] > 0, 30, "the issuer to be asked")
+    until(lambda: hanging.asked["/.well-known/openid-configuration"] > 0, 60, "the issuer to be asked")
     began = time.monotonic()
     assert service.ask("GET", "/v1/nearby").status == 200
     assert service.ask("GET", "/v1/devices", bearer=issuers[0].token()).status == 200
@@ -582,10 +582,10 @@ def test_with_curl(service):
     base = ["curl", "-sS", "--fail-with-body", "--max-time", "60", "--cacert", str(service.daemon.ca)]
     run = subprocess.run([*base, "--json", json.dumps({"code": device.code()}),
                           f"https://127.0.0.1:{service.public}/v1/pair"], capture_output=True, text=True,
-                         check=True, timeout=90)
+                         check=True, timeout=120)
     token = json.loads(run.stdout)["viewer_token"]
     run = subprocess.run([*base, "--oauth2-bearer", token, f"https://127.0.0.1:{service.public}/v1/devices/{device.id}"],
-                         capture_output=True, text=True, check=True, timeout=90)
+                         capture_output=True, text=True, check=True, timeout=120)
     assert json.loads(run.stdout)["id"] == device.id
 
 

@@ -234,7 +234,7 @@ def test_every_byte_of_a_question_changed(server):
     good = bytearray(wire(f"10-0-0-1.{ID}{D}", use_edns=0))
     silent = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.settimeout(5)
+        s.settimeout(60)
         s.connect(("127.0.0.1", server.port))
         for at in range(len(good)):
             for mask in (1, 2, 4, 8, 16, 32, 64, 128, 255):
@@ -258,7 +258,7 @@ def test_every_type(server, rdclass):
     tail = struct.pack("!H", rdclass)
     name = dns.name.from_text("direct.example").to_wire()
     codes = {}
-    with server.connect(timeout_s=30) as s:
+    with server.connect(timeout_s=60) as s:
         for first in range(0, 65536, 256):
             s.sendall(b"".join(framed(header(qid=t) + name + struct.pack("!H", t) + tail)
                                for t in range(first, first + 256)))
@@ -281,7 +281,7 @@ def test_dig_and_kdig(server):
         for how in ("+notcp", "+tcp"):
             run = subprocess.run([tool, "@127.0.0.1", "-p", str(server.port), "+short", how,
                                   f"10-1-2-3.{ID}{D}", "A"], capture_output=True, text=True,
-                                 check=False, timeout=30)
+                                 check=False, timeout=120)
             assert run.stdout.strip() == "10.1.2.3", f"{tool} {how}: {run.stdout}{run.stderr}"
 
 
@@ -295,7 +295,7 @@ def test_unbound_resolves_through_it(server, tmp_path):
                  extra=extra):
         def ask(name, kind="A"):
             query = dns.message.make_query(name, kind)
-            return dns.query.udp(query, "127.0.0.1", port=port, timeout=10)
+            return dns.query.udp(query, "127.0.0.1", port=port, timeout=60)
 
         for n in range(20):
             reply = ask(f"10-0-0-{n}.{ID}{D}")

@@ -144,7 +144,7 @@ def test_case_6_lengths(server):
 
 def test_case_6_over_tcp_and_ipv6(server):
     reply = dns.query.tcp(dns.message.from_wire(with_options(HOST, "A", (10, b"abcdefgh"))), "127.0.0.1",
-                          port=server.port, timeout=5)
+                          port=server.port, timeout=60)
     by_tcp = reply.options[0].to_wire()
     packet = with_options(HOST, "A", (10, by_tcp))
     assert options_of(server.raw(packet))[10] == by_tcp  # good over UDP too
@@ -172,7 +172,7 @@ def test_secrets_are_shared_and_rolled_over(tmp_path):
         seen = s.log().count("configuration reloaded")
         write_secrets(s.folder, *secrets)
         s.signal(signal.SIGHUP)
-        until(lambda: s.log().count("configuration reloaded") > seen, 10, "the reload")
+        until(lambda: s.log().count("configuration reloaded") > seen, 60, "the reload")
 
     with Nameserver(folders[0], head=head) as a, Nameserver(folders[1], head=head) as b:
         cookie = cookie_from(a, "127.0.0.1")
@@ -196,7 +196,7 @@ def test_secrets_are_shared_and_rolled_over(tmp_path):
 def test_a_bad_file_of_secrets(tmp_path, why, lines, mode, want):
     s = Nameserver(tmp_path, head='cookie_secrets = "cookie.secrets"\n')
     write_secrets(tmp_path, *lines, mode=mode)
-    run = subprocess.run(s.argv + ["--check-config"], capture_output=True, text=True, check=False, timeout=30,
+    run = subprocess.run(s.argv + ["--check-config"], capture_output=True, text=True, check=False, timeout=120,
                          env=environment())
     assert run.returncode == 2 and re.search(want, run.stderr), f"{why}: {run.stderr}"
     assert SECRET not in run.stderr and "hello" not in run.stderr
@@ -206,7 +206,7 @@ def test_a_random_secret_survives_a_reload(tmp_path):
     with Nameserver(tmp_path) as s:
         cookie = cookie_from(s, "127.0.0.1")
         s.signal(signal.SIGHUP)
-        until(lambda: "configuration reloaded" in s.log(), 10, "the reload")
+        until(lambda: "configuration reloaded" in s.log(), 60, "the reload")
         assert cookie_from(s, "127.0.0.1", cookie) == cookie
 
 
@@ -276,7 +276,7 @@ def test_a_truncated_reply_leads_to_tcp(server):
     for _ in range(2 * LIMIT):
         ask_from(server, "127.0.14.1", wire(HOST), timeout_s=0.01)
     run = subprocess.run(["dig", "-b", "127.0.14.1", "@127.0.0.1", "-p", str(server.port), "+nocookie", "+tries=4",
-                          "+timeout=1", "+short", HOST], capture_output=True, text=True, check=False, timeout=30)
+                          "+timeout=1", "+short", HOST], capture_output=True, text=True, check=False, timeout=120)
     assert run.stdout.strip().endswith("10.0.0.1"), run.stdout + run.stderr
 
 
@@ -288,7 +288,7 @@ def test_amplification_of_every_type_at_every_name(tmp_path):
     with (Nameserver(tmp_path, head='nsid = "a-name-of-some-length"\n') as server,
           socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s):
         s.connect(("127.0.0.1", server.port))
-        s.settimeout(5)
+        s.settimeout(60)
         for name in names:
             for kind in [*range(1, 270), 32768, 65280, 65535]:
                 for query in (wire(name, kind), with_options(name, kind), with_options(name, kind, (3, b""))):
@@ -317,7 +317,7 @@ def test_case_2_every_type_in_every_class(server, tcp):
         if not tcp:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
             s.connect(("127.0.0.1", server.port))
-            s.settimeout(5)
+            s.settimeout(60)
         for cls in (1, 3, 255):
             for start in range(0, 65536, 64):
                 for kind in range(start, start + 64):
@@ -419,7 +419,7 @@ def test_case_17_changes_and_transfers_are_refused(server):
             assert reply.rcode() == dns.rcode.REFUSED and [o.code for o in reply.options] == [21]
     for tool in ("nsupdate", "knsupdate"):
         if shutil.which(tool):
-            run = subprocess.run([tool], capture_output=True, text=True, check=False, timeout=30,
+            run = subprocess.run([tool], capture_output=True, text=True, check=False, timeout=120,
                                  input=f"server 127.0.0.1 {server.port}\nzone direct.example\n"
                                        f"update add new{D} 60 A 10.0.0.1\nsend\n")
             assert "NOTIMP" in run.stdout + run.stderr, tool
@@ -451,7 +451,7 @@ def test_what_is_held_back_is_counted(tmp_path):
     head = f'rrl_per_second = 10\nrrl_exempt = {{"none"}}\nmetrics = "127.0.0.1:{port}"\n'
     with Nameserver(tmp_path, head=head) as s:
         result = flood(("127.0.0.1", s.port), lambda i: wire(HOST), ["127.5.1.1"], 200)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as page:
             text = page.read().decode()
     assert f'lanyard_dnsd_dropped_total{{transport="udp",reason="limited"}} {result.n_dropped}\n' in text
     assert f"lanyard_dnsd_slipped_total {result.n_small}\n" in text
@@ -470,7 +470,7 @@ def test_identity(server):
     for name, want in (("version.bind", "Lanyard"), ("version.server", "Lanyard"), ("hostname.bind", "ns1.ams"),
                        ("id.server", "ns1.ams")):
         run = subprocess.run(["dig", "@127.0.0.1", "-p", str(server.port), "+short", name, "TXT", "CH"],
-                             capture_output=True, text=True, check=False, timeout=30)
+                             capture_output=True, text=True, check=False, timeout=120)
         assert run.stdout.strip() == f'"{want}"'
 
 
@@ -487,7 +487,7 @@ def test_dig_and_kdig_use_cookies(server):
         if not shutil.which(tool):
             continue
         run = subprocess.run([tool, "@127.0.0.1", "-p", str(server.port), "+cookie", "+nsid", HOST],
-                             capture_output=True, text=True, check=False, timeout=30)
+                             capture_output=True, text=True, check=False, timeout=120)
         assert re.search(mark, run.stdout) and "ams1" in run.stdout and "10.0.0.1" in run.stdout, run.stdout
 
 
@@ -500,7 +500,7 @@ def test_a_resolver_past_its_limit_resolves_all(server, tmp_path):
             query = dns.message.make_query(f"10-1-{n % 256}-{n // 256}.{ID}{D}", "A")
             for _ in range(3):  # as a device's resolver would
                 n_tries += 1
-                reply = dns.query.udp(query, "127.0.0.1", port=port, timeout=15)
+                reply = dns.query.udp(query, "127.0.0.1", port=port, timeout=60)
                 if reply.answer:
                     break
             assert reply.answer and reply.answer[0][0].address == f"10.1.{n % 256}.{n // 256}", resolver.tail()

@@ -123,7 +123,7 @@ MISTAKES = [
 
 def run(folder, *options):
     return subprocess.run([program("lanyard-dnsd"), "-c", folder / "dnsd.conf", *options],
-                          capture_output=True, text=True, check=False, timeout=30,
+                          capture_output=True, text=True, check=False, timeout=120,
                           env=environment(), stdin=subprocess.DEVNULL)
 
 
@@ -209,7 +209,7 @@ def test_privileges_are_dropped(tmp_path):
 def reload(server, expect):
     seen = server.log().count(expect)
     server.signal(signal.SIGHUP)
-    until(lambda: server.log().count(expect) > seen, 10, lambda: f"'{expect}'\n{server.tail()}")
+    until(lambda: server.log().count(expect) > seen, 60, lambda: f"'{expect}'\n{server.tail()}")
 
 
 def test_reload(tmp_path):
@@ -221,11 +221,11 @@ def test_reload(tmp_path):
         reload(server, "configuration reloaded")
         for tcp in (False, True):
             until(lambda t=tcp: summary(server.ask("new.direct.example", tcp=t)) ==
-                  "NOERROR AA | 900 A 192.88.99.77 | ", 5, "the new record")
+                  "NOERROR AA | 900 A 192.88.99.77 | ", 60, "the new record")
         assert summary(server.ask("z.test", "NS")).startswith("NOERROR AA")
         server.configure("workers = 2", GOOD_ZONE)  # zones go, too
         reload(server, "configuration reloaded")
-        until(lambda: summary(server.ask("www.direct.example")).startswith("REFUSED"), 5, "no zone")
+        until(lambda: summary(server.ask("www.direct.example")).startswith("REFUSED"), 60, "no zone")
 
 
 def test_reload_of_something_broken(tmp_path):
@@ -307,12 +307,12 @@ def test_without_standard_descriptors(tmp_path):
                 return server.ask("www.direct.example", tcp=True).answer
             except OSError:
                 return None
-        until(answers, 20, "an answer")
+        until(answers, 60, "an answer")
         for fd in range(3):
             assert os.readlink(f"/proc/{child.pid}/fd/{fd}") == "/dev/null"
     finally:
         child.terminate()
-        assert child.wait(20) == 0
+        assert child.wait(60) == 0
 
 
 def test_a_reload_at_the_first_moment(tmp_path):
@@ -325,12 +325,12 @@ def test_a_reload_at_the_first_moment(tmp_path):
             preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP}))
     try:
         child.send_signal(signal.SIGHUP)
-        until(lambda: "configuration reloaded" in server.log() or child.poll() is not None, 20,
+        until(lambda: "configuration reloaded" in server.log() or child.poll() is not None, 60,
               server.tail)
         assert child.poll() is None, server.tail()
     finally:
         child.terminate()
-        assert child.wait(20) == 0
+        assert child.wait(60) == 0
 
 
 def test_a_log_that_nobody_reads(tmp_path):
@@ -347,4 +347,4 @@ def test_a_log_that_nobody_reads(tmp_path):
         assert server.ask("www.direct.example", tcp=True).answer
     finally:
         child.terminate()
-        assert child.wait(20) == 0
+        assert child.wait(60) == 0

@@ -181,7 +181,7 @@ def test_case_12_a_broken_key(tmp_path, why, damage, complaint):
     with server:
         damage(key_file(server))
         server.signal(signal.SIGHUP)
-        until(lambda: "the old configuration stays" in server.log(), 10, "the reload to be refused")
+        until(lambda: "the old configuration stays" in server.log(), 60, "the reload to be refused")
         assert complaint in server.log()
         reply = server.ask(f"10-0-0-5.{ID}{D}", want_dnssec=True)
         assert len(reply.answer) == 2
@@ -201,13 +201,13 @@ def test_case_13_and_14_flags(live):
         query = dns.message.make_query(missing, "A")
         query.use_edns(0, 0xC000, 1232)  # DO and CO
         send = dns.query.tcp if tcp else dns.query.udp
-        co = send(query, "127.0.0.1", port=server.port, timeout=5)
+        co = send(query, "127.0.0.1", port=server.port, timeout=60)
         assert co.rcode() == dns.rcode.NXDOMAIN and len(co.authority) == 4
         assert do.ednsflags & dns.flags.DO and not plain.ednsflags & dns.flags.DO
         assert not do.flags & (dns.flags.AD | dns.flags.CD)
     query = dns.message.make_query(missing, "A", want_dnssec=True)
     query.flags |= dns.flags.AD | dns.flags.CD
-    reply = dns.query.udp(query, "127.0.0.1", port=server.port, timeout=5)
+    reply = dns.query.udp(query, "127.0.0.1", port=server.port, timeout=60)
     assert not reply.flags & (dns.flags.AD | dns.flags.CD)
     assert server.ask(missing, 128, want_dnssec=True).rcode() == dns.rcode.FORMERR
 

@@ -120,7 +120,7 @@ def test_a_resolver_follows(tmp_path):
                     extra=extra):
         def resolve(name, kind):
             query = dns.message.make_query(name, kind)
-            return ns.call(lambda: dns.query.udp(query, "127.0.0.3", timeout=15))
+            return ns.call(lambda: dns.query.udp(query, "127.0.0.3", timeout=60))
 
         assert resolve(NAME, "TXT").rcode() == dns.rcode.SERVFAIL
         assert resolve(f"10-0-0-1.{ID}.direct.example", "A").answer[0][0].address == "10.0.0.1"

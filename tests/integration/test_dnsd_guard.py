@@ -143,17 +143,17 @@ def test_keys_are_rotated_without_a_gap(server, tmp_path):
     try:
         assert not answered(server, NEW_KEY)
         write_keys(tmp_path, KEY, NEW_KEY)
-        until(lambda: answered(server, NEW_KEY), 10, "the new key to be accepted")
+        until(lambda: answered(server, NEW_KEY), 60, "the new key to be accepted")
         write_keys(tmp_path, NEW_KEY, KEY)
         seen = server.log().count("tag keys read again")
-        until(lambda: server.log().count("tag keys read again") > seen, 10, "the exchange")
+        until(lambda: server.log().count("tag keys read again") > seen, 60, "the exchange")
     finally:
         stop.set()
         thread.join()
     assert not wrong and count[0] > 10
     assert answered(server, NEW_KEY, CLOUDFLARE) and answered(server, KEY, CLOUDFLARE)
     write_keys(tmp_path, NEW_KEY)
-    until(lambda: not answered(server, KEY), 10, "the old key to be gone")
+    until(lambda: not answered(server, KEY), 60, "the old key to be gone")
     assert answered(server, NEW_KEY)
     assert KEY.hex() not in server.log() and NEW_KEY.hex() not in server.log()
 
@@ -161,7 +161,7 @@ def test_keys_are_rotated_without_a_gap(server, tmp_path):
 def test_keys_are_read_again_on_sighup(server, tmp_path):
     write_keys(tmp_path, NEW_KEY)
     server.signal(signal.SIGHUP)
-    until(lambda: answered(server, NEW_KEY), 10, "the new key")
+    until(lambda: answered(server, NEW_KEY), 60, "the new key")
 
 
 @pytest.mark.parametrize("content, mode, says", [
@@ -178,11 +178,11 @@ def test_bad_keys_leave_the_old_ones(server, tmp_path, content, mode, says):
         (tmp_path / "tag.keys.new").write_text(content, encoding="ascii")
         (tmp_path / "tag.keys.new").chmod(mode)
         (tmp_path / "tag.keys.new").rename(tmp_path / "tag.keys")
-    until(lambda: re.search(says + ".*what was read from it before stays", server.log()), 10,
+    until(lambda: re.search(says + ".*what was read from it before stays", server.log()), 60,
           lambda: f"{says}\n{server.tail()}")
     assert answered(server, KEY)
     write_keys(tmp_path, NEW_KEY)
-    until(lambda: answered(server, NEW_KEY), 10, "the repaired file")
+    until(lambda: answered(server, NEW_KEY), 60, "the repaired file")
 
 
 def nothing_left(server, device=ID):
@@ -201,12 +201,12 @@ def test_an_id_is_suspended_and_comes_back(server, tmp_path):
                (ID, VALUE, int(time.time()) + 600))
     assert VALUE in summary(server.ask(f"_acme-challenge.{ID}{Z}", "TXT"))
     write_suspended(tmp_path, "# phishing", f"{ID.upper()}  # reported 2026-11-20")
-    until(lambda: nothing_left(server), 10, "the id to be gone")
+    until(lambda: nothing_left(server), 60, "the id to be gone")
     assert server.ask(f"10-0-0-1.{OTHER_ID}{Z}").answer, "another device"
     assert server.ask(f"10-0-0-1.{ID}.all.example").answer, "another zone's list"
     assert server.ask("tag.example", "SOA").answer
     write_suspended(tmp_path)
-    until(lambda: server.ask(f"10-0-0-1.{ID}{Z}").answer, 10, "the id to be back")
+    until(lambda: server.ask(f"10-0-0-1.{ID}{Z}").answer, 60, "the id to be back")
     assert VALUE in summary(server.ask(f"_acme-challenge.{ID}{Z}", "TXT"))
     db.close()
 
@@ -215,7 +215,7 @@ def test_ranges_of_addresses(server, tmp_path):
     write_suspended(tmp_path, "10.1.0.0/16", "8.8.8.0/24", "fd00:bad::/32", "2606:4700::/32", ID)
     gone = [("10-1-2-3", "A"), (tagged(KEY, OTHER_ID, GOOGLE), "A"), ("fd00-bad--1", "AAAA"),
             ("fd00-0bad-0-0-0-0-0-1", "AAAA"), (tagged(KEY, OTHER_ID, CLOUDFLARE), "AAAA")]
-    until(lambda: summary(server.ask(f"10-1-2-3.{OTHER_ID}{Z}")) == MISSING, 10, "the list")
+    until(lambda: summary(server.ask(f"10-1-2-3.{OTHER_ID}{Z}")) == MISSING, 60, "the list")
     for name, kind in gone:
         assert summary(server.ask(f"{name}.{OTHER_ID}{Z}", kind)) == MISSING, name
     for ip in ("10.0.255.255", "10.2.0.0", "fd00:bac::1"):
@@ -228,32 +228,32 @@ def test_ranges_of_addresses(server, tmp_path):
 def test_a_list_is_taken_on_sighup_too(server, tmp_path):
     write_suspended(tmp_path, ID)
     server.signal(signal.SIGHUP)
-    until(lambda: nothing_left(server), 10, "the id to be gone")
+    until(lambda: nothing_left(server), 60, "the id to be gone")
     assert f"zone tag.example: 1 ids and 0 ranges of addresses are suspended" in server.log()
 
 
 def test_a_bad_line_leaves_the_old_list(server, tmp_path):
     write_suspended(tmp_path, ID)
-    until(lambda: nothing_left(server), 10, "the list")
+    until(lambda: nothing_left(server), 60, "the list")
     write_suspended(tmp_path, OTHER_ID, "", "10.0.0.1/8")
-    until(lambda: re.search(r"error dnsd: \S+suspended.txt:3: '10.0.0.1/8' has bits", server.log()), 10,
+    until(lambda: re.search(r"error dnsd: \S+suspended.txt:3: '10.0.0.1/8' has bits", server.log()), 60,
           lambda: f"the line\n{server.tail()}")
     assert nothing_left(server) and server.ask(f"10-0-0-1.{OTHER_ID}{Z}").answer
     server.signal(signal.SIGHUP)
-    until(lambda: "reload: " in server.log(), 10, "the reload")
+    until(lambda: "reload: " in server.log(), 60, "the reload")
     assert nothing_left(server)
     write_suspended(tmp_path, OTHER_ID, "10.0.0.0/8")
-    until(lambda: nothing_left(server, OTHER_ID), 10, "the repaired list")
+    until(lambda: nothing_left(server, OTHER_ID), 60, "the repaired list")
 
 
 def test_a_list_that_vanishes_stays_in_force(server, tmp_path):
     write_suspended(tmp_path, ID)
-    until(lambda: nothing_left(server), 10, "the list")
+    until(lambda: nothing_left(server), 60, "the list")
     (tmp_path / "suspended.txt").unlink()
-    until(lambda: "suspended.txt: No such file" in server.log(), 10, "a warning")
+    until(lambda: "suspended.txt: No such file" in server.log(), 60, "a warning")
     assert nothing_left(server)
     write_suspended(tmp_path, OTHER_ID)
-    until(lambda: nothing_left(server, OTHER_ID), 10, "the new list")
+    until(lambda: nothing_left(server, OTHER_ID), 60, "the new list")
     assert server.log().count("No such file") == 1
 
 
@@ -261,7 +261,7 @@ def test_a_list_written_in_place_is_not_read_half(server, tmp_path):
     """Written a bit at a time, as by a shell's redirection: the list of before stays whole until
     it is complete."""
     write_suspended(tmp_path, ID)
-    until(lambda: nothing_left(server), 10, "the list")
+    until(lambda: nothing_left(server), 60, "the list")
     reads = server.log().count("suspended list read again")
     with open(tmp_path / "suspended.txt", "w", encoding="ascii") as f:
         for _ in range(20):  # about as long as two looks at it
@@ -270,7 +270,7 @@ def test_a_list_written_in_place_is_not_read_half(server, tmp_path):
             assert nothing_left(server)
             threading.Event().wait(0.1)
         f.write(f"{ID}\n{OTHER_ID}\n")
-    until(lambda: nothing_left(server, OTHER_ID), 10, "the new list")
+    until(lambda: nothing_left(server, OTHER_ID), 60, "the new list")
     assert nothing_left(server)
     assert server.log().count("suspended list read again") == reads + 1
 
@@ -294,7 +294,7 @@ def test_a_million_ids(tmp_path):
             got = summary(server.ask(f"10-0-0-1.{device(n)}{Z}"))
             assert got.startswith("NXDOMAIN") == (n % 2 == 0), (n, got)
         write_suspended(tmp_path, device(1), *lines[1:])
-        until(lambda: summary(server.ask(f"10-0-0-1.{device(1)}{Z}")) == MISSING, 30, "the new list")
+        until(lambda: summary(server.ask(f"10-0-0-1.{device(1)}{Z}")) == MISSING, 60, "the new list")
         assert server.ask(f"10-0-0-1.{device(0)}{Z}").answer
 
 
@@ -316,7 +316,7 @@ def test_changes_lose_no_question(server, tmp_path):
         for n in range(3):
             write_suspended(tmp_path, *([ID] if n % 2 == 0 else []))
             write_keys(tmp_path, *((NEW_KEY, KEY) if n % 2 == 0 else (KEY,)))
-            until(lambda n=n: nothing_left(server) == (n % 2 == 0), 10, "the list")
+            until(lambda n=n: nothing_left(server) == (n % 2 == 0), 60, "the list")
             server.signal(signal.SIGHUP)
     finally:
         stop.set()
@@ -345,12 +345,12 @@ def test_files_of_the_user_that_it_becomes(open_folder):
     with server:
         assert "can only be read at the start" not in server.log()
         (open_folder / "tag.keys").write_text(NEW_KEY.hex(), encoding="ascii")
-        until(lambda: answered(server, NEW_KEY), 10, "the new key")
+        until(lambda: answered(server, NEW_KEY), 60, "the new key")
 
 
 def check(folder):
     return subprocess.run([program("lanyard-dnsd"), "-c", folder / "dnsd.conf", "--check-config"],
-                          capture_output=True, text=True, check=False, timeout=30,
+                          capture_output=True, text=True, check=False, timeout=120,
                           env=environment(), stdin=subprocess.DEVNULL)
 
 

@@ -47,7 +47,7 @@ def test_case_11_at_the_start(tmp_path):
     while k <= n:  # at first, to count
         count.set(k or NEVER)
         run = subprocess.run([*server.argv, "--check-config"], capture_output=True, text=True, check=False,
-                             timeout=60, env=environment(count.env()))
+                             timeout=120, env=environment(count.env()))
         assert run.returncode in (0, 1, 2), (k, run)
         assert run.returncode == 0 or len(run.stderr.strip().splitlines()) == 1, (k, run)
         statuses.add(run.returncode)
@@ -65,7 +65,7 @@ def test_case_11_while_it_answers(tmp_path):
                    (ID, VALUE, int(time.time()) + 3600))
 
         def challenges():
-            with server.connect(timeout_s=30) as s:
+            with server.connect(timeout_s=60) as s:
                 try:
                     s.sendall(framed(wire(CHALLENGE, "TXT")) + framed(wire(NAME)))
                     return {read_message(s).rcode(), read_message(s).rcode()}
@@ -75,7 +75,7 @@ def test_case_11_while_it_answers(tmp_path):
         def reload():
             before = server.log().count("reload")
             server.signal(signal.SIGHUP)
-            until(lambda: server.log().count("reload") > before, 30, "the reload")
+            until(lambda: server.log().count("reload") > before, 60, "the reload")
 
         for what in (challenges, reload):
             n = 0

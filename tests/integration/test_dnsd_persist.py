@@ -72,14 +72,14 @@ def test_the_file_is_read_again(server, tmp_path):
     """Accounts come and go without a restart; a file that is wrong, or cut off, changes nothing."""
     name = f"_validation-persist.{ID}.on.example"
     write(tmp_path, CA, "other.test urn:acct:9")
-    until(lambda: len(texts(server, name)) == 2, 30, "the second account")
+    until(lambda: len(texts(server, name)) == 2, 60, "the second account")
     for broken, says in (([CA, "nonsense"], "persist.txt:2: "), ([], "persist.txt:1: no account in it")):
         write(tmp_path, *broken)
-        until(lambda s=says: s in server.log(), 30, says)
+        until(lambda s=says: s in server.log(), 60, says)
         assert len(texts(server, name)) == 2
     write(tmp_path, "third.test https://third.test/1")
     until(lambda: texts(server, name) == [
-        "third.test; accounturi=https://third.test/1; policy=wildcard"], 30, "the third account")
+        "third.test; accounturi=https://third.test/1; policy=wildcard"], 60, "the third account")
 
 
 def test_more_than_a_datagram(server, tmp_path):
@@ -87,7 +87,7 @@ def test_more_than_a_datagram(server, tmp_path):
     name = f"_validation-persist.{ID}.on.example"
     lines = [f"ca.test https://ca.test/{'a' * 400}/{i}" for i in range(64)]
     write(tmp_path, *lines)
-    until(lambda: len(texts(server, name, tcp=True)) == 64, 30, "all accounts")
+    until(lambda: len(texts(server, name, tcp=True)) == 64, 60, "all accounts")
     reply = server.ask(name, "TXT", edns=True)
     assert "TC" in summary(reply) and not reply.answer
     assert texts(server, name, tcp=True) == sorted(

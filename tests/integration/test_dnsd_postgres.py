@@ -109,7 +109,7 @@ def test_the_role_may_do_nothing_else(db):
 def test_no_password_is_shown(tmp_path, db):
     with nameserver(tmp_path, f"127.0.0.1:{db.port}", password="wrong-secret") as server:
         assert ask(server) == FAILED and address_is_answered(server)
-        until(lambda: "SERVFAIL until it can be read" in server.log(), 5, "a line about the store")
+        until(lambda: "SERVFAIL until it can be read" in server.log(), 60, "a line about the store")
         assert "password authentication failed" in server.log()
         assert "postgresql://127.0.0.1/lanyard" in server.log()
         assert "wrong-secret" not in server.log()
@@ -129,7 +129,7 @@ def test_the_database_is_away_and_comes_back(server, db):
     began = time.monotonic()
     until(lambda: ask(server) == THERE, 60, "the values to be back")
     print(f"back after {time.monotonic() - began:.1f} s")
-    until(lambda: "reads work again" in server.log(), 30, "a line")
+    until(lambda: "reads work again" in server.log(), 60, "a line")
     assert server.log().count("SERVFAIL until it can be read") == 1, server.tail()
 
 
@@ -158,9 +158,9 @@ def test_a_database_that_stands_still(server, db):
         for _ in range(200):
             assert address_is_answered(server)
         assert thread.is_alive() or time.monotonic() - began > 1.5
-        thread.join(20)
+        thread.join(60)
         assert results == [FAILED]
-    until(lambda: ask(server) == THERE, 10, "the values to be back")
+    until(lambda: ask(server) == THERE, 60, "the values to be back")
 
 
 class Frozen:
@@ -220,7 +220,7 @@ zone "fleet.example" {{
                 assert [(o.otype, o.code) for o in reply.options] == [(15, 14)]
             assert turned_away() - before == 100
             assert VALUE in summary(server.ask(other, "TXT", tcp=True))
-        until(lambda: "/lanyard: reads work again" in server.log(), 30, "the store to be read in the background")
+        until(lambda: "/lanyard: reads work again" in server.log(), 60, "the store to be read in the background")
         assert ask(server) == THERE
         store.close()
 
@@ -273,10 +273,10 @@ def test_a_query_that_never_ends(tmp_path):
     values are there: else the thread of the store would wait forever."""
     with Unending() as db, nameserver(tmp_path, f"127.0.0.1:{db.port}",
                                       options="?sslmode=disable&gssencmode=disable") as server:
-        assert summary(server.ask(NAME, "TXT", tcp=True, timeout_s=30)) == FAILED
+        assert summary(server.ask(NAME, "TXT", tcp=True, timeout_s=60)) == FAILED
         assert "no reply in time" in server.log()
         db.may_end.set()
-        until(lambda: ask(server) == THERE, 30, "the values")
+        until(lambda: ask(server) == THERE, 60, "the values")
 
 
 def test_a_locked_table(server, db):
@@ -287,19 +287,19 @@ def test_a_locked_table(server, db):
         "BEGIN; LOCK TABLE challenge IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(4); COMMIT"))
     lock.start()
     until(lambda: db.sql("SELECT count(*) FROM pg_locks WHERE mode='AccessExclusiveLock'"
-                         " AND relation='challenge'::regclass").stdout.strip() != "0", 5, "the lock")
+                         " AND relation='challenge'::regclass").stdout.strip() != "0", 60, "the lock")
     assert summary(server.ask(NAME, "TXT", tcp=True)) == FAILED
     assert address_is_answered(server)
     lock.join()
-    until(lambda: ask(server) == THERE, 5, "the values to be back")
+    until(lambda: ask(server) == THERE, 60, "the values to be back")
 
 
 def test_the_view_is_missing(server, db):
     db.sql("DROP VIEW live_challenges")
     assert ask(server) == FAILED and address_is_answered(server)
-    until(lambda: "live_challenges" in server.log(), 5, "the reason")
+    until(lambda: "live_challenges" in server.log(), 60, "the reason")
     db.sql(path=SCRIPT)
-    until(lambda: ask(server) == NONE, 5, "the view to be back")
+    until(lambda: ask(server) == NONE, 60, "the view to be back")
 
 
 def test_several_hosts(tmp_path, db):
@@ -314,7 +314,7 @@ def test_several_hosts(tmp_path, db):
     (tmp_path / "2").mkdir()
     with nameserver(tmp_path / "2", f"127.0.0.1:{db.port}", options="?target_session_attrs=standby") as server:
         assert ask(server) == FAILED and address_is_answered(server)
-        until(lambda: "standby" in server.log(), 5, "libpq's reason")
+        until(lambda: "standby" in server.log(), 60, "libpq's reason")
 
 
 def test_a_flood_of_questions_while_it_is_away(server, db):
@@ -339,7 +339,7 @@ def test_a_flood_of_questions_while_it_is_away(server, db):
         t.join()
     assert not wrong and count[0] > 20
     db.start()
-    until(lambda: ask(server) == NONE, 5, "the database to be back")
+    until(lambda: ask(server) == NONE, 60, "the database to be back")
 
 
 def test_libpq_is_loaded_when_a_zone_needs_it(tmp_path):
@@ -351,8 +351,8 @@ def test_libpq_is_loaded_when_a_zone_needs_it(tmp_path):
                f'challenges = "postgresql://u@127.0.0.1:{free_port()}/d" }}'
         server.configure(zones=zone)
         server.signal(signal.SIGHUP)
-        until(lambda: "libpq" in maps.read_text(), 30, "libpq to be loaded")
-        until(lambda: ask(server) == FAILED, 30, "the new zone")
+        until(lambda: "libpq" in maps.read_text(), 60, "libpq to be loaded")
+        until(lambda: ask(server) == FAILED, 60, "the new zone")
         assert address_is_answered(server)
 
 
@@ -360,7 +360,7 @@ def test_a_missing_libpq_is_said_before_the_start(tmp_path):
     (tmp_path / "libpq.so.5").write_text("not a library")
     server = nameserver(tmp_path, "127.0.0.1:1")
     for args in (["--check-config"], []):
-        run = subprocess.run([*server.argv, *args], capture_output=True, text=True, check=False, timeout=30,
+        run = subprocess.run([*server.argv, *args], capture_output=True, text=True, check=False, timeout=120,
                              env=environment({"LD_LIBRARY_PATH": str(tmp_path)}))
         assert run.returncode == 2, run
         assert re.search(r"dnsd\.conf:\d+: .*client library \(Debian: libpq5\): .*libpq\.so\.5", run.stderr), run

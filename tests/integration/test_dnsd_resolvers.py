@@ -140,7 +140,7 @@ class Internet:
 
     def resolve(self, product, name, kind):
         query = dns.message.make_query(name, kind, use_edns=0, payload=1232)
-        return self.ns.call(lambda: dns.query.udp_with_fallback(query, PRODUCTS[product], timeout=30)[0])
+        return self.ns.call(lambda: dns.query.udp_with_fallback(query, PRODUCTS[product], timeout=60)[0])
 
     def tcp_replies(self):
         return sum(self.ns.call(lambda n=n: Metrics(n.metrics_port)).sum(
@@ -197,10 +197,10 @@ def test_challenge_values_come_and_go(internet, product):
             for n, value in enumerate(two):
                 db.execute("INSERT INTO challenge VALUES (?, ?, ?, ?, ?)",
                            (zone, device, value, n, int(time.time()) + 600))
-        until(lambda: values() == {tuple(f'"{v}"' for v in two)}, 30, "both values in both zones")
+        until(lambda: values() == {tuple(f'"{v}"' for v in two)}, 60, "both values in both zones")
         for db in zones.values():
             db.execute("DELETE FROM challenge")
-        until(lambda: values() == {()}, 30, "no value in either zone")
+        until(lambda: values() == {()}, 60, "no value in either zone")
     finally:
         for db in zones.values():
             db.close()

@@ -43,11 +43,11 @@ def test_questions_are_answered(server, version, name):
 
 def test_kdig_is_answered(server):
     run = subprocess.run(["kdig", "+tls", "+short", "-p", str(server.tls_port), "@127.0.0.1", NAME],
-                         capture_output=True, text=True, check=False, timeout=20)
+                         capture_output=True, text=True, check=False, timeout=120)
     assert run.stdout.strip() == "10.0.0.1", run.stdout + run.stderr
     run = subprocess.run(["kdig", f"+tls-ca={server.folder}/server.pem", f"+tls-hostname={HOST}",
                           "+short", "-p", str(server.tls_port), "@127.0.0.1", NAME],
-                         capture_output=True, text=True, check=False, timeout=20)
+                         capture_output=True, text=True, check=False, timeout=120)
     assert run.stdout.strip() == "10.0.0.1", run.stdout + run.stderr
 
 
@@ -72,7 +72,7 @@ def test_alpn(server, alpn, wanted, why):
 def test_versions(server, option, works):
     run = subprocess.run(["openssl", "s_client", option, "-cipher", "ALL:@SECLEVEL=0", "-connect",
                           f"127.0.0.1:{server.tls_port}"], stdin=subprocess.DEVNULL,
-                         capture_output=True, text=True, check=False, timeout=20)
+                         capture_output=True, text=True, check=False, timeout=120)
     assert (re.search(r"Cipher is [A-Z]+", run.stdout) is not None
             and "Cipher is (NONE)" not in run.stdout) == works, run.stdout + run.stderr
 
@@ -94,7 +94,7 @@ def test_many_questions_at_once(server):
     data = b"".join(framed(wire(n)) for n in names)
     rng = random.Random(1)
     for step in (len(data), 16384, 100, 0):
-        with server.connect_tls(timeout_s=20) as s:
+        with server.connect_tls(timeout_s=60) as s:
             at = 0
             while at < len(data):
                 n = step or rng.randint(1, 700)
@@ -140,7 +140,7 @@ def test_idle_time_is_told_to_who_asks(tmp_path):
 def test_large_answers_to_a_client_that_does_not_read(server):
     """Reading from it stops; others are served; everything comes once it reads."""
     query = framed(wire("big.direct.example", "TXT"))
-    with server.connect_tls(timeout_s=20) as s:
+    with server.connect_tls(timeout_s=60) as s:
         s.setblocking(False)
         sent, quiet_since = 0, time.monotonic()
         whole = query * 100
@@ -155,7 +155,7 @@ def test_large_answers_to_a_client_that_does_not_read(server):
         assert summary(server.ask(NAME, tcp=True)) == ANSWER
         with server.connect_tls() as other:
             assert answers(other)
-        s.settimeout(20)
+        s.settimeout(60)
         for _ in range(min(sent, 3000)):
             assert len(read_message(s).answer) == 1
 
@@ -226,7 +226,7 @@ def before(server):
     """How many descriptors there are when nobody is connected."""
     until(lambda: not re.search(rf":{server.tls_port:04X} \S+ 01 ",
                                 Path("/proc/net/tcp").read_text(encoding="ascii")),
-          15, "earlier connections to be closed")
+          60, "earlier connections to be closed")
     return n_fds(server)
 
 
@@ -241,7 +241,7 @@ def test_case_9_clients_that_vanish_at_every_step(server, before):
             steps += 1
     with server.connect_tls() as s:
         assert answers(s)
-    until(lambda: n_fds(server) <= before, 15, "the connections to be closed")
+    until(lambda: n_fds(server) <= before, 60, "the connections to be closed")
     print(f"case 9: {steps} aborted exchanges, no descriptor left behind")
 
 
@@ -276,7 +276,7 @@ def test_case_9_junk_instead_of_tls(server, before):
                 pass
         with server.connect_tls() as s:
             assert answers(s), why
-    until(lambda: n_fds(server) <= before, 15, "the connections to be closed")
+    until(lambda: n_fds(server) <= before, 60, "the connections to be closed")
 
 
 def test_case_9_slow_handshakes_end_in_ten_seconds(server, before):
@@ -293,7 +293,7 @@ def test_case_9_slow_handshakes_end_in_ten_seconds(server, before):
         assert n_fds(server) <= before + 256
         for s in held[-3:]:  # dripping buys no time
             s.sendall(b"\x01")
-        until(lambda: n_fds(server) <= before, 20, "the handshakes to be given up")
+        until(lambda: n_fds(server) <= before, 60, "the handshakes to be given up")
         print(f"case 9: the last of 300 slow handshakes was given up after {time.monotonic() - began:.1f} s")
     finally:
         for s in held:
@@ -308,7 +308,7 @@ def test_case_8_many_connections_over_tls(tmp_path, greets):
         context, held, times_ms = server.context(), [], []
         try:
             for n in range(600):
-                s = socket.create_connection(("127.0.0.1", server.tls_port), timeout=10,
+                s = socket.create_connection(("127.0.0.1", server.tls_port), timeout=60,
                                              source_address=(f"127.1.0.{1 + n % 16}", 0))
                 held.append(context.wrap_socket(s, server_hostname=HOST) if greets else s)
             for _ in range(14):
@@ -334,16 +334,16 @@ def test_a_new_certificate(tmp_path):
         with server.connect_tls() as old:
             assert answers(old)
             pem = make_cert(tmp_path)
-            until(lambda: served_cert(server) == pem, 15, "the new certificate")
+            until(lambda: served_cert(server) == pem, 60, "the new certificate")
             assert answers(old)
         (tmp_path / "server.pem").write_text("no certificate", encoding="ascii")
-        until(lambda: "the old one stays" in server.log(), 15, "the log to say so")
+        until(lambda: "the old one stays" in server.log(), 60, "the log to say so")
         assert served_cert(server) == pem
         before = server.log().count("configuration reloaded")
         pem = make_cert(tmp_path)
         server.signal(1)
-        until(lambda: server.log().count("configuration reloaded") > before, 10, "the reload")
-        until(lambda: served_cert(server) == pem, 10, "the new certificate")
+        until(lambda: server.log().count("configuration reloaded") > before, 60, "the reload")
+        until(lambda: served_cert(server) == pem, 60, "the new certificate")
 
 
 @pytest.mark.parametrize("spoil, want", [
@@ -359,5 +359,5 @@ def test_what_is_refused(tmp_path, spoil, want):
     server = DotServer(tmp_path)
     spoil(tmp_path)
     run = subprocess.run([*server.argv, "--check-config"], capture_output=True, text=True, check=False,
-                         timeout=20)
+                         timeout=120)
     assert run.returncode == 2 and re.search(r"dnsd.conf:\d+: tls_cert: .*" + want, run.stderr), run.stderr

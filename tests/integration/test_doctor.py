@@ -78,7 +78,7 @@ def service(tmp_path_factory, parent):
                  extra=f'listen_public = "127.0.0.1:{free_port()}"') as s:
         s.parent = "%s:%d" % parent.where
         write_zone(s)
-        until(lambda: "pass" in statuses(s, "service"), 30, "the first sign of life")
+        until(lambda: "pass" in statuses(s, "service"), 60, "the first sign of life")
         yield s
 
 

@@ -82,7 +82,7 @@ class Client:
         if body:
             argv += ["--data-binary", "@csr.b64", "-H", "Content-Type: application/pkcs10"]
         run = subprocess.run([*argv, *args, "https://%s:%d%s" % (*self.zone.server, path)],
-                             cwd=self.folder, capture_output=True, text=True, timeout=60, check=False)
+                             cwd=self.folder, capture_output=True, text=True, timeout=120, check=False)
         assert run.returncode == 0, run.stderr
         self.headers = (self.folder / "headers").read_text(encoding="latin-1").lower()
         return int(run.stdout)

@@ -49,7 +49,7 @@ class Tool:
     def __call__(self, *args, expect=0):
         run = subprocess.run([program("lanyard-provisiond"), "-c", "p.conf", *map(str, args)],
                              cwd=self.folder, env=environment(), capture_output=True, text=True,
-                             check=False, timeout=60, stdin=subprocess.DEVNULL)
+                             check=False, timeout=120, stdin=subprocess.DEVNULL)
         assert run.returncode == expect or (expect is None and run.returncode in (1, 2)), run
         return run.stdout + run.stderr
 

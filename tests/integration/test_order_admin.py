@@ -23,7 +23,7 @@ def parked(service, folder):
     device = Device(folder, service.provisiond.server, service.provisiond.ca)
     assert device.enroll().status == 201 and device.submit().status == 202
     row = until(lambda: next((r for r in listed(service, "--device", device.id) if not r["held"] and r["problem"]),
-                             None), 30, "the order to wait")
+                             None), 60, "the order to wait")
     service.ca.faults = []
     return device, row
 

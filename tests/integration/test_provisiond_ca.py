@@ -39,7 +39,7 @@ def wait_for_chain(device, timeout_s=60):
 
 
 def assert_clean(service):
-    until(lambda: service.provisiond.challenge_values() == [], 20, "challenge values to be removed")
+    until(lambda: service.provisiond.challenge_values() == [], 60, "challenge values to be removed")
 
 
 def test_nothing_wrong(service, tmp_path):
@@ -75,9 +75,9 @@ def test_no_busy_loop(service, tmp_path):
         ca.wrong[device.name, step] = fn
         assert device.submit().status == 202
         number = until(lambda d=device: next((o["number"] for o in list(ca.orders.values())
-                                              if o["names"] == [d.name]), 0), 20, "the order")
+                                              if o["names"] == [d.name]), 0), 60, "the order")
         asked[f"{step}/{number}"] = 0
-    until(lambda: all(ca.n(path) for path in asked), 30, ca.tail)
+    until(lambda: all(ca.n(path) for path in asked), 60, ca.tail)
     device.poll(8)
     asked = {path: ca.n(path) for path in asked}
     assert max(asked.values()) <= 6, (asked, ca.tail())
@@ -125,7 +125,7 @@ def test_a_day_to_wait_for_an_order_in_progress(service, tmp_path):
     goes_wrong(service.ca, finalize=finalize)
     device = enrolled(service, tmp_path)
     device.submit()
-    until(lambda: service.ca.n("finalize"), 30, "finalize")
+    until(lambda: service.ca.n("finalize"), 60, "finalize")
     goes_wrong(service.ca, order=order)
     wait_for_chain(device, 45)
     assert service.ca.n("finalize") == 1, service.ca.tail()
@@ -177,13 +177,13 @@ def test_a_device_that_changes_its_mind_while_its_order_waits(service, tmp_path)
     goes_wrong(service.ca, challenge=lambda own, o, p: (503, "", {"Retry-After": "40"}))
     device = enrolled(service, tmp_path)
     device.submit()
-    until(lambda: service.ca.n("challenge"), 30, "the challenge to be started")
+    until(lambda: service.ca.n("challenge"), 60, "the challenge to be started")
     poll_until(device, lambda r: "problem" in r.json, 20, wait_s=1)
     assert len(service.provisiond.challenge_values()) == 1
     del service.ca.challenge
     asked = len(service.ca.seen)
     assert device.call("DELETE", "/v1/device").status == 204
-    until(lambda: service.provisiond.challenge_values() == [], 45, "the value to be removed")
+    until(lambda: service.provisiond.challenge_values() == [], 60, "the value to be removed")
     until(lambda: "is no longer ours" in service.provisiond.log(), 60, "the order to be let go")
     assert len(service.ca.seen) == asked, service.ca.tail()
 
@@ -207,7 +207,7 @@ def test_stopped_while_the_ca_thinks(service, tmp_path, step):
     service.ca.route = route
     device = enrolled(service, tmp_path)
     device.submit()
-    assert arrived.wait(30), service.ca.tail()
+    assert arrived.wait(60), service.ca.tail()
     began = time.monotonic()
     service.provisiond.stop()
     assert time.monotonic() - began < 30
@@ -231,15 +231,15 @@ def test_the_database_is_away_while_the_ca_answers(service, tmp_path, step):
     goes_wrong(service.ca, **{step: wait})
     device = enrolled(service, tmp_path)
     device.submit()
-    assert arrived.wait(30), service.ca.tail()
-    holder = sqlite3.connect(service.provisiond.db, isolation_level=None, timeout=20)
+    assert arrived.wait(60), service.ca.tail()
+    holder = sqlite3.connect(service.provisiond.db, isolation_level=None, timeout=60)
     holder.execute("BEGIN IMMEDIATE")
     log = len(service.provisiond.log())
     free.set()
-    until(lambda: "database is locked" in service.provisiond.log()[log:], 20, "a write that fails")
+    until(lambda: "database is locked" in service.provisiond.log()[log:], 60, "a write that fails")
     asked = len(service.ca.seen)
     assert service.ca.seen[-1].startswith({"new_order": "/order", "finalize": "/finalize"}[step])
-    until(lambda: service.provisiond.log()[log:].count("database is locked") >= 3, 30, "another")
+    until(lambda: service.provisiond.log()[log:].count("database is locked") >= 3, 60, "another")
     assert len(service.ca.seen) == asked, service.ca.tail()
     holder.execute("ROLLBACK")
     holder.close()

@@ -52,7 +52,7 @@ def trouble(device):
 
 
 def assert_clean(service):
-    until(lambda: service.provisiond.challenge_values() == [], 30, "challenge values to be removed")
+    until(lambda: service.provisiond.challenge_values() == [], 60, "challenge values to be removed")
 
 
 def order_of(ca, device):
@@ -106,7 +106,7 @@ def test_a_name_server_that_never_has_the_value(tmp_path):
         device = submitted(service, tmp_path)
         assert trouble(device)["problem"] == "dns-not-ready"
         asked = late.n_asked
-        until(lambda: late.n_asked > asked, 40, "another look")
+        until(lambda: late.n_asked > asked, 60, "another look")
         assert service.ca.n("challenge") == 0 and len(service.provisiond.challenge_values()) == 1
         late.stop()
         (tmp_path / "second").mkdir()
@@ -121,10 +121,10 @@ def test_a_ca_that_takes_its_time(service, tmp_path):
     ca = service.ca
     ca.processing_polls = -1
     first = submitted(service, tmp_path)
-    until(lambda: ca.n("finalize"), 30, "the first order to be finalized")
+    until(lambda: ca.n("finalize"), 60, "the first order to be finalized")
     ca.authz_processing_polls = -1
     second = submitted(service, tmp_path)
-    until(lambda: ca.n("challenge") == 2, 30, "the second challenge")
+    until(lambda: ca.n("challenge") == 2, 60, "the second challenge")
     second.poll(8)  # back-off from one second: 4 or 5 looks in 8 s
     assert order_of(ca, first)["polls"] <= 10 and order_of(ca, second)["authz_polls"] <= 8, ca.tail()
     ca.processing_polls = ca.authz_processing_polls = 0
@@ -172,7 +172,7 @@ def test_a_ca_that_forgets_everything(service, tmp_path):
             return reply
         service.ca.faults = [Fault(step, change=change)]
         devices.append(submitted(service, tmp_path))
-        until(lambda: service.ca.faults[0].n_hits, 30, f"{step} to be asked for")
+        until(lambda: service.ca.faults[0].n_hits, 60, f"{step} to be asked for")
     for device in devices:
         chain(device, 90)
     assert service.ca.n("new-order") <= 3 * len(devices), service.ca.tail()
@@ -200,7 +200,7 @@ def test_certificates_stay_with_their_account(tmp_path):
         devices = [submitted(service, tmp_path) for _ in range(8)]
         for device in devices:
             chain(device)
-        with sqlite3.connect(f"file:{service.provisiond.db}?mode=ro", uri=True, timeout=20) as db:
+        with sqlite3.connect(f"file:{service.provisiond.db}?mode=ro", uri=True, timeout=60) as db:
             rows = dict(db.execute("SELECT device_id, account FROM certificate"))
         ordered = {o["names"][0].split(".")[1]: o["account"] for o in service.ca.orders.values()}
         assert rows == ordered and len(set(rows.values())) >= 2, rows

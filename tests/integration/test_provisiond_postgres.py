@@ -86,7 +86,7 @@ def test_tables_that_are_too_old_are_said_to_be(tmp_path, db):
     p = provisiond(tmp_path, db)
     db.sql("DELETE FROM schema_version WHERE version > 1")
     p.spawn()
-    assert p.wait(30) == 2
+    assert p.wait(60) == 2
     assert "migrate' as their owner" in p.log()
 
 
@@ -94,7 +94,7 @@ def test_a_database_of_a_newer_program_stays_untouched(tmp_path, db):
     p = provisiond(tmp_path, db)
     db.sql("INSERT INTO schema_version VALUES (9999, 1)")
     p.spawn()
-    assert p.wait(30) == 2
+    assert p.wait(60) == 2
     assert "schema 9999" in p.log() and "newer program" in p.log()
 
 
@@ -115,7 +115,7 @@ def test_many_migrate_at_once(tmp_path, db):
     runs = [subprocess.Popen([program("lanyard-provisiond"), "-c", p.config.with_name("owner.conf"), "migrate"],
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(), text=True)
             for _ in range(8)]
-    outputs = [(r.communicate(timeout=60)[0], r.returncode) for r in runs]
+    outputs = [(r.communicate(timeout=120)[0], r.returncode) for r in runs]
     assert all(code == 0 for _, code in outputs), outputs
     versions = db.sql("SELECT version FROM schema_version ORDER BY 1").stdout.split()
     assert versions == [str(n + 1) for n in range(len(versions))]

@@ -107,7 +107,7 @@ def test_an_ended_predecessor_is_not_named(service, tmp_path):
     """Case 19. A device that was away comes back; its certificate is made to have ended meanwhile."""
     device = new_device(service, tmp_path)
     issue(device)
-    with sqlite3.connect(service.provisiond.db, timeout=30) as db:
+    with sqlite3.connect(service.provisiond.db, timeout=60) as db:
         db.execute("UPDATE current_cert SET not_after = ?", (int(time.time()) - 1,))
     issue(device)
     assert [("replaces" in o) for o in service.ca.payloads("new-order")] == [False, False]

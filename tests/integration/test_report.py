@@ -123,7 +123,7 @@ def test_both_families_are_proven_by_a_connection_each(device):
 
 def test_a_proof_grows_old(service, device):
     device.at("192.88.99.7").tags()
-    with sqlite3.connect(service.db, timeout=30) as db:
+    with sqlite3.connect(service.db, timeout=60) as db:
         db.execute("UPDATE observed SET at = at - ? WHERE device = ?", (DAY_S + 60, device.id))
     assert list(device.at("3ffe::7").tags()) == ["3ffe::7"]
     shown = service.admin("device", "show", device.id)
@@ -266,7 +266,7 @@ zone "{ZONE}" {{
 }}
 """, encoding="ascii")
     run = subprocess.run([program("lanyard-provisiond"), "-c", conf, "--check-config"], capture_output=True,
-                         text=True, check=False, timeout=60, env=environment())
+                         text=True, check=False, timeout=120, env=environment())
     if complaint is None:
         assert run.returncode == 0, run.stderr
     else:
