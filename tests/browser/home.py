@@ -312,7 +312,7 @@ class OtherDevice(Device):
         self.netns = netns
         assert self.netns.call(self.enroll).status in (200, 201)
         self.netns.call(self.submit)
-        chain = self.netns.call(lambda: poll_until(self, lambda r: r.status == 200, 60)).body
+        chain = self.netns.call(lambda: poll_until(self, lambda r: r.status == 200, 120)).body
         pair = Path(folder) / "other.pem"
         pair.write_bytes(key_pem(self.key) + chain)
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

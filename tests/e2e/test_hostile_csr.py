@@ -119,7 +119,7 @@ def test_a_key_of_another_device(service):
     """The mistake that gets certificates revoked: a key that is shipped in a firmware image."""
     first, second = new_device(service), new_device(service)
     first.submit()
-    poll_until(first, lambda r: r.status == 200, 60)
+    poll_until(first, lambda r: r.status == 200, 120)
     before = service.ca.requests()
     second.key = first.key
     reply = second.submit()

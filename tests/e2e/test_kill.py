@@ -86,7 +86,7 @@ def test_killed_at_every_system_call(service):
     assert try_all(first).status == 200  # and with it the account at the CA
     device = start_with_kill(service, 0)
     assert try_all(device).status == 200
-    poll_until(device, lambda r: r.status == 200, 60)
+    poll_until(device, lambda r: r.status == 200, 120)
     service.provisiond.stop(expect=None)
     n_calls = int(re.search(r"killat: (\d+) calls", service.provisiond.log()).group(1))
     assert n_calls > 50

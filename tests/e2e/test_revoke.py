@@ -22,7 +22,7 @@ def certified(service):
     device = Device(service.folder, service.provisiond.server, service.provisiond.ca)
     assert device.enroll().status == 201
     device.submit()
-    poll_until(device, lambda r: r.status == 200, 60)
+    poll_until(device, lambda r: r.status == 200, 120)
     return device
 
 
@@ -47,7 +47,7 @@ def test_the_device_and_the_operator(service):
     assert service.ca.requests() == before, "nothing was sent to the CA"
     one.key = ec.generate_private_key(ec.SECP256R1())
     one.submit()
-    poll_until(one, lambda r: r.status == 200, 60)
+    poll_until(one, lambda r: r.status == 200, 120)
 
 
 def test_the_ca_is_away(service):

@@ -70,7 +70,7 @@ def n_orders(service):
 
 
 def assert_issued_once(service, device):
-    poll_until(device, lambda r: r.status == 200, 90)
+    poll_until(device, lambda r: r.status == 200, 120)
     assert service.ca.n_issued() == 1 and n_orders(service) == 1, service.ca.tail()
     until(lambda: service.provisiond.challenge_values() == [], 60, "challenge values to be removed")
 
@@ -149,7 +149,7 @@ def test_connections_are_cut_again_and_again(service, db):
         stop.set()
         thread.join()
     for device in devices:
-        poll_until(device, lambda r: r.status == 200, 90)
+        poll_until(device, lambda r: r.status == 200, 120)
     assert service.ca.n_issued() == len(devices)
     assert db.sql("SELECT count(*) FROM certificate").stdout.strip() == str(len(devices))
 
@@ -210,7 +210,7 @@ def test_failover(tmp_path, db):
                 for device in c.enrolled:
                     assert device.enroll().status == 200, "it was admitted before"
                 for device in c.submitted:
-                    poll_until(device, lambda r: r.status == 200, 60)
+                    poll_until(device, lambda r: r.status == 200, 120)
             twice = standby.sql("SELECT device_id FROM certificate GROUP BY 1 HAVING count(*) > 1").stdout
             assert twice == ""
     finally:
@@ -296,7 +296,7 @@ def test_full_disk_postgres(tmp_path, small_disk):
             until(lambda: refused.enroll().status in (200, 201), 60, "devices to be admitted")
             for d in (device, refused):
                 until(lambda d=d: works(d), 60, "requests to be taken")
-                poll_until(d, lambda r: r.status == 200, 60)
+                poll_until(d, lambda r: r.status == 200, 120)
     finally:
         db.remove()
 

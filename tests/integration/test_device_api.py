@@ -90,7 +90,7 @@ def dated(p, first_day, last_day):
 def revoked(p):
     device = new_device(p)
     device.submit()
-    poll_until(device, lambda r: r.status == 200, 30)
+    poll_until(device, lambda r: r.status == 200, 120)
     p.admin("device", "revoke", device.id)
     return device
 
@@ -175,7 +175,7 @@ def test_no_way_to_speak_for_another(service):
     """Path, query, headers, body: none of it is who one is."""
     victim, thief = new_device(service), new_device(service)
     victim.submit()
-    chain = poll_until(victim, lambda r: r.status == 200, 30).body
+    chain = poll_until(victim, lambda r: r.status == 200, 120).body
     for path in (f"/v1/device/{victim.id}", f"/v1/certificate/{victim.id}", f"/v1/{victim.id}/certificate",
                  "/V1/certificate", "/v1/certificate/", "/v1/certificate."):
         assert thief.call("GET", path).status == 404
@@ -349,7 +349,7 @@ def test_good_requests(service):
         device = new_device(service)
         device.key = make()
         assert device.submit().status == 202, why
-        chain = poll_until(device, lambda r: r.status == 200, 30).body
+        chain = poll_until(device, lambda r: r.status == 200, 120).body
         leaf = x509.load_pem_x509_certificate(chain)
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         assert [(type(n), n.value) for n in names] == [(x509.DNSName, device.name)], why
@@ -496,7 +496,7 @@ def test_five_thousand_idle_connections_and_slow_ones(service):
         until(lambda: open_files(service) > min(n, 5000) // 2, 60, "the connections to be there")
         other = new_device(service)
         assert other.submit().status == 202
-        poll_until(other, lambda r: r.status == 200, 60)
+        poll_until(other, lambda r: r.status == 200, 120)
         if not SANITIZED:
             assert memory_kb(service) - memory < n * 80  # kB; mostly what OpenSSL keeps of each
         until(lambda: open_files(service) < before + 50, 120, "the idle to be closed")

@@ -184,7 +184,7 @@ def test_a_rollover_beside_the_running_service(tmp_path):
             device = Device(tmp_path, service.provisiond.server, service.provisiond.ca)
             assert device.enroll().status == 201
             assert device.submit().status == 202
-            poll_until(device, lambda r: r.status == 200, 60)
+            poll_until(device, lambda r: r.status == 200, 120)
             service.provisiond.admin("issuer", "rollover", "real")
         assert len(service.ca.accounts) == 1 and service.ca.n("key-change") == 2
         # the second order was signed by the old key once
@@ -198,7 +198,7 @@ def test_a_rollover_beside_the_running_service_whose_answer_is_lost(tmp_path):
             device = Device(tmp_path, service.provisiond.server, service.provisiond.ca)
             assert device.enroll().status == 201
             assert device.submit().status == 202
-            poll_until(device, lambda r: r.status == 200, 60)
+            poll_until(device, lambda r: r.status == 200, 120)
             service.ca.faults = [Fault("key-change", Reply(500, ""), process=True)]
             service.provisiond.admin("issuer", "rollover", "real", expect=1)
             assert service.ca.n("key-change") >= 1

@@ -42,7 +42,7 @@ def test_list_show_retry(service, tmp_path):
     assert "problem   rejectedIdentifier" in service.provisiond.admin("order", "show", number)
     assert json.loads(service.provisiond.admin("order", "show", number, "--json"))["order"] == row["order"]
     service.provisiond.admin("order", "retry", number)
-    poll_until(device, lambda r: r.status == 200, 60)
+    poll_until(device, lambda r: r.status == 200, 120)
     assert listed(service) == [] and [r["state"] for r in listed(service, "--all")] == ["valid"]
     service.provisiond.admin("order", "retry", number, expect=1)
     assert "order-retry" in service.provisiond.admin("audit", "--device", device.id)
@@ -54,7 +54,7 @@ def test_cancel(service, tmp_path):
     assert device.poll().status == 404
     service.provisiond.admin("order", "cancel", str(row["order"]), expect=1)
     assert device.submit().status == 202
-    poll_until(device, lambda r: r.status == 200, 60)
+    poll_until(device, lambda r: r.status == 200, 120)
 
 
 @pytest.mark.parametrize("args, status", [(["show", "99"], 1), (["retry", "99"], 1), (["cancel", "99"], 1),

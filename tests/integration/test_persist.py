@@ -69,7 +69,7 @@ def fixture_fleet(tmp_path, request):
 
 
 def chain(device):
-    return poll_until(device, lambda r: r.status == 200, 60).body
+    return poll_until(device, lambda r: r.status == 200, 120).body
 
 
 def doctor(fleet):
@@ -81,7 +81,7 @@ def doctor(fleet):
 
 
 def trouble(device):
-    return poll_until(device, lambda r: "problem" in r.json, 60, wait_s=1).json
+    return poll_until(device, lambda r: "problem" in r.json, 120, wait_s=1).json
 
 
 @pytest.mark.parametrize("fleet", [{"draft": 1}, {"draft": 2}, {"draft": 2, "accounts": 3}],

@@ -177,7 +177,7 @@ def test_an_older_request_gets_its_own_certificate(service):
         device.key = ec.generate_private_key(ec.SECP256R1())
         csr = device.csr()
         device.submit()
-        chains.append((csr, poll_until(device, lambda r: r.status == 200, 30).body))
+        chains.append((csr, poll_until(device, lambda r: r.status == 200, 120).body))
     assert chains[0][1] != chains[1][1]
     for csr, chain in chains:
         reply = device.submit(csr)
@@ -222,7 +222,7 @@ def test_many_wait_at_once(service):
 
     def live(device):
         assert device.submit().status in (200, 202)
-        reply = poll_until(device, lambda r: r.status == 200, 60, wait_s=60)
+        reply = poll_until(device, lambda r: r.status == 200, 120, wait_s=60)
         return reply.body
 
     chains = at_once(30, live, devices)
@@ -235,9 +235,9 @@ def test_a_client_that_goes_while_it_waits(service):
         connection = http.client.HTTPSConnection(*device.server, context=device.context(), timeout=60)
         connection.request("POST", "/v1/certificate", device.csr())
         connection.sock.close()
-    poll_until(device, lambda r: r.status in (200, 404), 20)
+    poll_until(device, lambda r: r.status in (200, 404), 120)
     assert device.submit().status in (200, 202)
-    poll_until(device, lambda r: r.status == 200, 20)
+    poll_until(device, lambda r: r.status == 200, 120)
 
 
 def test_the_database_is_held_by_another_program(service):
@@ -260,7 +260,7 @@ def test_the_database_is_held_by_another_program(service):
         holder.execute("ROLLBACK")
         holder.close()
     assert device.submit().status == 202
-    poll_until(device, lambda r: r.status == 200, 20)
+    poll_until(device, lambda r: r.status == 200, 120)
 
 
 def test_files_are_closed_to_others_whatever_the_umask(tmp_path):
@@ -272,7 +272,7 @@ def test_files_are_closed_to_others_whatever_the_umask(tmp_path):
             p.scratch = tmp_path
             device = new_device(p)
             device.submit()
-            poll_until(device, lambda r: r.status == 200, 20)
+            poll_until(device, lambda r: r.status == 200, 120)
             modes = {f.relative_to(p.folder).as_posix(): f.stat().st_mode & 0o777
                      for f in p.folder.rglob("*") if f.suffix not in (".conf", ".log")}
     finally:
@@ -294,7 +294,7 @@ def test_a_stop_does_not_wait_for_long_polls(tmp_path):
         device = new_device(p)
         with sqlite3.connect(p.db, timeout=60) as db:  # an order that is far from due
             device.submit()
-            poll_until(device, lambda r: r.status == 200, 20)
+            poll_until(device, lambda r: r.status == 200, 120)
             db.execute("UPDATE cert_order SET state='queued', due_at=due_at+9999")
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(device.poll, 60)

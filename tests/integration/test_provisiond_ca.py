@@ -166,7 +166,7 @@ def test_a_certificate_that_was_not_asked_for(service, tmp_path, name):
     goes_wrong(service.ca, certificate=WRONG[name])
     device = enrolled(service, tmp_path)
     device.submit()
-    reply = poll_until(device, lambda r: r.status != 202 or "problem" in r.json, 30)
+    reply = poll_until(device, lambda r: r.status != 202 or "problem" in r.json, 120)
     assert reply.status == 202 and reply.json["problem"] == "bad-certificate", reply.body
     assert reply.json["retry_in"] >= 2
     assert_clean(service)
@@ -178,7 +178,7 @@ def test_a_device_that_changes_its_mind_while_its_order_waits(service, tmp_path)
     device = enrolled(service, tmp_path)
     device.submit()
     until(lambda: service.ca.n("challenge"), 60, "the challenge to be started")
-    poll_until(device, lambda r: "problem" in r.json, 20, wait_s=1)
+    poll_until(device, lambda r: "problem" in r.json, 120, wait_s=1)
     assert len(service.provisiond.challenge_values()) == 1
     del service.ca.challenge
     asked = len(service.ca.seen)

@@ -72,7 +72,7 @@ def test_spoiled_once(service, tmp_path, request_kind, fault):
     service.ca.proxy.spoil(request_kind, fault)
     try:
         assert device.submit().status == 202
-        poll_until(device, lambda r: r.status == 200, 90)
+        poll_until(device, lambda r: r.status == 200, 120)
         hits = service.ca.proxy.n_hits()
     finally:
         service.ca.proxy.heal()

@@ -48,7 +48,7 @@ def chain(device, timeout_s=60):
 
 def trouble(device):
     """What the device is told while its order waits."""
-    return poll_until(device, lambda r: "problem" in r.json, 40, wait_s=1).json
+    return poll_until(device, lambda r: "problem" in r.json, 120, wait_s=1).json
 
 
 def assert_clean(service):

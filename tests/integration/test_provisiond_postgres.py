@@ -165,7 +165,7 @@ def test_from_sqlite(tmp_path, db):
         for device in (done, waiting):
             device.server, device.ca = new.server, new.ca
         assert done.poll().body == chain
-        poll_until(waiting, lambda r: r.status == 200, 60)
+        poll_until(waiting, lambda r: r.status == 200, 120)
         third = new_device(new)
         third.submit()
         chain_of(third)

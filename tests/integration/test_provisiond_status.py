@@ -89,7 +89,7 @@ def test_metrics_count_what_happens(service):
     assert first.sum("lanyard_provisiond_build_info") == 1
     device = enrolled(p)
     assert device.submit().status == 202
-    poll_until(device, lambda r: r.status == 200, 30)
+    poll_until(device, lambda r: r.status == 200, 120)
     assert device.call("GET", "/v1/nothing").status == 404
     assert device.call("POST", "/v1/enroll", "[]", "application/json").status == 400
     stranger = Device(p.scratch, p.server, p.ca)
@@ -282,7 +282,7 @@ def test_a_clean_end_under_load(tmp_path):
             assert device.enroll().status == 200, "what was acknowledged is there"
             device.submit()
         for device in admitted:
-            poll_until(device, lambda r: r.status == 200, 60)
+            poll_until(device, lambda r: r.status == 200, 120)
 
 
 def analyze(*args):
@@ -330,7 +330,7 @@ def test_the_unit_allows_what_is_called(tmp_path):
     try:
         device = enrolled(p)
         device.submit()
-        poll_until(device, lambda r: r.status == 200, 60)
+        poll_until(device, lambda r: r.status == 200, 120)
         until_ready(p)
         Metrics(p.metrics_port)
         child = int(Path(f"/proc/{p.pid}/task/{p.pid}/children").read_text(encoding="ascii"))

@@ -43,7 +43,7 @@ def issue(device):
     """The leaf of a certificate for a key as new."""
     device.key, device.request = ec.generate_private_key(ec.SECP256R1()), None
     assert device.submit().status == 202
-    chain = poll_until(device, lambda r: r.status == 200, 60).body
+    chain = poll_until(device, lambda r: r.status == 200, 120).body
     return x509.load_pem_x509_certificate(chain)
 
 
@@ -124,7 +124,7 @@ def test_a_limit_holds_back_whom_it_concerns(service, tmp_path):
         429, "rateLimited", "too many new orders (300) from this account in the last 3h0m0s",
         Retry_After="3600"), times=ALWAYS, when=lambda text: "replaces" not in text)]
     assert second.submit().status == 202
-    reply = poll_until(second, lambda r: r.json.get("problem") == "rateLimited", 60)
+    reply = poll_until(second, lambda r: r.json.get("problem") == "rateLimited", 120)
     assert reply.json["retry_in"] > 3000
     assert third.submit().status == 202
     issue(renews)
@@ -134,7 +134,7 @@ def test_a_limit_holds_back_whom_it_concerns(service, tmp_path):
     service.ca.faults = []
     assert "open" in service.provisiond.admin("limits", "reopen", "real", "orders")
     for device in (second, third):
-        poll_until(device, lambda r: r.status == 200, 60)
+        poll_until(device, lambda r: r.status == 200, 120)
     assert "limit-reopen" in service.provisiond.admin("audit")
     service.provisiond.admin("limits", "reopen", "real", "domain", "--zone", "DIRECT.example")  # three were spent
     service.provisiond.admin("limits", "reopen", "real", "all", expect=1)  # nothing is closed
@@ -151,7 +151,7 @@ def test_each_account_has_limits_of_its_own(tmp_path):
         for device in devices:
             assert device.submit().status == 202
         for device in devices[:4]:
-            poll_until(device, lambda r: r.status == 200, 60)
+            poll_until(device, lambda r: r.status == 200, 120)
         accounts = [o["account"] for o in s.ca.orders.values()]
         assert sorted(accounts.count(a["url"]) for a in s.ca.accounts.values()) == [2, 2]
         assert devices[4].poll(0).status == 202

@@ -107,7 +107,7 @@ def test_the_answer_has_the_renewal(device):
     """What GET /v1/renewal says, so that a device at rest makes one connection instead of two."""
     assert device.report().json["renewal"] is None
     assert device.submit().status in (200, 202)
-    poll_until(device, lambda r: r.status == 200, 60)
+    poll_until(device, lambda r: r.status == 200, 120)
     told, asked = device.report().json["renewal"], device.call("GET", "/v1/renewal").json
     told.pop("now"), asked.pop("now")
     assert told == asked
