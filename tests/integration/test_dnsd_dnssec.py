@@ -129,7 +129,7 @@ def test_key_roll(live, tmp_path):
         check([old, new], [new])
         resolves(f"10-1-0-3.{ID}{D}")
     assert not is_valid(delv(server, f"10-2-0-1.{ID}{D}", "A", [old])), "the old key is gone"
-    states = [line.split()[1] for line in key(server, "list").splitlines() if line.startswith(b)]
+    states = [line.split()[1] for line in key(server, "list").splitlines() if line.startswith(b + " ")]
     assert states == ["active"]
 
 

@@ -263,13 +263,19 @@ def test_a_list_written_in_place_is_not_read_half(server, tmp_path):
     write_suspended(tmp_path, ID)
     until(lambda: nothing_left(server), 60, "the list")
     reads = server.log().count("suspended list read again")
-    with open(tmp_path / "suspended.txt", "w", encoding="ascii") as f:
-        for _ in range(20):  # about as long as two looks at it
-            f.write("# growing\n")
-            f.flush()
-            assert nothing_left(server)
-            threading.Event().wait(0.1)
-        f.write(f"{ID}\n{OTHER_ID}\n")
+    def write():
+        with open(tmp_path / "suspended.txt", "w", encoding="ascii") as f:
+            for _ in range(40):  # about as long as two looks at it
+                f.write("# growing\n")
+                f.flush()
+                time.sleep(0.05)  # the pace of the writing
+            f.write(f"{ID}\n{OTHER_ID}\n")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while writer.is_alive():
+        assert nothing_left(server)
+    writer.join()
     until(lambda: nothing_left(server, OTHER_ID), 60, "the new list")
     assert nothing_left(server)
     assert server.log().count("suspended list read again") == reads + 1

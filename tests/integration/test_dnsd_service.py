@@ -62,7 +62,7 @@ def bound(kind, port, host="127.0.0.1"):
 def test_case_19_a_storm_of_reloads_loses_no_question(tmp_path):
     """100 SIGHUP a second for five seconds under 5,000 questions a second; then a broken zone file."""
     with Nameserver(tmp_path, head="workers = 2") as server:
-        with UdpLoad(server.port) as load:
+        with UdpLoad(server.port, last_wait_s=60) as load:
             began = time.monotonic()
             for n in range(500):
                 server.signal(signal.SIGHUP)
@@ -157,7 +157,7 @@ def test_case_20_killed_and_started_under_load_alone(tmp_path):
     server = Nameserver(tmp_path)
     server.start()
     try:
-        with UdpLoad(server.port, last_wait_s=1) as load:
+        with UdpLoad(server.port, overdue_s=1, last_wait_s=1) as load:
             until(lambda: load.answered >= 2000, 60, "answers")
             server.kill()
             server.start()

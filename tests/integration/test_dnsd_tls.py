@@ -120,19 +120,19 @@ def ask_keepalive(s, name=NAME, kind="A"):
 
 def test_idle_time_is_told_to_who_asks(tmp_path):
     """RFC 7828: over TCP and TLS when asked, challenges too, never over UDP; less under load."""
-    with DotServer(tmp_path, head="tcp_max = 10\ntcp_idle = 20\n") as server:
+    with DotServer(tmp_path, head="tcp_max = 10\ntcp_idle = 200\n") as server:
         server.store().close()
         for connect in (server.connect, server.connect_tls):
             with connect() as s:
-                assert ask_keepalive(s) == 200
-                assert ask_keepalive(s, f"_acme-challenge.{ID}.direct.example", "TXT") == 200
+                assert ask_keepalive(s) == 2000
+                assert ask_keepalive(s, f"_acme-challenge.{ID}.direct.example", "TXT") == 2000
                 s.sendall(framed(wire(NAME, use_edns=0)))
                 assert keepalive(read_message(s)) is None
         reply = server.ask(NAME, use_edns=0, options=[dns.edns.GenericOption(11, b"")])
         assert keepalive(reply) is None and reply.answer
         held = [server.connect() for _ in range(9)]
         with server.connect() as s:
-            assert ask_keepalive(s) == 20
+            assert ask_keepalive(s) == 200
         for h in held:
             h.close()
 
@@ -290,7 +290,7 @@ def test_case_9_slow_handshakes_end_in_ten_seconds(server, before):
             held.append(s)
         with server.connect_tls() as s:
             assert answers(s)
-        assert n_fds(server) <= before + 256
+        until(lambda: n_fds(server) <= before + 256, 60, "256 of them at most")
         for s in held[-3:]:  # dripping buys no time
             s.sendall(b"\x01")
         until(lambda: n_fds(server) <= before, 60, "the handshakes to be given up")

@@ -54,9 +54,10 @@ class Result:
                 f"of the excess {self.excess_out / max(self.excess_in, 1):.2f}; lost by others: {self.lost}")
 
 
-def flood(server, packet, addresses, n, *, meanwhile=None, every=50, rate=None):
+def flood(server, packet, addresses, n, *, meanwhile=None, every=50, rate=None, quiet_s=0.5):
     """`n` packets by packet(i) from each of the addresses in turn, and meanwhile() after each `every`
-    of them, whose false results are counted. `rate` is in packets a second, if the machine can."""
+    of them, whose false results are counted. `rate` is in packets a second, if the machine can. It ends when
+    no reply has come for `quiet_s`."""
     sources = [Source(a, server) for a in addresses]
     began, lost, total = time.monotonic(), 0, n * len(sources)
     for i in range(total):
@@ -70,7 +71,7 @@ def flood(server, packet, addresses, n, *, meanwhile=None, every=50, rate=None):
             if rate and i / rate > time.monotonic() - began:
                 select.select([], [], [], i / rate - (time.monotonic() - began))
     took_s = time.monotonic() - began
-    while select.select([s.sock for s in sources], [], [], 0.5)[0]:
+    while select.select([s.sock for s in sources], [], [], quiet_s)[0]:
         for s in sources:
             s.take()
     result = Result(sources, took_s, lost)
@@ -79,7 +80,7 @@ def flood(server, packet, addresses, n, *, meanwhile=None, every=50, rate=None):
     return result
 
 
-def client(address, server, packet, timeout_s=3):
+def client(address, server, packet, timeout_s=60):
     """A function that asks once, as often as it is called, and tells whether a whole answer came."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind((address, 0))

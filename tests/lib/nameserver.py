@@ -1,10 +1,12 @@
 """lanyard-dnsd with any configuration, and raw DNS against it."""
 
+import contextlib
 import socket
 import sqlite3
 import struct
 from pathlib import Path
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.query
@@ -70,8 +72,12 @@ class Nameserver(Daemon):
         """The reply to a question, as dnspython reads it."""
         options.setdefault("use_edns", 0 if edns else False)
         query = dns.message.make_query(name, kind, **options)
-        send = dns.query.tcp if tcp else dns.query.udp
-        return send(query, host, port=self.port, timeout=timeout_s)
+        if tcp:
+            return dns.query.tcp(query, host, port=self.port, timeout=timeout_s)
+        for _ in range(2):  # the kernel may drop a datagram where the machine is too busy to read it
+            with contextlib.suppress(dns.exception.Timeout):
+                return dns.query.udp(query, host, port=self.port, timeout=timeout_s / 3)
+        return dns.query.udp(query, host, port=self.port, timeout=timeout_s / 3)
 
     def raw(self, packet, timeout_s=60, host="127.0.0.1"):
         """One datagram; the reply's bytes, or None when none came in time."""

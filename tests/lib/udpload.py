@@ -10,12 +10,12 @@ from nameserver import ID, wire
 
 
 class UdpLoad:
-    """Sends about `per_second` questions from a thread, at most `window` of the last second
+    """Sends about `per_second` questions from a thread, at most `window` of the last `overdue_s` seconds
     unanswered at a time. Use as a context manager; stop() waits for the last answers."""
 
-    def __init__(self, port, *, per_second=5000, window=200, last_wait_s=5):
+    def __init__(self, port, *, per_second=5000, window=200, overdue_s=60, last_wait_s=10):
         self.port, self.per_second, self.window = port, per_second, window
-        self.last_wait_s = last_wait_s
+        self.overdue_s, self.last_wait_s = overdue_s, last_wait_s
         self.sent = self.answered = self.wrong = self.gone = 0
         self.longest_gap_s = 0.0
         self.stopping = threading.Event()
@@ -45,7 +45,7 @@ class UdpLoad:
                     waiting[number] = time.monotonic()
                     self.sent += 1
                 select.select([s], [], [], 0.002)
-                while waiting and next(iter(waiting.values())) < time.monotonic() - 1:
+                while waiting and next(iter(waiting.values())) < time.monotonic() - self.overdue_s:
                     overdue.add(next(iter(waiting)))  # makes room for others; may still be answered
                     del waiting[next(iter(waiting))]
                 while True:

@@ -1,6 +1,9 @@
 """unbound: a resolver that is not ours, sent to our dnsd by a stub zone."""
 
+import time
 from pathlib import Path
+
+import dns.rcode
 
 from daemon import Daemon
 
@@ -41,3 +44,14 @@ class Unbound(Daemon):
                           dns_port=dns[1], extra=extra), encoding="ascii")
         super().__init__("unbound", ["unbound", "-d", "-c", folder / "unbound.conf"], folder,
                          r"start of service", netns=netns)
+
+
+def patient(ask):
+    """What ask() of a resolver gets. It gives up after fractions of a second, which a busy machine may need:
+    SERVFAIL is an answer only when it stays."""
+    for pause_s in (0.2, 1, 2):
+        reply = ask()
+        if reply.rcode() != dns.rcode.SERVFAIL:
+            return reply
+        time.sleep(pause_s)  # it remembers a failure for a while
+    return ask()
