@@ -178,7 +178,7 @@ def test_p12_formats(tmp_path, service, form, cipher, mac):
         assert run.stderr.count(cipher) == 2 and mac in run.stderr, run.stderr
         assert run.stdout.count("BEGIN CERTIFICATE") == 2 and "PRIVATE KEY" in run.stdout
         nss = subprocess.run(["pk12util", "-l", agent.current("bundle.p12"), "-W", ""], capture_output=True,
-                             text=True, check=False, timeout=30)
+                             text=True, check=False, timeout=120)
         assert nss.returncode == 0 and nss.stdout.count("Certificate(has private key)") == 1, nss.stdout + nss.stderr
 
 
@@ -356,7 +356,8 @@ HOOKS = {
 @pytest.mark.parametrize("why", HOOKS)
 def test_hooks_that_misbehave(tmp_path, service, why):
     command, expected = HOOKS[why]
-    with Agent(tmp_path, service, extra=f'reload_command = "{command}"\nreload_timeout_s = 1') as agent:
+    timeout_s = 3 if "hangs" in why else 60
+    with Agent(tmp_path, service, extra=f'reload_command = "{command}"\nreload_timeout_s = {timeout_s}') as agent:
         hook = hook_of(agent)
         assert {k: hook[k] for k in expected} == expected
         assert len(hook["output"]) <= 4096
@@ -425,9 +426,9 @@ def test_back_off_survives_a_restart(tmp_path, service):
     service.on_enroll = lambda body: problem(403, "token-required", "no token")
     agent = Agent(tmp_path, service)
     with agent:
-        until(lambda: agent.status()["last_error"], 60, "the refusal")
-        due = agent.status()["next_at"]
-        assert 55 <= due - agent.status()["now"] <= 76
+        status = until(lambda: (s := agent.status())["last_error"] and s, 60, "the refusal")
+        due = status["next_at"]
+        assert 55 <= due - status["last_error"]["at"] <= 76
     for _ in range(3):
         with agent:
             assert abs(agent.status()["next_at"] - due) <= 2
@@ -444,7 +445,7 @@ def test_crash_loop_does_not_hammer(tmp_path, service):
     end = threading.Event()
 
     def poll(_body):
-        end.wait(60)
+        end.wait(600)
         return problem(503, "busy")
 
     service.on_poll = poll
@@ -464,8 +465,8 @@ def test_crash_loop_does_not_hammer(tmp_path, service):
 
 
 def test_short_certificates_are_renewed_in_time(tmp_path, service):
-    """Certificates of eight seconds, and a service that fails every second time."""
-    service.life_s = 68  # starts a minute ago
+    """Certificates of half a minute, and a service that fails every second time."""
+    service.life_s = 90  # starts a minute ago
     count = []
 
     def submit(body):
@@ -477,7 +478,7 @@ def test_short_certificates_are_renewed_in_time(tmp_path, service):
         def fourth():
             found = agent.status()["certificate"] or {}
             return found if found.get("generation", 0) >= 4 else None
-        assert not until(fourth, 60, agent.tail)["expired"]
+        assert not until(fourth, 240, agent.tail)["expired"]
         assert len(list((agent.state / "generations").iterdir())) <= 3
 
 
@@ -491,7 +492,7 @@ def test_service_away_at_renewal(tmp_path, service):
         until(lambda: agent.status()["last_error"], 60, "the failure")
         assert agent.status()["certificate"]["generation"] == 1
         context = ssl.create_default_context(cadata=service.issuer.pem().decode())
-        with socket.create_connection(("127.0.0.1", port), 10) as tcp:
+        with socket.create_connection(("127.0.0.1", port), 60) as tcp:
             name = f"10-0-0-1.{service.device_id}.direct.example"
             with context.wrap_socket(tcp, server_hostname=name) as tls:
                 assert tls.getpeercert()
@@ -671,7 +672,7 @@ def first_issuance_killed(folder, service, k):
         run = agent.tool("status", "--json")
         return run.returncode == 0 and json.loads(run.stdout)["state"] == "serve"
 
-    until(at_rest_or_dead, 60, agent.tail)
+    until(at_rest_or_dead, 240, agent.tail)
     agent.argv = plain
     if not agent.is_running():
         agent.process = None

@@ -68,7 +68,7 @@ def test_files_for_a_group(folder, service):
         agent.config.write_text(text + more, encoding="ascii")
         agent.signal(signal.SIGHUP)
         until(lambda: "configuration read again" in agent.log(), 60, agent.tail)
-        assert can("cat", agent.current("combined.pem"), NOGROUP)
+        until(lambda: can("cat", agent.current("combined.pem"), NOGROUP), 60, "the file to follow")
         assert agent.tool("renew").returncode == 0
         at_rest(agent, 2)
         assert can("cat", key, NOGROUP) and can("cat", agent.current("combined.pem"), NOGROUP)

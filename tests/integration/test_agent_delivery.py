@@ -87,7 +87,7 @@ def served_serial(port, name):
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with socket.create_connection(("127.0.0.1", port), 10) as tcp:
+        with socket.create_connection(("127.0.0.1", port), 60) as tcp:
             with context.wrap_socket(tcp, server_hostname=name) as tls:
                 der = tls.getpeercert(binary_form=True)
     except OSError:

@@ -153,10 +153,13 @@ def test_resolver(tmp_path, filtered, result, word):
     try:
         agent.config.write_text(agent.config.read_text().replace('server_ca = "/dev/null"', ""))
         with dnsd, resolver, agent:
-            run = agent.tool("doctor", "--json")
-            found = {f["check"]: f for f in json.loads(run.stdout)["findings"]}
-            assert found["resolver 127.0.0.1:53"]["result"] == result, found
-            assert word in found["resolver 127.0.0.1:53"]["text"]
-            assert found["service"]["result"] == "fail" and run.returncode == 1
+            def look():
+                run = agent.tool("doctor", "--json")
+                found = {f["check"]: f for f in json.loads(run.stdout)["findings"]}
+                assert found["service"]["result"] == "fail" and run.returncode == 1
+                return found["resolver 127.0.0.1:53"]
+
+            # a busy machine does not answer within a question's three seconds each time
+            until(lambda: (f := look())["result"] == result and word in f["text"], 150, look)
     finally:
         home.remove()

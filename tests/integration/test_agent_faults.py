@@ -72,7 +72,7 @@ class Device:
     def connect(self):
         """As a browser would: the chain, the name and the dates must be right."""
         context = ssl.create_default_context(cadata=self.service.issuer.pem().decode())
-        tcp = socket.create_connection(("127.0.0.1", self.port), 30)
+        tcp = socket.create_connection(("127.0.0.1", self.port), 60)
         return context.wrap_socket(tcp, server_hostname=self.name)
 
     def serial(self):
@@ -150,8 +150,9 @@ def test_case_42_disk(on_disk, why):
         assert len(set(requests)) == 1, "what did not fit is fetched again, not ordered again"
         until(lambda: device.agent.status()["warnings"] == [], 60, lambda: device.agent.status())
         # and report.json when a report could not be sent meanwhile
-        assert sorted(p.name for p in device.state.iterdir() if p.name != "report.json") == [
-            "control.sock", "current", "fallback", "generations", "identity.pem", "lock", "state.json"]
+        until(lambda: sorted(p.name for p in device.state.iterdir() if p.name != "report.json") == [
+            "control.sock", "current", "fallback", "generations", "identity.pem", "lock", "state.json"], 60,
+            lambda: sorted(device.state.iterdir()))
 
 
 def test_case_42_read_only_at_the_start(on_disk):

@@ -74,7 +74,7 @@ def half_an_answer(connection):
 
 
 def never_read(connection):
-    RELEASE.wait(60)
+    RELEASE.wait(600)
 
 
 RELEASE = threading.Event()
@@ -89,7 +89,8 @@ class World:
         self.ports = {name: free_port() for name in self.backends}
         self.service = FakeService(folder, folder / "agent" / "state")
         self.agent = Agent(folder, self.service, proxies=[
-            (f"127.0.0.1:{self.ports[n]}", b.address) for n, b in self.backends.items()])
+            (f"127.0.0.1:{self.ports[n]}", b.address) for n, b in self.backends.items()],
+            env={"ASAN_OPTIONS": "exitcode=99:quarantine_size_mb=8"})  # which is for memory that was freed
         self.agent.argv = ["prlimit", "--nofile=16000:16000", *self.agent.argv]
 
     def connect(self, name):

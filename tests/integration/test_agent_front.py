@@ -54,7 +54,7 @@ def presented(port, name, address="127.0.0.1"):
     """The certificate that a client asking for `name` (None: no SNI) is shown."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection((address, port), 20) as tcp:
+    with socket.create_connection((address, port), 60) as tcp:
         with context.wrap_socket(tcp, server_hostname=name) as tls:
             return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True))
 
@@ -141,7 +141,7 @@ def test_local_certificate_is_within_the_rules(world):
     path = world.agent.state / "fallback" / "cert.pem"
     for host, sni in (("localhost", "localhost"), ("127.0.0.1", "127.0.0.1")):
         context = ssl.create_default_context(cafile=str(path))
-        with socket.create_connection(("127.0.0.1", world.port), 20) as tcp:
+        with socket.create_connection(("127.0.0.1", world.port), 60) as tcp:
             with context.wrap_socket(tcp, server_hostname=sni) as tls:
                 tls.sendall(host.encode())
                 assert tls.recv(100) == host.encode()
@@ -160,7 +160,7 @@ def test_one_session_for_both(world):
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     session, reused = None, []
     for _ in range(2):
-        with socket.create_connection(("127.0.0.1", world.port), 20) as tcp:
+        with socket.create_connection(("127.0.0.1", world.port), 60) as tcp:
             with context.wrap_socket(tcp, server_hostname=world.name, session=session) as tls:
                 session, was = tls.session, tls.session_reused
                 reused.append(was)
@@ -282,7 +282,7 @@ def test_backend_is_told_the_client(tmp_path):
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with service, Agent(tmp_path, service, extra=section):
-        with socket.create_connection(("127.0.0.1", port), 20) as tcp:
+        with socket.create_connection(("127.0.0.1", port), 60) as tcp:
             client = tcp.getsockname()[1]
             with context.wrap_socket(tcp) as tls:
                 tls.sendall(b"hello")

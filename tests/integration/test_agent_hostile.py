@@ -43,7 +43,7 @@ def served(port, service):
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    with socket.create_connection(("127.0.0.1", port), 10) as tcp:
+    with socket.create_connection(("127.0.0.1", port), 60) as tcp:
         with context.wrap_socket(tcp, server_hostname=service.wildcard[2:]) as tls:
             return tls.getpeercert(binary_form=True)
 

@@ -86,7 +86,7 @@ class Example(Daemon):
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        tcp = socket.create_connection(("127.0.0.1", self.port), 30)
+        tcp = socket.create_connection(("127.0.0.1", self.port), 60)
         return context.wrap_socket(tcp, server_hostname=name)
 
     def served(self, name):

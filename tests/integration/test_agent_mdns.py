@@ -33,7 +33,7 @@ def agent_of(lan, folder, mdns, **options):
 
 
 def told(agent):
-    until(lambda: agent.status()["mdns"]["state"] == "told", 60, lambda: f"{agent.status()['mdns']}\n{agent.tail()}")
+    until(lambda: agent.status()["mdns"]["state"] == "told", 150, lambda: f"{agent.status()['mdns']}\n{agent.tail()}")
     return agent.status()
 
 

@@ -78,7 +78,7 @@ def test_hello_is_signed(world):
     assert reply.status == 200 and hello["id"] == world.service.device_id
     assert reply.getheader("Access-Control-Allow-Origin") == "*"
     assert reply.getheader("Cache-Control") == "no-store"
-    assert hello["nonce"] == NONCE and abs(hello["time"] - time.time()) < 60
+    assert hello["nonce"] == NONCE and abs(hello["time"] - time.time()) < 600
     verify(hello, NONCE)
     with pytest.raises(InvalidSignature):
         verify(hello, NONCE[::-1])
@@ -144,7 +144,7 @@ def test_page_over_tls(world):
     """By its name with the public certificate."""
     name = f"127-0-0-1.{world.service.device_id}.direct.example"
     context = ssl.create_default_context(cadata=world.service.issuer.pem().decode())
-    with socket.create_connection(("127.0.0.1", world.secure), 30) as tcp:
+    with socket.create_connection(("127.0.0.1", world.secure), 60) as tcp:
         with context.wrap_socket(tcp, server_hostname=name) as tls:
             tls.sendall(f"GET /v1/hello?nonce={NONCE} HTTP/1.0\r\nHost: {name}\r\n\r\n".encode())
             reply = b""

@@ -80,7 +80,7 @@ def test_from_outside_and_back(tmp_path, protocol):
             assert "leads here; from inside as well" in agent.tool("status").stdout
             found = {f["check"]: f for f in json.loads(agent.tool("doctor", "--json").stdout)["findings"]}
             assert found["port mapping"]["result"] == "pass", found["port mapping"]
-        assert home.mappings() == [], "the router goes on leading strangers here"
+        until(lambda: home.mappings() == [], 60, "the router to lead no strangers here any more")
 
 
 @pytest.mark.skipif(bool(SANITIZED), reason="the leak checker opens files of its own")
@@ -215,9 +215,18 @@ HOSTILE = [
 ]
 
 
+def run_portmap(home, fake, limit_s=60):
+    """Until it finds the router, which has two seconds to answer: where the machine stands still, once more."""
+    for _ in range(5):
+        run = home.device.run(program("lanyard-portmap"), "-t", limit_s, "map", "8443", "50000", "60")
+        if fake.actions:
+            break
+    return run
+
+
 def hostile_row(home, why, actions, word):
     with Upnp(home, lambda path, action: good(path, action, **actions)) as fake:
-        run = home.device.run(program("lanyard-portmap"), "-t", "4" if word is None else "60", "map", "8443", "50000", "60")
+        run = run_portmap(home, fake, 4 if word is None else 60)
         assert "Sanitizer" not in run.stderr, f"{why}: {run.stderr}"
         assert len(fake.actions) < 20, why
         if word is None:  # ended by its alarm, or it gave up by itself
@@ -238,7 +247,7 @@ def knows_no_leases(home):
     fake = Upnp(home, good)
     fake.answer = only_permanent(fake)
     with fake:
-        run = home.device.run(program("lanyard-portmap"), "-t", "60", "map", "8443", "50000", "60")
+        run = run_portmap(home, fake)
         assert json.loads(run.stdout)["lifetime_s"] == 0, run
         assert fake.actions.count("AddPortMapping") == 2
 

@@ -274,7 +274,7 @@ def ask_until(ask, is_right, what):
     def again():
         answers.append(ask())
         return is_right(answers[-1])
-    until(again, 60, lambda: f"{what}, not {answers[-1]}")
+    until(again, 150, lambda: f"{what}, not {answers[-1]}")
     return answers[-1]
 
 
@@ -309,7 +309,7 @@ SERVERS = [TRUTH, "127.0.1.1", "127.0.2.1", "127.0.3.1", "127.0.4.1"]
 
 def ask(home, server, name, kind, **options):
     query = dns.message.make_query(name, kind, **options)
-    return home.ns.call(lambda: dns.query.udp(query, server, timeout=60))
+    return patient(lambda: home.ns.call(lambda: dns.query.udp(query, server, timeout=60)))
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -465,7 +465,7 @@ class Device:
             if found != resolvers:
                 self.agent.tool("probe")
             return found == resolvers
-        until(seen, 60, lambda: f"{resolvers}, not {self.agent.status()['resolvers']}")
+        until(seen, 150, lambda: f"{resolvers}, not {self.agent.status()['resolvers']}")
 
     def page(self, method, path, **headers):
         def go():

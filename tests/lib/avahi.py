@@ -65,10 +65,10 @@ class Avahi:
         def there():
             return next((line for line in self.browse(kind) if all(w in line for w in words)), None)
 
-        return until(there, 60, lambda: f"{words} in {self.browse(kind)}\n{self.avahi.tail()}")
+        return until(there, 150, lambda: f"{words} in {self.browse(kind)}\n{self.avahi.tail()}")
 
     def gone(self, kind):
-        until(lambda: not self.browse(kind), 60, lambda: f"no {kind} in {self.browse(kind)}")
+        until(lambda: not self.browse(kind), 150, lambda: f"no {kind} in {self.browse(kind)}")
 
     def __enter__(self):
         if self.bus is not None:
