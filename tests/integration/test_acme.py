@@ -94,12 +94,12 @@ def test_registers_again_when_the_stored_url_is_lost_or_of_another_key(tmp_path)
 def test_finishes_when_every_other_nonce_is_refused(tmp_path):
     """Case 1. Nine in ten, which is a matter of chance here, is in test_acme_mock.py."""
     with always_valid(tmp_path, nonce_reject=50) as ca:
-        check_leaf(Drive(tmp_path, ca, deadline_s=60), ["*.dev1.direct.example"])
+        check_leaf(Drive(tmp_path, ca, deadline_s=100), ["*.dev1.direct.example"])
 
 
 def test_stops_after_five_tries_when_every_nonce_is_refused(tmp_path):
     with always_valid(tmp_path, nonce_reject=100) as ca:
-        drive = Drive(tmp_path, ca, deadline_s=4)
+        drive = Drive(tmp_path, ca, deadline_s=6)
         assert drive.code == DEADLINE and drive.replies, drive
         assert all(r[:3] == ("order", RETRY, "badNonce") for r in drive.replies)
         n_posts = posts(ca, "sign-me-up")
@@ -144,10 +144,10 @@ def test_a_ca_behind_an_unknown_root_or_gone_is_retried_with_a_reason(tmp_path):
     with always_valid(tmp_path) as ca:
         good = ca.ca_file
         ca.ca_file = "/etc/ssl/certs/ca-certificates.crt"
-        drive = Drive(tmp_path, ca, deadline_s=1)
+        drive = Drive(tmp_path, ca, deadline_s=3)
         assert drive.code == DEADLINE and drive.last[1] == RETRY and drive.last[3], drive
         ca.ca_file = good
-    drive = Drive(tmp_path, ca, deadline_s=1)
+    drive = Drive(tmp_path, ca, deadline_s=3)
     assert drive.code == DEADLINE and drive.last[1] == RETRY, drive
     assert str(ca.port) in drive.last[3], drive
 
@@ -185,7 +185,7 @@ class Challtestsrv(Daemon):
             "-https01", "", "-tlsalpn01", "", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""],
             folder, r"Starting management server", netns=netns)
 
-    def stop(self, expect=None, timeout_s=20):
+    def stop(self, expect=None, timeout_s=60):
         super().stop(expect=expect, timeout_s=timeout_s)
 
 

@@ -51,7 +51,7 @@ def new_device(service):
     return device
 
 
-def chain_of(device, timeout_s=60):
+def chain_of(device, timeout_s=150):
     return poll_until(device, lambda r: r.status == 200, timeout_s).body
 
 
