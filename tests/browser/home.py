@@ -197,7 +197,7 @@ zone "{APP}" {{
 
     def wait_for_device(self):
         """Until it says hello at both its addresses, as the router sees it, and answers by the relay."""
-        ask = ["curl", "-skf", "--max-time", "5"]
+        ask = ["curl", "-skf", "--max-time", "20"]
         way = ["--resolve", f"{self.name(RELAY)}:443:{RELAY}", f"https://{self.name(RELAY)}/"]
         for where in ([f"https://{DEVICE}:{HELLO_PORT}/v1/hello"], [f"https://[{DEVICE_GUA}]:{HELLO_PORT}/v1/hello"],
                       way):

@@ -181,10 +181,10 @@ class WrongVerdict(AssertionError):
 
 def again_if_stalled(attempt):
     """The library's limits are of real time: where the machine stands still for longer, the verdict is
-    another. So what ends in a wrong one is tried again, up to twice, from a fresh page."""
+    another. So what ends in a wrong one is tried again, up to three times, from a fresh page."""
     @functools.wraps(attempt)
     def attempts(*args, **kwargs):
-        for _ in range(2):
+        for _ in range(3):
             try:
                 return attempt(*args, **kwargs)
             except WrongVerdict as wrong:

@@ -49,7 +49,7 @@ class House:
         """A verified TLS connection by the device's name."""
         name = f"192-168-1-5.{self.agent.status()['id']}.direct.example"
         context = ssl.create_default_context(cafile=str(self.service.provisiond.ca))
-        return context.wrap_socket(socket.create_connection(("127.0.0.1", self.port), 10),
+        return context.wrap_socket(socket.create_connection(("127.0.0.1", self.port), 60),
                                    server_hostname=name)
 
     def serial(self):

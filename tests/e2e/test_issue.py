@@ -66,7 +66,7 @@ def served_certificate(lan, name, root):
     """What the agent's proxy shows a client that verifies it by `name`."""
     def connect():
         context = ssl.create_default_context(cafile=str(root))
-        with socket.create_connection((lan.DEVICE, PORT), 10) as raw, \
+        with socket.create_connection((lan.DEVICE, PORT), 60) as raw, \
                 context.wrap_socket(raw, server_hostname=name) as tls:
             return tls.getpeercert(binary_form=True)
     return x509.load_der_x509_certificate(lan.client.call(connect))
@@ -117,13 +117,13 @@ def test_a_device_gets_its_name_and_its_certificate(service, tmp_path):
     with DemoApp(tmp_path, 8096, netns=lan.device), \
             Agent(tmp_path, provisiond, token=new_token(provisiond), netns=lan.device,
                   proxies=[(f"0.0.0.0:{PORT}", "127.0.0.1:8096")]) as agent:
-        agent.wait_for_certificate(90)
+        agent.wait_for_certificate()
         device_id = agent.status()["id"]
         assert re.fullmatch("[a-z2-7]{32}", device_id)
         name = f"10-77-0-5.{device_id}.{ZONE}"
 
         def curl():
-            return lan.client.run("curl", "-sS", "--max-time", "20", "--cacert", root,
+            return lan.client.run("curl", "-sS", "--max-time", "60", "--cacert", root,
                                   f"https://{name}:{PORT}/")
         run = until(lambda: (r := curl()).returncode == 0 and r, 60, lambda: f"curl: {curl()}")
         assert "Hello from the demo device" in run.stdout

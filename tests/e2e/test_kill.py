@@ -76,7 +76,7 @@ def assert_whole(service, device, where):
     def is_served():
         reply = try_all(device)
         return reply is not None and reply.status == 200
-    until(is_served, 90, f"the certificate after a kill at {where}")
+    until(is_served, 240, f"the certificate after a kill at {where}")
     assert n_issued(service, device) == 1, where
     until(lambda: service.provisiond.challenge_values() == [], 60, f"challenge values to be removed: {where}")
 

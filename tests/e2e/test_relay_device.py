@@ -20,7 +20,7 @@ from relay import Relay
 from stack import Agent, Dnsd, Provisiond, ZONE
 from wait import until
 
-PATIENCE_S = 90
+PATIENCE_S = 150
 SIZE = 24 << 20
 
 # A backend that expects a PROXY header and answers with the client's address, or a file.
@@ -109,9 +109,9 @@ proxy {{
               lambda: f"{json.dumps(self.status())}\n{self.agent.tail()}\n{self.relay.tail()}")
 
     def curl(self, path, *options):
-        run = self.lan.client.run("curl", "-s", "-S", "--max-time", "40", "--retry", "2", "--retry-all-errors",
+        run = self.lan.client.run("curl", "-s", "-S", "--max-time", "100", "--retry", "2", "--retry-all-errors",
                                   "--cacert", self.provisiond.ca, *options, self.status()["url"] + path,
-                                  timeout_s=180)
+                                  timeout_s=400)
         assert run.returncode == 0, f"{run.stderr}\n{self.relay.tail()}\n{self.agent.tail()}"
         return run.stdout
 
@@ -149,10 +149,10 @@ def test_the_backend_is_told_who_the_client_is(home):
 def test_nobody_comes_from_the_devices_own_address(home):
     """A relay that says so would pass for the device; here it is true, and is declined all the same."""
     before = home.relay.count("ended_total", why="declined")
-    run = home.lan.device.run("curl", "-s", "-S", "--max-time", "40", "--cacert", home.provisiond.ca,
+    run = home.lan.device.run("curl", "-s", "-S", "--max-time", "100", "--cacert", home.provisiond.ca,
                               home.status()["url"])
     assert run.returncode != 0
-    assert home.relay.count("ended_total", why="declined") == before + 1
+    until(lambda: home.relay.count("ended_total", why="declined") == before + 1, PATIENCE_S, "it to be counted")
 
 
 def test_the_key_that_is_served_is_the_devices(home):
@@ -230,7 +230,7 @@ def test_a_relay_that_is_killed(home):
     home.relay.kill()
     home.wait_connected(False)
     assert home.status()["why"]
-    assert home.lan.client.run("curl", "-s", "--max-time", "20", home.status()["url"]).returncode != 0
+    assert home.lan.client.run("curl", "-s", "--max-time", "60", home.status()["url"]).returncode != 0
     home.relay.start()
     home.wait_connected()
     assert home.curl("who").startswith(home.lan.CLIENT)
@@ -244,7 +244,8 @@ def test_another_in_the_place_of_the_relay(home):
     home.relay.start()
     until(lambda: home.relay.count("controls_failed_total") > 0, PATIENCE_S, home.agent.tail)
     assert home.relay.count("tickets_total") == 0 and home.relay.count("tickets_refused_total") == 0
-    assert not home.status()["connected"] and "not with our relay" in home.status()["why"]
+    until(lambda: "not with our relay" in (home.status().get("why") or ""), PATIENCE_S, home.agent.tail)
+    assert not home.status()["connected"]
     home.relay.stop()
     pem.with_suffix(".kept").rename(pem)
     home.relay.start()
@@ -256,7 +257,7 @@ def test_the_device_stops_and_is_away(home):
     url = home.status()["url"]
     home.agent.stop()
     until(lambda: home.relay.count("devices") == 0, PATIENCE_S, home.relay.tail)
-    run = home.lan.client.run("curl", "-s", "-S", "--max-time", "20", url)
+    run = home.lan.client.run("curl", "-s", "-S", "--max-time", "60", url)
     assert run.returncode == 35 and "unrecognized name" in run.stderr, run.stderr
     home.agent.start()
     home.wait_connected()

@@ -19,7 +19,7 @@ DNS = "127.0.0.1:53"
 NAME = "provision.test"
 KEY = bytes(range(16))
 FOUR, SIX, OTHER = "192.88.99.7", "3ffe:1::7", "192.88.99.8"
-PATIENCE_S = 60
+PATIENCE_S = 150
 
 
 class House(Lan):
@@ -122,8 +122,8 @@ def test_what_the_device_says(world):
     report = shown(world)["report"]
     assert (report["name"], report["nearby"]) == ("NAS of the house", True)
     assert report["pins"] == ["sha256/" + world.agent.status()["local_certificate"]["pin"]]
-    assert told(world) == [("gua", SIX, 8443), ("gua", FOUR, 8443), ("lan", Lan.DEVICE, 8443),
-                           ("page", Lan.DEVICE, 8080)]
+    until(lambda: told(world) == [("gua", SIX, 8443), ("gua", FOUR, 8443), ("lan", Lan.DEVICE, 8443),
+                                  ("page", Lan.DEVICE, 8080)], PATIENCE_S, lambda: told(world))
     hello = {c["address"]: c.get("hello_port") for c in report["connections"] if c["kind"] != "page"}
     assert hello == {SIX: None, FOUR: 8444, Lan.DEVICE: 8444}, "where page_tls listens"
     assert "(not proven)" not in world.p.admin("device", "show", world.agent.status()["id"])

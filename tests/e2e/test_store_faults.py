@@ -83,7 +83,7 @@ def test_stopped_and_started(service, db):
     assert is_told_to_wait(device.poll())
     assert n_orders(service) == 0
     db.start()
-    until(lambda: works(device), 60, "requests to be taken")
+    until(lambda: works(device), 150, "requests to be taken")
     assert_issued_once(service, device)
     assert "SERVFAIL" not in service.provisiond.log()
 
@@ -115,7 +115,7 @@ def test_stands_still(service, db):
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
-    until(lambda: works(device), 60, "requests to be taken")
+    until(lambda: works(device), 150, "requests to be taken")
     assert_issued_once(service, device)
 
 
@@ -127,7 +127,7 @@ def test_read_only(service, db):
     assert is_told_to_wait(device.submit())
     assert n_orders(service) == 0
     db.sql("BEGIN READ WRITE; ALTER DATABASE lanyard RESET default_transaction_read_only; COMMIT")
-    until(lambda: works(device), 60, "requests to be taken")
+    until(lambda: works(device), 150, "requests to be taken")
     assert_issued_once(service, device)
 
 
@@ -144,7 +144,7 @@ def test_connections_are_cut_again_and_again(service, db):
     thread.start()
     try:
         for device in devices:
-            until(lambda d=device: works(d), 60, "a request to get through")
+            until(lambda d=device: works(d), 150, "a request to get through")
     finally:
         stop.set()
         thread.join()
@@ -195,13 +195,13 @@ def test_failover(tmp_path, db):
             for c in clients:
                 c.start()
             try:
-                until(lambda: sum(len(c.submitted) for c in clients) >= 20, 60, "some devices")
+                until(lambda: sum(len(c.submitted) for c in clients) >= 20, 150, "some devices")
                 db.signal(signal.SIGKILL)
                 db.wait()
-                until(lambda: sum(c.refused for c in clients) >= 1, 60, "the gap to be noticed")
+                until(lambda: sum(c.refused for c in clients) >= 1, 150, "the gap to be noticed")
                 standby.promote()
                 before = sum(len(c.submitted) for c in clients)
-                until(lambda: sum(len(c.submitted) for c in clients) >= before + 10, 60, "more devices")
+                until(lambda: sum(len(c.submitted) for c in clients) >= before + 10, 150, "more devices")
             finally:
                 stop.set()
                 for c in clients:
@@ -277,7 +277,7 @@ def test_full_disk_sqlite(tmp_path, small_disk):
         assert is_told_to_wait(device.submit())
         assert n_orders(service) == 0
         filler.unlink()
-        until(lambda: works(device), 60, "requests to be taken")
+        until(lambda: works(device), 150, "requests to be taken")
         assert_issued_once(service, device)
 
 
@@ -293,9 +293,9 @@ def test_full_disk_postgres(tmp_path, small_disk):
             filler = fill(folder)
             refused = until_refused(provisiond)
             filler.unlink()
-            until(lambda: refused.enroll().status in (200, 201), 60, "devices to be admitted")
+            until(lambda: refused.enroll().status in (200, 201), 150, "devices to be admitted")
             for d in (device, refused):
-                until(lambda d=d: works(d), 60, "requests to be taken")
+                until(lambda d=d: works(d), 150, "requests to be taken")
                 poll_until(d, lambda r: r.status == 200, 120)
     finally:
         db.remove()
@@ -317,5 +317,5 @@ def test_read_only_sqlite(tmp_path):
         finally:
             strace.send_signal(signal.SIGINT)
             strace.wait()
-        until(lambda: works(device), 60, "requests to be taken")
+        until(lambda: works(device), 150, "requests to be taken")
         assert_issued_once(service, device)

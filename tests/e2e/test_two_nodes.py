@@ -25,7 +25,7 @@ class Caller(threading.Thread):
         self.nodes, self.at = nodes, number
         self.device = Device(folder, nodes[0].server, nodes[0].ca)
         self.chain = None
-        self.deadline = time.monotonic() + 150
+        self.deadline = time.monotonic() + 400
 
     def run(self):
         steps = [lambda: self.device.enroll().status in (200, 201),
@@ -92,7 +92,7 @@ def test_one_of_two_is_killed(tmp_path):
         until(lambda: len(postgres.sql("SELECT name FROM node").stdout.split()) == 2, 60, "both nodes")
         for c in callers:
             c.start()
-        until(work_begun, 60, "the first certificates, and orders under way")
+        until(work_begun, 150, "the first certificates, and orders under way")
         under_way = held()  # whichever was quicker may have them all
         left = max(under_way)
         victim = under_way.index(left)

@@ -22,7 +22,7 @@ from wait import until
 
 LIFE_S = 62  # provisiond takes none below a minute
 EPOCH = datetime.datetime(1970, 1, 1)
-PATIENCE_S = 120
+PATIENCE_S = 240
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Client(threading.Thread):
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         before = time.time()
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 30) as tcp:
+            with socket.create_connection(("127.0.0.1", self.port), 60) as tcp:
                 with context.wrap_socket(tcp, server_hostname=self.name) as tls:
                     der = tls.getpeercert(binary_form=True)
         except OSError:
