@@ -178,8 +178,9 @@ def test_before_the_first_certificate(tmp_path):
 
 def test_expired_certificate_gives_way(tmp_path):
     """To its last second the public certificate, then the device's own; and back after a renewal."""
-    with World(tmp_path, extra="retry_s = 1") as w:
-        w.service.life_s = 63  # back-dated by a minute: three seconds are left
+    w = World(tmp_path, extra="retry_s = 1")
+    w.service.life_s = 63  # back-dated by a minute: three seconds are left
+    with w:
         w.agent.wait_for_certificate()
         w.service.on_submit = lambda body: w.service.on_delete(body)
         until(lambda: not w.serves_public(), 60, "the local certificate after the end")
