@@ -41,7 +41,7 @@ endforeach()
 find_program(CLANG clang)
 if(CLANG AND NOT LANYARD_SANITIZE AND NOT LANYARD_TSAN)
     add_test(NAME tsan/dnsd COMMAND ${CMAKE_SOURCE_DIR}/tests/tsan/run ${CMAKE_BINARY_DIR}/tsan)
-    set_tests_properties(tsan/dnsd PROPERTIES TIMEOUT 600 LABELS tsan)
+    set_tests_properties(tsan/dnsd PROPERTIES TIMEOUT 1800 LABELS tsan)
 endif()
 
 # Case 1: 5 times 100,000 broken packets to the contract of the answer path.

@@ -13,6 +13,7 @@ from device import device_id, key_pem
 from fakeservice import new_key
 from homerouters import OPNSENSE, private_addresses
 from netns import Lan
+from wait import until
 
 OFFLINE = Path(__file__).resolve().parents[2] / "deploy/offline"
 # of the root, since 2017: what a validating resolver starts from
@@ -53,9 +54,12 @@ class Home:
 
     def dig(self, *words):
         """What a client in this network gets: (status, answers)."""
-        run = self.lan.client.run("dig", f"@{Lan.SERVICE}", "+tries=2", "+time=10", *words)
-        assert run.returncode == 0, run.stdout
-        status = run.stdout.split("status: ")[1].split(",")[0]
+        for _ in range(3):  # a resolver gives up after fractions of a second, which a busy machine may need
+            run = self.lan.client.run("dig", f"@{Lan.SERVICE}", "+tries=3", "+time=10", *words)
+            assert run.returncode == 0, run.stdout
+            status = run.stdout.split("status: ")[1].split(",")[0]
+            if status != "SERVFAIL":
+                break
         answers = [line.split(maxsplit=4)[4] for line in run.stdout.splitlines()
                    if line and not line.startswith(";") and "\tSOA\t" not in line]
         return status, answers, "\tSOA\t" in run.stdout
@@ -136,6 +140,11 @@ def test_who_has_the_key_answers_public_names_too(home):
 
 def test_the_agent_is_content(router):
     """With protection on, and nothing else than this router to ask."""
-    report = router.probe()
-    assert [v["class_v4"] for v in report["list"]] == ["OK"], report
-    assert report["list"][0]["class_ula"] == "OK" and report["rebinding"] is False
+    reports = []
+
+    def is_content():  # a busy machine does not answer within a question's three seconds each time
+        reports.append(router.probe())
+        return ([(v["class_v4"], v["class_ula"]) for v in reports[-1]["list"]] == [("OK", "OK")]
+                and reports[-1]["rebinding"] is False)
+
+    until(is_content, 150, lambda: reports[-1])
