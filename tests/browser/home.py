@@ -201,7 +201,7 @@ zone "{APP}" {{
         way = ["--resolve", f"{self.name(RELAY)}:443:{RELAY}", f"https://{self.name(RELAY)}/"]
         for where in ([f"https://{DEVICE}:{HELLO_PORT}/v1/hello"], [f"https://[{DEVICE_GUA}]:{HELLO_PORT}/v1/hello"],
                       way):
-            until(lambda where=where: self.net.router.run(*ask, *where).returncode == 0, 60,
+            until(lambda where=where: self.net.router.run(*ask, *where).returncode == 0, 150,
                   lambda where=where: f"the device at {where[-1]}\n{self.agent.tail()}\n{self.relay.tail()}")
 
     def other_device(self):

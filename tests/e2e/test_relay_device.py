@@ -189,13 +189,13 @@ def test_a_neighbour_by_the_relay_makes_it_look_at_the_resolvers(home):
     to send. Clients of the tests before were such, too: the next one counts an hour later."""
     home.clock.set_ahead(3700)
     home.agent.status()  # what the clock let run out, this has woken
-    at = until(lambda: looked_at(home), 60, "a first look")
+    at = until(lambda: looked_at(home), PATIENCE_S, "a first look")
     home.clock.set_ahead(3770)
     home.agent.status()
     assert looked_at(home) == at
     home.curl("x")
     home.clock.set_ahead(3840)
-    until(lambda: (looked_at(home) or 0) > at, 60, "another look at the resolvers")
+    until(lambda: (looked_at(home) or 0) > at, PATIENCE_S, "another look at the resolvers")
 
 
 def test_a_change_brings_a_fresh_ticket(home):

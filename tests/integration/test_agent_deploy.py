@@ -45,7 +45,7 @@ def router(tmp_path, request):
 
 def run(router, *argv):
     shell = (router / "shell").read_text(encoding="ascii").split()
-    return subprocess.run([*shell, *map(str, argv)], capture_output=True, text=True, check=False, timeout=30,
+    return subprocess.run([*shell, *map(str, argv)], capture_output=True, text=True, check=False, timeout=120,
                           env=environment({"IPKG_INSTROOT": str(router), "UCI": str(router / "config")}))
 
 
@@ -60,7 +60,7 @@ def accepted(router, done):
     conf = router / "agent.conf"
     conf.write_text(done.stdout, encoding="utf-8")
     check = subprocess.run([program("lanyard-agent"), "-c", conf, "--check-config"], capture_output=True,
-                           text=True, check=False, timeout=30, env=environment())
+                           text=True, check=False, timeout=120, env=environment())
     assert check.returncode == 0, check.stderr + done.stdout
 
 
@@ -294,7 +294,7 @@ def make(folder, *options):
     (folder / "cmake.mk").write_text(CMAKE, encoding="ascii")
     argv = ["make", "-s", "-C", OPENWRT.parent, f"TOPDIR={folder}", f"OUT={folder}/out",
             f"PKG_INSTALL_DIR={folder}/built", *options]
-    return subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False, timeout=30,
+    return subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False, timeout=120,
                           env=environment())
 
 

@@ -33,7 +33,7 @@ from stack import Agent
 from twisted import (Twisted, cname_loop, forged, garbage, huge, late, many, on_private, replace, silent, slow,
                      truncated, truncated_if_private, two_questions, whole_name, without_edns, wrong_name,
                      wrong_port, wrong_qid)
-from unbound import Unbound
+from unbound import Unbound, patient
 from wait import until
 
 ZONE = "direct.example"
@@ -231,7 +231,7 @@ def verdicts(home):
 
     n_groups = -(-len(ADDRESSES) // 8)  # what a configuration may name
     found = look([ADDRESSES[i::n_groups] for i in range(n_groups)])
-    for _ in range(3):
+    for _ in range(6):
         for address, verdict in found.items():
             assert verdict["class_v4"] != PASS or wanted[address][0] == PASS, (address, verdict)
         odd = [a for a in ADDRESSES if (found[a]["class_v4"], found[a]["class_ula"]) != wanted[a]]
@@ -584,7 +584,7 @@ def test_looks_again_after_its_time(home, tmp_path):
                 agent.tool("probe")
                 return None
             return detail["checked_at"]
-        return until(seen, 90, lambda: f"a look: {agent.status()['resolvers']}")
+        return until(seen, 150, lambda: f"a look: {agent.status()['resolvers']}")
 
     def rests(at):
         for _ in range(2):  # what the first one woke, the second one sees

@@ -72,8 +72,10 @@ def test_reload_and_metrics(cable, tmp_path):
     os.chmod(tmp_path, 0o755)
     try:
         assert in_client(cable, lambda: server.ask(NAME, host=V4, timeout_s=60)).answer
-        m = cable.server.call(lambda: Metrics(9153))
-        assert m.sum("lanyard_dnsd_replies_total", transport="udp", type="A", outcome="answer") == 1
+        metrics = lambda: cable.server.call(lambda: Metrics(9153))  # noqa: E731
+        labels = {"transport": "udp", "type": "A", "outcome": "answer"}
+        until(lambda: metrics().sum("lanyard_dnsd_replies_total", **labels) == 1, 60, "the answer to be counted")
+        m = metrics()
         assert m.sum("lanyard_dnsd_dropped_total", transport="udp", reason="xdp_full") == 0
         assert "xdp" in ip("-n", cable.server.name, "link", "show", SERVER)
         server.kill()

@@ -22,7 +22,7 @@ from relay import (BAD, DECLINE, FULL, GOODBYE, KEY, OLD, PROTOCOL, REPLACED, ST
                    RelayDevice, client_hello, identity, make_ticket, serve_tls, tls_client, tls_server)
 from wait import until
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 OTHER_KEY = "ff" * 32
 ALERT_NO_NAME, ALERT_INTERNAL = b"\x15\x03\x03\x00\x02\x02\x70", b"\x15\x03\x03\x00\x02\x02\x50"
 N_IDLE = 5000
@@ -560,6 +560,7 @@ def test_no_descriptor_is_left(folder):
             stack.enter_context(r.client(PATIENCE_S)).sendall(b"\x16")
             return "cannot accept" in r.log()
 
+        began = time.monotonic()
         until(fill, PATIENCE_S, r.tail)
         late = stack.enter_context(r.client(PATIENCE_S))
         late.sendall(client_hello("www.example.com"))
@@ -577,7 +578,7 @@ def test_no_descriptor_is_left(folder):
         with tls(r, good) as again:
             again.sendall(b"y")
             assert again.recv(1) == b"y"
-        assert r.log().count("cannot accept") == 1
+        assert r.log().count("cannot accept") <= 1 + (time.monotonic() - began) // 60, "once a minute"
         for d in (hose, good):
             d.close()
 
@@ -696,7 +697,7 @@ def test_no_connection_lasts_longer_than_its_lifetime(folder):
 
 def test_the_log_names_nobody(folder):
     """At the default level: no address, id, name, ticket or secret, of those who are served and who are not."""
-    with Relay(folder, name="discreet", extra="dial_timeout_s = 1\nclients_per_prefix = 4") as r:
+    with Relay(folder, name="discreet", extra="dial_timeout_s = 3\nclients_per_prefix = 4") as r:
         who = identity(folder, "known")
         bad, d = RelayDevice(folder, r, name="unknown"), RelayDevice(folder, r, who=who)
         bad.connect(bad.ticket(key=OTHER_KEY))

@@ -21,7 +21,7 @@ from relay import GOODBYE, tls_client
 from stack import Agent
 from wait import until
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 CONNECTIONS_MAX = 40
 DIALS_MAX = 64  # under way at once: agent/relayclient.c
 GROWTH_MAX_KIB = 8 << 10
@@ -144,7 +144,7 @@ def test_what_it_does_not_take(device):
     grown = device.resident_kib() - before
     assert SANITIZED or grown < GROWTH_MAX_KIB, f"{grown} KiB more"
     # connected, lost, and the configuration read again; some were met twice
-    assert device.agent.log().count("\n") - lines <= 6 * len(SENT_AWAY), device.agent.tail(200)
+    assert device.agent.log().count("\n") - lines <= 20 * len(SENT_AWAY), device.agent.tail(200)
 
 
 def test_calls_that_lead_nowhere(device):

@@ -20,7 +20,7 @@ class Injected:
             with open(f"/proc/{pid}/status", encoding="ascii") as f:
                 return f"TracerPid:\t{self.strace.pid}\n" in f.read()
 
-        until(attached, 30, "strace")
+        until(attached, 60, "strace")
 
     def mend(self):
         self.strace.send_signal(signal.SIGINT)
