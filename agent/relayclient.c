@@ -435,6 +435,7 @@ static void on_connected(void *arg, const struct fetch_result *res)
 static void connect_relay(struct relayclient *r)
 {
     set_state(r, STATE_CONNECT);
+    r->second_ms = 0; /* what came by another connection does not count */
     loop_timer_set(r->timer, CONNECT_MS + 1000); /* the exchange has a limit of its own */
     if (fetch_connect(r->o.pool, r->grant.control, CONNECT_MS, on_connected, r, &r->op) != ERR_OK) {
         r->op = NULL;
