@@ -225,8 +225,8 @@ def test_a_busy_port(tmp_path, offset, user, kind):
     (["--zone", "example"], "--zone must be a domain name"),
     (["--acme", "http://ca/"], "must be a URL that begins with https://"),
     (["--acme-ca", "/etc/hostname"], "go with --acme URL"),
-    (["--acme", "https://ca/", "--acme-ca", "/nonexistent"], "cannot read /nonexistent"),
-    (["--bin", "/nonexistent"], "there is no folder /nonexistent"),
+    (["--acme", "https://ca/", "--acme-ca", "/proc/nowhere"], "cannot read /proc/nowhere"),
+    (["--bin", "/proc/nowhere"], "there is no folder /proc/nowhere"),
     (["--state", "/etc"], "a folder with other things in it"),
     (["--state", "/proc/nothing"], "cannot write to /proc/nothing"),
 ])
@@ -294,7 +294,7 @@ def test_no_package_mirror(public_copy):
     (lists / "sources.list").write_text("deb http://127.0.0.1:1/debian bookworm main\n")
     (public_copy / "apt.conf").write_text(f"""
 Dir::Etc::sourcelist "{lists}/sources.list";
-Dir::Etc::sourceparts "/nonexistent";
+Dir::Etc::sourceparts "/proc/nowhere";
 Dir::State::lists "{lists}/lists";
 Dir::Cache "{lists}/cache";
 Debug::NoLocking "true";

@@ -341,7 +341,7 @@ def drop_is_complete(agent, out):
 
 HOOKS = {
     "fails": ("echo no; exit 7", {"ok": False, "exit_status": 7, "output": "no\n"}),
-    "is not there": ("/nonexistent/reload", {"ok": False, "exit_status": 127}),
+    "is not there": ("/proc/nowhere/reload", {"ok": False, "exit_status": 127}),
     "dies": ("kill -9 $$", {"ok": False, "exit_status": 137}),
     "hangs": ("echo a; sleep 1000", {"ok": False, "timed_out": True, "output": "a\n"}),
     "hangs and will not go": ("trap '' TERM; echo b; while :; do sleep 1; done",

@@ -40,7 +40,7 @@ def script():
 def shell(folder, text, **variables):
     return subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", text], cwd=folder, timeout=120,
                           capture_output=True, text=True, check=False,
-                          env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **variables})
+                          env={"PATH": "/usr/bin:/bin", "HOME": "/proc/nowhere", **variables})
 
 
 def test_the_commands_of_the_readme(zone, tmp_path):

@@ -30,7 +30,7 @@ def environment(extra=None):
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
-        "HOME": "/nonexistent",
+        "HOME": "/proc/nowhere",
         "ASAN_OPTIONS": "exitcode=99:detect_stack_use_after_return=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "ASAN_SYMBOLIZER_PATH": "/usr/lib/llvm-14/bin/llvm-symbolizer",
