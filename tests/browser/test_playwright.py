@@ -70,7 +70,7 @@ class Playwright:
     def stop(self):
         self.process.stdin.close()
         try:
-            self.process.wait(30)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -118,14 +118,14 @@ def test_all_well(service):
 ])
 def test_wrong_pairing_codes(service, units, status, text):
     """A flood of them, from many networks, stops pairing for a day: who runs the service is told before."""
-    with sqlite3.connect(service.provisiond.db, timeout=30) as db:
+    with sqlite3.connect(service.provisiond.db, timeout=60) as db:
         for day in (0, 1):  # midnight may come
             db.execute("INSERT INTO pairing_guess (day, units) VALUES (? + ?, ?)"
                        " ON CONFLICT (day) DO UPDATE SET units=excluded.units", (int(time.time()) // 86400, day, units))
     try:
         (row,) = [r for r in report(service)[1] if r["check"] == "pairing"]
     finally:
-        with sqlite3.connect(service.provisiond.db, timeout=30) as db:
+        with sqlite3.connect(service.provisiond.db, timeout=60) as db:
             db.execute("DELETE FROM pairing_guess")
     assert row["status"] == status and text in row["detail"], row
 
