@@ -300,14 +300,15 @@ def analyze(*args):
                           check=False, timeout=120)
 
 
-def test_the_unit(tmp_path):
+@pytest.mark.parametrize("name", ["lanyard-provisiond", "lanyard-relay"])
+def test_the_unit(tmp_path, name):
     """Well-formed, and little is left to who takes the program over: 0 is nothing, 10 all."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed: the unit cannot be checked here")
-    unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text(encoding="ascii").replace("/usr/sbin/lanyard-provisiond", "/bin/true"),
+    unit = tmp_path / f"{name}.service"
+    unit.write_text(UNIT.with_name(unit.name).read_text(encoding="ascii").replace(f"/usr/sbin/{name}", "/bin/true"),
                     encoding="ascii")
-    assert UNIT.name + ":" not in analyze("verify", "--man=no", unit).stderr
+    assert unit.name + ":" not in analyze("verify", "--man=no", unit).stderr
     exposure = re.search(r"exposure level for \S+: ([0-9.]+)",
                          analyze("security", "--offline=true", unit).stdout)
     assert float(exposure.group(1)) <= 1.5
