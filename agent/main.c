@@ -2,11 +2,9 @@
  * daemon. Exit status: 0 done, 1 failed, 2 wrong arguments or configuration, 3 no daemon. */
 #include <getopt.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,7 +22,7 @@
 #include "agent/status.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/base/secret.h"
+#include "common/base/process.h"
 #include "common/net/privdrop.h"
 
 enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2, EXIT_NO_DAEMON = 3 };
@@ -70,15 +68,6 @@ static int complain(const struct err_info *info, int status)
 /* ---- run --------------------------------------------------------------------------------------
  */
 
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 /* The daemon, with everything bound and opened. `config` and `fds` are taken over. */
 static int serve(struct config *config, const char *config_path, const int *fds)
 {
@@ -112,8 +101,7 @@ static int run(struct config *config, const char *config_path)
 {
     struct err_info info;
     int fds[CONFIG_LISTENERS_MAX];
-    (void)signal(SIGPIPE, SIG_IGN);
-    raise_descriptor_limit();
+    (void)process_raise_fd_limit();
     enum err e = listeners_bind(config, fds, &info);
     if (e == ERR_OK) {
         e = statedir_make(config->state_dir, config->user, &info);
@@ -420,10 +408,10 @@ int main(int argc, char **argv)
     struct arguments args = { 0 };
     struct config *config;
     struct err_info info;
+    process_begin();
     int status = parse_arguments(&args, argc, argv);
     if (status >= 0)
         return status;
-    secret_harden_process();
     (void)umask(077);
     log_init("agent", LOG_LEVEL_INFO);
     if (config_load(&config, args.config_path, &info) != ERR_OK)

@@ -1,15 +1,11 @@
 /* lanyard-dnsd - the authoritative DNS server: see dnsd/README.md and lanyard-dnsd(8). */
-#include <fcntl.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "common/base/log.h"
-#include "common/base/secret.h"
+#include "common/base/process.h"
 #include "common/net/privdrop.h"
 #include "dnsd/config.h"
 #include "dnsd/keytool.h"
@@ -70,46 +66,14 @@ static int parse_options(struct options *o, int argc, char **argv)
     return -1;
 }
 
-/* A socket must never become descriptor 0, 1 or 2, where somebody may write. */
-static void fill_standard_fds(void)
-{
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        close(fd);
-}
-
-/* A log that nobody reads any more is no reason to die, and a reload asked for this early waits. */
-static void hold_signals(void)
-{
-    sigset_t hup;
-    (void)signal(SIGPIPE, SIG_IGN);
-    sigemptyset(&hup);
-    sigaddset(&hup, SIGHUP);
-    (void)sigprocmask(SIG_BLOCK, &hup, NULL);
-}
-
-/* As many descriptors as the system lets us have: TCP connections need them. */
-static void raise_fd_limit(void)
-{
-    struct rlimit r;
-    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
-        r.rlim_cur = r.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &r);
-    }
-}
-
 int main(int argc, char **argv)
 {
     struct options o = { .config = NULL };
     struct err_info info = { .text = "" };
     struct config *config = NULL;
     struct server *server = NULL;
-    fill_standard_fds();
-    hold_signals();
-    secret_harden_process();
+    process_begin();
+    process_hold_reload();
     if (argc > 1 && strcmp(argv[1], "key") == 0)
         return keytool_main(argc - 1, argv + 1);
     int status = parse_options(&o, argc, argv);
@@ -125,7 +89,7 @@ int main(int argc, char **argv)
         goto out;
     }
     log_init("dnsd", config->log_level);
-    raise_fd_limit();
+    (void)process_raise_fd_limit();
     if (server_new(&server, config, o.config, &info) != ERR_OK ||
         privdrop_to(config->user, &info) != ERR_OK || privdrop_capabilities(&info) != ERR_OK)
         goto out;

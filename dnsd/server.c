@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/notify.h"
+#include "common/base/process.h"
 #include "common/net/loop.h"
 #include "common/store/challenge.h"
 #include "dnsd/exposition.h"
@@ -390,10 +391,7 @@ enum err server_run(struct server *s, struct err_info *info)
     if (e == ERR_OK)
         e = start_watch(s, info);
     if (e == ERR_OK) {
-        sigset_t hup; /* held since the start of the program */
-        sigemptyset(&hup);
-        sigaddset(&hup, SIGHUP);
-        (void)pthread_sigmask(SIG_UNBLOCK, &hup, NULL);
+        process_release_reload();
         log_listens(s->config, &s->sockets);
         log_zones(s->view);
         log_info("ready");

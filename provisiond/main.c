@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
-#include "common/base/secret.h"
+#include "common/base/process.h"
 #include "provisiond/admin/admin.h"
 #include "provisiond/admin/help.h"
 #include "provisiond/config.h"
@@ -114,7 +114,7 @@ int main(int argc, char **argv)
     const char *path = NULL;
     bool check = false;
     int i = 1;
-    secret_harden_process();
+    process_begin();
     for (; i < argc && argv[i][0] == '-'; i++) {
         if ((strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--config") == 0) && i + 1 < argc) {
             path = argv[++i];

@@ -10,6 +10,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/notify.h"
+#include "common/base/process.h"
 #include "common/net/httpd.h"
 #include "common/net/listen.h"
 #include "common/net/metricweb.h"
@@ -452,7 +453,7 @@ enum err server_run(const struct config *config, struct err_info *info)
     struct server s = {
         .config = config, .device_fd = -1, .public_fd = -1, .metrics_fd = -1, .lock_fd = -1
     };
-    (void)signal(SIGPIPE, SIG_IGN);
+    (void)process_raise_fd_limit();
     notify_init(&s.notify);
     enum err e = prepare(&s, info);
     if (e == ERR_OK) {

@@ -11,7 +11,7 @@ fuzz_target(httpmsg DEPS httpd)
 fuzz_target(proxyproto DEPS httpd)
 py_test(integration/test_httpd.py TIMEOUT 600)
 
-foreach(noun err log logbudget metric buf span clock secret base32 b64url siphash file jsondepth)
+foreach(noun err log logbudget metric buf span clock secret process base32 b64url siphash file jsondepth)
     unit_test(common/base/${noun} DEPS base)
 endforeach()
 if(TARGET store)

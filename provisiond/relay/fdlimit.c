@@ -1,8 +1,7 @@
 #include "provisiond/relay/fdlimit.h"
 
-#include <sys/resource.h>
-
 #include "common/base/log.h"
+#include "common/base/process.h"
 #include "provisiond/relay/pipes.h"
 
 #define PER_CLIENT 2 /* its connection and that of the device */
@@ -10,19 +9,10 @@
     (64 + 2 * PIPES_KEPT_MAX) /* listeners, the loop, the log, pipes, the status page              \
                                */
 
-static rlim_t raised(void)
-{
-    struct rlimit r;
-    if (getrlimit(RLIMIT_NOFILE, &r) != 0)
-        return RLIM_INFINITY;
-    rlim_t before = r.rlim_cur;
-    r.rlim_cur = r.rlim_max;
-    return setrlimit(RLIMIT_NOFILE, &r) == 0 ? r.rlim_max : before;
-}
-
 size_t fdlimit_clients(const struct relayconf *c)
 {
-    rlim_t limit = raised(), devices = (rlim_t)c->devices_max, clients = (rlim_t)c->clients_max;
+    rlim_t limit = process_raise_fd_limit(), devices = (rlim_t)c->devices_max,
+           clients = (rlim_t)c->clients_max;
     rlim_t need = OTHERS + devices + PER_CLIENT * clients;
     if (limit >= need)
         return (size_t)clients;

@@ -1,15 +1,12 @@
 /* lanyard-relay - passes TLS connections on to devices that dialled out: see
  * provisiond/relay/README.md and lanyard-relay(8). */
-#include <fcntl.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/log.h"
-#include "common/base/secret.h"
+#include "common/base/process.h"
 #include "common/net/privdrop.h"
 #include "provisiond/relay/relay.h"
 
@@ -71,27 +68,6 @@ static int parse_options(struct options *o, int argc, char **argv)
     return -1;
 }
 
-/* A socket must never become descriptor 0, 1 or 2, where somebody may write. */
-static void fill_standard_fds(void)
-{
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        close(fd);
-}
-
-/* A log that nobody reads any more is no reason to die, and a reload asked for this early waits. */
-static void hold_signals(void)
-{
-    sigset_t hup;
-    (void)signal(SIGPIPE, SIG_IGN);
-    sigemptyset(&hup);
-    sigaddset(&hup, SIGHUP);
-    (void)sigprocmask(SIG_BLOCK, &hup, NULL);
-}
-
 static enum err print_id(const struct relayconf *config, struct err_info *info)
 {
     EVP_PKEY *key = NULL;
@@ -109,9 +85,8 @@ int main(int argc, char **argv)
     struct err_info info = { .text = "" };
     struct relayconf *config = NULL;
     struct relay *relay = NULL;
-    fill_standard_fds();
-    hold_signals();
-    secret_harden_process();
+    process_begin();
+    process_hold_reload();
     int status = parse_options(&o, argc, argv);
     if (status >= 0)
         return status;
@@ -135,7 +110,8 @@ int main(int argc, char **argv)
         goto out;
     }
     config = NULL;
-    status = relay_run(relay, &info) == ERR_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+    relay_run(relay);
+    status = EXIT_SUCCESS;
 out:
     if (status != EXIT_SUCCESS)
         (void)fprintf(stderr, "%s\n", info.text);

@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/notify.h"
+#include "common/base/process.h"
 #include "common/net/listen.h"
 #include "common/net/relayframe.h"
 #include "common/net/tls.h"
@@ -247,19 +248,14 @@ enum err relay_new(struct relay **out, struct relayconf *config, const char *pat
     return ERR_OK;
 }
 
-enum err relay_run(struct relay *r, struct err_info *info)
+void relay_run(struct relay *r)
 {
-    sigset_t hup;
-    sigemptyset(&hup);
-    sigaddset(&hup, SIGHUP);
-    if (sigprocmask(SIG_UNBLOCK, &hup, NULL) != 0)
-        return err_set(info, ERR_IO, "cannot unblock signals");
+    process_release_reload();
     loop_timer_set(r->tick, 0);
     notify_ready(&r->notify);
     log_info("ready");
     loop_run(r->loop);
     log_info("stopped");
-    return ERR_OK;
 }
 
 void relay_free(struct relay *r)

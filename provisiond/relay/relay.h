@@ -14,7 +14,7 @@ NODISCARD enum err relay_new(struct relay **out, struct relayconf *config, const
                              struct err_info *info);
 
 /* Serves until SIGTERM or SIGINT, and then for at most drain_timeout_s more. */
-NODISCARD enum err relay_run(struct relay *r, struct err_info *info);
+void relay_run(struct relay *r);
 
 /* NULL does nothing. */
 void relay_free(struct relay *r);
