@@ -97,17 +97,22 @@ static inline bool has_mode(const char *path, mode_t mode)
     return stat(path, &st) == 0 && (st.st_mode & 07777) == mode;
 }
 
-/* Whether `current` is `t`, whole, in all six forms, and closed where it has to be. */
+/* Whether `current` is `t`, whole, in all six forms. */
+static inline bool files_are(const struct treedir *d, const struct testset *t)
+{
+    return file_has_key(treedir_path(d, "current/privkey.pem"), t->key) &&
+           file_has_key(treedir_path(d, "current/combined.pem"), t->key) &&
+           file_has_chain(treedir_path(d, "current/cert.pem"), t, 0, 1) &&
+           file_has_chain(treedir_path(d, "current/chain.pem"), t, 1, 2) &&
+           file_has_chain(treedir_path(d, "current/fullchain.pem"), t, 0, 2) &&
+           file_has_chain(treedir_path(d, "current/combined.pem"), t, 0, 2) &&
+           file_has_bundle(treedir_path(d, "current/bundle.p12"), t);
+}
+
+/* The same, and closed where it has to be. */
 static inline bool current_is(const struct treedir *d, const struct testset *t)
 {
-    bool good = file_has_key(treedir_path(d, "current/privkey.pem"), t->key) &&
-                file_has_key(treedir_path(d, "current/combined.pem"), t->key) &&
-                file_has_chain(treedir_path(d, "current/cert.pem"), t, 0, 1) &&
-                file_has_chain(treedir_path(d, "current/chain.pem"), t, 1, 2) &&
-                file_has_chain(treedir_path(d, "current/fullchain.pem"), t, 0, 2) &&
-                file_has_chain(treedir_path(d, "current/combined.pem"), t, 0, 2) &&
-                file_has_bundle(treedir_path(d, "current/bundle.p12"), t);
-    return good && has_mode(treedir_path(d, "current/privkey.pem"), 0600) &&
+    return files_are(d, t) && has_mode(treedir_path(d, "current/privkey.pem"), 0600) &&
            has_mode(treedir_path(d, "current/combined.pem"), 0600) &&
            has_mode(treedir_path(d, "current/bundle.p12"), 0600);
 }
