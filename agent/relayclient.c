@@ -263,8 +263,10 @@ static void take_goodbye(struct relayclient *r, struct span body)
     uint8_t reason = 0;
     if (relayframe_read_goodbye(&reason, body) != ERR_OK)
         reason = 0; /* none that we know */
-    if (reason == RELAYFRAME_REPLACED || reason == RELAYFRAME_TICKET_BAD)
+    if (reason == RELAYFRAME_REPLACED || reason == RELAYFRAME_TICKET_BAD) {
         r->attempts = RETRY_DOUBLINGS_MAX;
+        r->up_ms = clock_mono_ms(); /* that it lasted until now makes it no better */
+    }
     (void)snprintf(why, sizeof why, "sent away: %s", relayframe_reason_text(reason));
     lose(r, why);
 }

@@ -64,10 +64,10 @@ static void lose_device(struct control *c)
 void control_dismiss(struct control *c, enum relayframe_reason reason)
 {
     uint8_t frame[RELAYFRAME_MAX];
+    lose_device(c); /* of one on its way out as well: its device may have come back */
     if (c->dismissed)
         return;
     c->dismissed = true;
-    lose_device(c);
     loop_timer_set(c->timer, DISMISS_MS);
     send_frame(c, frame, relayframe_write_goodbye(frame, reason));
 }

@@ -12,8 +12,8 @@
 #include "common/base/clock.h"
 #include "provisiond/relay/circuit.h"
 
-#define DIALBACKS_MAX 4096 /* at once that have shown nothing yet */
-#define SHOW_S 5           /* for the first bytes */
+#define DIALBACKS_MAX 4096 /* at once that have not shown it all yet */
+#define SHOW_MS 5000       /* for all bytes of a secret */
 
 struct dialback {
     TAILQ_ENTRY(dialback) entry;
@@ -21,6 +21,7 @@ struct dialback {
     int fd;
     struct event ev;
     struct prefix prefix;
+    int64_t until_ms;
     size_t len;
     uint8_t bytes[RELAYFRAME_DATA_LEN];
 };
@@ -68,31 +69,33 @@ static bool read_key(struct dialback *d)
     return true;
 }
 
-static void on_ready(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    if ((what & EV_TIMEOUT) != 0)
-        refuse(arg);
-    else
-        (void)read_key(arg);
-}
-
+/* For the time that is left, however the bytes drip in. */
 static void wait_for_key(struct dialback *d)
 {
-    struct timeval limit = { .tv_sec = SHOW_S };
-    if (event_assign(&d->ev, loop_base(d->hub->loop), d->fd, EV_READ | EV_PERSIST, on_ready, d) !=
-            0 ||
-        event_add(&d->ev, &limit) != 0)
+    int64_t left_ms = d->until_ms - clock_mono_ms();
+    struct timeval limit = { .tv_sec = left_ms / 1000, .tv_usec = left_ms % 1000 * 1000 };
+    if (left_ms <= 0 || event_add(&d->ev, &limit) != 0)
         refuse(d);
+}
+
+static void on_ready(evutil_socket_t fd, short what, void *arg)
+{
+    struct dialback *d = arg;
+    (void)fd;
+    if ((what & EV_TIMEOUT) != 0)
+        refuse(d);
+    else if (!read_key(d))
+        wait_for_key(d);
 }
 
 void dialback_start(struct hub *h, int fd, const struct addr *peer)
 {
     struct prefix prefix = prefix_of((const struct sockaddr *)&peer->ss);
     struct dialback *d = NULL;
-    if (h->n_dialbacks < DIALBACKS_MAX &&
-        prefixes_take(h->peers, &prefix, (size_t)h->config->devices_per_prefix, clock_mono_ms()) ==
-            ERR_OK) {
+    if (h->n_dialbacks == DIALBACKS_MAX) /* those who mean it show theirs at once */
+        refuse(TAILQ_FIRST(&h->dialbacks));
+    if (prefixes_take(h->peers, &prefix, (size_t)h->config->devices_per_prefix, clock_mono_ms()) ==
+        ERR_OK) {
         d = calloc(1, sizeof *d);
         if (d == NULL)
             prefixes_give(h->peers, &prefix);
@@ -105,9 +108,14 @@ void dialback_start(struct hub *h, int fd, const struct addr *peer)
     d->hub = h;
     d->fd = fd;
     d->prefix = prefix;
+    d->until_ms = clock_mono_ms() + SHOW_MS;
     TAILQ_INSERT_TAIL(&h->dialbacks, d, entry);
     h->n_dialbacks++;
-    if (!read_key(d)) /* it is here already, as a rule */
+    if (read_key(d)) /* it is here already, as a rule */
+        return;
+    if (event_assign(&d->ev, loop_base(h->loop), fd, EV_READ, on_ready, d) != 0)
+        refuse(d);
+    else
         wait_for_key(d);
 }
 

@@ -598,6 +598,17 @@ def test_a_flood_on_every_port(relay, device):
                     assert c.recv(1) == b"x"
 
 
+def test_a_secret_that_drips_gets_no_more_time(relay):
+    """Five seconds for all of it: whoever sends a byte now and then is not waited for until the last."""
+    with socket.create_connection((relay.host, relay.data_port), timeout=60) as s:
+        sent, closed = 0, False
+        while not closed and sent < 23:
+            s.send(b"\0")
+            sent += 1
+            closed = bool(select.select([s], [], [], 1)[0])
+        assert closed, f"still open after {sent} bytes, one a second"
+
+
 def test_bandwidth_is_shared_between_devices(folder):
     """Eight clients of one device have no more than one of another: far from the eight times as much
     that as many connections would give it."""
