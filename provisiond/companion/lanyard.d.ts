@@ -150,7 +150,7 @@ export function connect(device: Device, options?: ConnectOptions): Promise<Resul
 export function nearby(options?: ServiceOptions): Promise<Device[]>;
 export function pair(code: string, options?: ServiceOptions): Promise<Viewer>;
 export function unpair(viewer: Viewer, options?: ServiceOptions): Promise<void>;
-export function devices(options: ServiceOptions & { jwt?: string; viewers?: Viewer[] }): Promise<Device[]>;
+export function devices(options: ServiceOptions & { jwt?: string; viewers?: Viewer[] }): Promise<Device[] & { unasked?: number }>;
 export function permissionState(): Promise<Permission>;
 export function verifyHello(id: string, nonce: string, hello: unknown): Promise<boolean>;
 export function planLadder(

@@ -199,7 +199,7 @@ const hasTargetAddressSpace = () => 'targetAddressSpace' in Request.prototype;
 /** The rungs to try for `device`, in order, with their connections. Pure. */
 export function planLadder(device, { permission, ask = false, remembered = null } = {}) {
     const away = device.publicAddressMatches === false;
-    const usable = (device.connections || []).filter(isSecure);
+    const usable = (Array.isArray(device.connections) ? device.connections : []).filter(isSecure);
     const mayLan = permission === 'granted' || (permission === 'unsupported' && !away) ||
         (permission === 'prompt' && ask);
     // At home a mapped port works only when the router sends it back in.
@@ -356,8 +356,11 @@ function memory(device, options) {
 export async function connect(device, options = {}) {
     const began = performance.now(), stop = new AbortController();
     const onStep = options.onStep || (() => {});
-    if (options.signal)
+    if (options.signal) {
         options.signal.addEventListener('abort', () => stop.abort());
+        if (options.signal.aborted)
+            stop.abort();
+    }
     const before = await permissionState();
     const known = memory(device, options);
     const plan = planLadder(device, { permission: before, ask: options.ask, remembered: known.get() });
@@ -439,11 +442,12 @@ export async function unpair({ device, viewer_token }, options) {
 }
 
 /** The devices of a vendor's account (`jwt`), or of what pair() returned (`viewers`). A viewer that
- * the device has revoked is left out. */
+ * the device has revoked is left out; `unasked` is how many the service could not be asked about.
+ * Rejects when that is all of them. */
 export async function devices(options) {
     if (options.jwt)
         return withNetwork(await call(options, '/v1/devices', bearer(options.jwt)));
-    const all = await Promise.all((options.viewers || []).map(async ({ device, viewer_token }) => {
+    const all = await Promise.allSettled((options.viewers || []).map(async ({ device, viewer_token }) => {
         try {
             return await call(options, devicePath(device), bearer(viewer_token));
         } catch (e) {
@@ -452,5 +456,9 @@ export async function devices(options) {
             throw e;
         }
     }));
-    return all.filter((d) => d !== null);
+    const failed = all.filter((r) => r.status === 'rejected');
+    if (failed.length > 0 && failed.length === all.length)
+        throw failed[0].reason;
+    const found = all.map((r) => r.value).filter((d) => d);
+    return Object.assign(found, { unasked: failed.length });
 }

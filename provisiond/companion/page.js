@@ -270,15 +270,23 @@ class Card {
 
 // ---- all devices
 
+let unstored = []; // where the browser keeps nothing for us, until the page is closed
+
 function viewers() {
     try {
-        return JSON.parse(localStorage.getItem(VIEWERS)) || [];
+        return JSON.parse(localStorage.getItem(VIEWERS)) || unstored;
     } catch {
-        return []; // no storage, or not ours
+        return unstored; // no storage, or not ours
     }
 }
 
-const keepViewers = (list) => localStorage.setItem(VIEWERS, JSON.stringify(list));
+function keepViewers(list) {
+    try {
+        localStorage.setItem(VIEWERS, JSON.stringify(list));
+    } catch {
+        unstored = list;
+    }
+}
 
 // Once more where the network failed and not the service: a computer that wakes up, or changes networks.
 const twice = (ask) => ask().catch(async (e) => {
@@ -297,12 +305,13 @@ async function find() {
             all.set(device.id, { ...all.get(device.id), ...device });
     const network = (near.value || []).map((d) => d.network).find((n) => n);
     const failed = all.size === 0 && (near.status === 'rejected' || own.status === 'rejected');
-    return { all: [...all.values()].map((d) => ({ network, ...d })), failed };
+    const unasked = own.status === 'rejected' ? viewers().length : own.value.unasked || 0;
+    return { all: [...all.values()].map((d) => ({ network, ...d })), failed, unasked };
 }
 
 async function refresh() {
     status.textContent = 'Looking for devices near you …';
-    const { all, failed } = await find();
+    const { all, failed, unasked } = await find();
     const cards = all.map((device) => new Card(device));
     list.replaceChildren(...cards.map((c) => c.node));
     if (failed)
@@ -311,6 +320,8 @@ async function refresh() {
         status.replaceChildren('No device near you has reported. ', button('Look again', refresh));
     else
         status.textContent = cards.length === 1 ? 'One device found.' : `${cards.length} devices found.`;
+    if (!failed && unasked > 0)
+        status.append(` The service gave no answer about ${unasked} of yours. `, button('Try again', refresh));
     const waiting = [...cards];
     await Promise.all(Array.from({ length: AT_ONCE }, async () => {
         while (waiting.length > 0)

@@ -69,7 +69,27 @@ PLANS = [
     ("kinds of a later version", {"connections": [connection("quantum"), connection("lan")]}, "granted", False,
      None, "lan"),
     ("no connections at all", {"connections": None}, "granted", False, None, ""),
+    ("something else", {"connections": "lan"}, "granted", False, None, ""),
 ]
+
+
+def test_a_viewer_that_cannot_be_asked_hides_no_other(page):
+    found = page.evaluate("""(async () => {
+        const real = window.fetch, viewer = (device) => ({ device, viewer_token: 't' });
+        const status = { good: 200, busy: 503, revoked: 403 };
+        window.fetch = async (url) => {
+            const id = new URL(url).pathname.split('/').pop();
+            return new Response(JSON.stringify({ id }), { status: status[id] });
+        };
+        try {
+            const some = await lanyard.devices({ viewers: ['busy', 'good', 'revoked'].map(viewer) });
+            const none = await lanyard.devices({ viewers: [viewer('busy')] }).catch((e) => e.status);
+            return [some.map((d) => d.id), some.unasked, none];
+        } finally {
+            window.fetch = real;
+        }
+    })()""")
+    assert found == [["good"], 1, 503]
 
 
 def test_plan(page):
