@@ -9,6 +9,7 @@ foreach(name local localca)
     unit_test(provisiond/local/${name} DEPS provisiond_local provisiond_core)
 endforeach()
 unit_test(provisiond/store/sql_dialect DEPS provisiond_store)
+unit_test(provisiond/store/stopped DEPS provisiond_store)
 foreach(name queue report store) # each suite on both drivers
     unit_test(provisiond/store/${name} DEPS provisiond_store)
     postgres_test(provisiond/store/${name})

@@ -14,6 +14,8 @@ static const char MARK[] =
 /* Bytes of `text` that are the operator's. */
 static size_t own_part(struct span text)
 {
+    if (text.len == 0) /* no file, or nothing in it */
+        return 0;
     const uint8_t *mark = memmem(text.p, text.len, MARK, sizeof MARK - 1);
     return mark != NULL ? (size_t)(mark - text.p) : text.len;
 }
@@ -33,7 +35,8 @@ enum err stopped_write(struct sql *db, const char *zone, const char *path, int64
     enum err e = read_old(path, &old, info);
     if (e == ERR_OK) {
         size_t own = own_part(buf_span(&old));
-        buf_add(&text, old.p, own);
+        if (own > 0)
+            buf_add(&text, old.p, own);
         if (own > 0 && old.p[own - 1] != '\n')
             buf_add_str(&text, "\n");
         buf_add_str(&text, MARK);
@@ -41,7 +44,7 @@ enum err stopped_write(struct sql *db, const char *zone, const char *path, int64
     }
     if (e == ERR_LIMIT || e == ERR_NOMEM)
         e = err_set(info, e, "%s: too many devices to list", path);
-    *changed = e == ERR_OK && (old.len != text.len || memcmp(old.p, text.p, old.len) != 0);
+    *changed = e == ERR_OK && !span_equal(buf_span(&old), buf_span(&text));
     if (*changed) /* dnsd may be another user; an id is no secret */
         e = file_write_atomic(path, buf_span(&text), 0644, info);
     buf_clear(&old);
