@@ -32,6 +32,7 @@ struct guardfile {
     struct stamp seen; /* of the last poll */
     unsigned n_unsettled;
     bool missing;
+    bool was_read; /* something of it is in force */
 };
 
 struct guardfiles {
@@ -167,6 +168,46 @@ static void check_owner(const struct guardfiles *g, const char *path)
                  path);
 }
 
+/* The list of suspended ids is made by lanyard-provisiond, which may be started after us: while it
+ * is not there nobody is suspended. Its folder must be. */
+static bool may_come_later(const struct guardfile *f)
+{
+    struct stat st;
+    char *folder = strdup(f->path);
+    if (folder == NULL)
+        return false;
+    char *slash = strrchr(folder, '/');
+    if (slash != NULL)
+        slash[slash == folder ? 1 : 0] = 0;
+    bool is_there = stat(slash == NULL ? "." : folder, &st) == 0 && S_ISDIR(st.st_mode);
+    free(folder);
+    return f->kind == GUARDFILE_SUSPENDED && is_there;
+}
+
+/* Reads `f` for the first time. */
+static enum err read_first(const struct guardfiles *g, struct view *v, struct guardfile *f,
+                           struct err_info *info)
+{
+    /* before reading: what is written meanwhile is a change */
+    enum err e = stamp_take(&f->read, f->path, info);
+    f->seen = f->read;
+    if (e == ERR_NOTFOUND && may_come_later(f)) {
+        log_warn("zone %s: nobody is suspended while %s is not there: it is read when it comes",
+                 v->zones[f->zone]->text, f->path);
+        f->missing = true;
+        return ERR_OK;
+    }
+    if (e == ERR_NOTFOUND && f->kind == GUARDFILE_TAG_KEYS)
+        return err_set(info, e,
+                       "cannot read %s: No such file: make a key with (umask 077; openssl rand "
+                       "-hex 16 >FILE), the same one that lanyard-provisiond reads",
+                       f->path);
+    if (e == ERR_OK)
+        e = read_file(g, f, &v->guards[f->zone], info);
+    f->was_read = e == ERR_OK;
+    return e;
+}
+
 enum err guardfiles_add(struct guardfiles *g, struct view *v, uint32_t zone,
                         enum guardfile_kind kind, const char *path, struct err_info *info)
 {
@@ -177,11 +218,7 @@ enum err guardfiles_add(struct guardfiles *g, struct view *v, uint32_t zone,
     }
     f->zone = zone;
     f->kind = kind;
-    /* before reading: what is written meanwhile is a change */
-    enum err e = stamp_take(&f->read, path, info);
-    f->seen = f->read;
-    if (e == ERR_OK)
-        e = read_file(g, f, &v->guards[zone], info);
+    enum err e = read_first(g, v, f, info);
     if (e != ERR_OK) {
         free(f->path);
         free(f);
@@ -217,8 +254,22 @@ static bool is_due(struct guardfile *f)
     return true;
 }
 
+enum err guardfiles_check_kept(const struct guardfiles *g, const struct guardfiles *before,
+                               struct err_info *info)
+{
+    for (const struct guardfile *f = g->files; f != NULL; f = f->next) {
+        const struct guardfile *b = before->files;
+        while (b != NULL && (b->kind != f->kind || strcmp(b->path, f->path) != 0))
+            b = b->next;
+        if (!f->was_read && b != NULL && b->was_read)
+            return err_set(info, ERR_CONFIG, "%s is gone: without it nobody would be suspended",
+                           f->path);
+    }
+    return ERR_OK;
+}
+
 /* Puts what `f` holds now into *out, made of `v` where it is still NULL. */
-static enum err refresh(const struct guardfiles *g, const struct guardfile *f, const struct view *v,
+static enum err refresh(const struct guardfiles *g, struct guardfile *f, const struct view *v,
                         struct view **out, struct err_info *info)
 {
     struct guard fresh = { NULL, NULL, NULL };
@@ -231,6 +282,7 @@ static enum err refresh(const struct guardfiles *g, const struct guardfile *f, c
         persist_free(fresh.persist);
         return err_set(info, ERR_NOMEM, "out of memory");
     }
+    f->was_read = true;
     struct guard *to = &(*out)->guards[f->zone];
     const char *zone = v->zones[f->zone]->text;
     switch (f->kind) {

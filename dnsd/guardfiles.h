@@ -21,11 +21,17 @@ NODISCARD enum err guardfiles_new(struct guardfiles **out, const char *user);
 void guardfiles_free(struct guardfiles *g);
 
 /* Reads the file at `path` for zone number `zone` of `v`, which is not published yet, and
- * remembers it. Errors: ERR_CONFIG with "PATH:LINE: ..." for what is in it; ERR_NOTFOUND,
+ * remembers it. A list of suspended ids that is not there (but its folder is) is an empty one, with
+ * a line in the log. Errors: ERR_CONFIG with "PATH:LINE: ..." for what is in it; ERR_NOTFOUND,
  * ERR_DENIED, ERR_IO for the file itself; ERR_NOMEM. */
 NODISCARD enum err guardfiles_add(struct guardfiles *g, struct view *v, uint32_t zone,
                                   enum guardfile_kind kind, const char *path,
                                   struct err_info *info);
+
+/* Whether a list of suspended ids that `before` had read is not there for `g`, made anew:
+ * ERR_CONFIG with which. Whoever is suspended stays so, whatever happens to the file. */
+NODISCARD enum err guardfiles_check_kept(const struct guardfiles *g,
+                                         const struct guardfiles *before, struct err_info *info);
 
 /* Looks whether files changed. A change has to be a poll old, so that nobody is caught writing; or
  * five, if they never stop. *out is then a renewed view of `v`, NULL otherwise. */

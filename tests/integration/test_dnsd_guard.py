@@ -257,6 +257,28 @@ def test_a_list_that_vanishes_stays_in_force(server, tmp_path):
     assert server.log().count("No such file") == 1
 
 
+def test_a_list_that_is_not_there_yet(tmp_path):
+    """dnsd may be started before the service that makes the list: then nobody is suspended, until it comes."""
+    server = prepare(tmp_path)
+    path = tmp_path / "suspended.txt"
+    path.unlink()
+    with server:
+        assert "warn dnsd: zone tag.example: nobody is suspended while" in server.log()
+        assert server.ask(f"10-0-0-1.{ID}{Z}").answer
+        server.signal(signal.SIGHUP)  # is still not there
+        until(lambda: "configuration reloaded" in server.log(), 60, server.tail)
+        write_suspended(tmp_path, ID)
+        until(lambda: nothing_left(server), 60, "the list that came")
+        path.unlink()  # who is suspended stays so
+        server.signal(signal.SIGHUP)
+        until(lambda: "suspended.txt is gone: without it nobody would be suspended; the old" in server.log(), 60,
+              server.tail)
+        assert nothing_left(server)
+        write_suspended(tmp_path, OTHER_ID)
+        server.signal(signal.SIGHUP)
+        until(lambda: nothing_left(server, OTHER_ID), 60, "the new list")
+
+
 def test_a_list_written_in_place_is_not_read_half(server, tmp_path):
     """Written a bit at a time, as by a shell's redirection: the list of before stays whole until
     it is complete."""
@@ -374,7 +396,7 @@ def test_mistakes_at_the_start(tmp_path):
     write_keys(tmp_path, KEY, NEW_KEY, KEY)
     says(r"/tag.keys:3: more than 2 keys")
     (tmp_path / "tag.keys").unlink()
-    says(r"dnsd.conf:7: .*tag_keys: cannot read \S+tag.keys: No such file")
+    says(r"dnsd.conf:7: .*tag_keys: cannot read \S+tag.keys: No such file.*: make a key with \(umask 077; openssl")
     (tmp_path / "tag.keys").mkdir()
     says(r"dnsd.conf:7: .*tag_keys: cannot read \S+tag.keys: not a file")
     (tmp_path / "tag.keys").rmdir()
@@ -382,6 +404,10 @@ def test_mistakes_at_the_start(tmp_path):
     write_suspended(tmp_path, ID, "word")
     says(r"/suspended.txt:2: 'word' is neither a device id")
     (tmp_path / "suspended.txt").unlink()
-    says(r"dnsd.conf:8: .*suspended: cannot read \S+suspended.txt: No such file")
+    got = check(server.folder)
+    assert got.returncode == 0 and re.fullmatch(r"\S+ warn dnsd: .*nobody is suspended while .*\n", got.stderr), got
+    server.configure(zones=ZONES.replace("suspended.txt", "nodir/suspended.txt"))
+    says(r"dnsd.conf:8: .*suspended: cannot read \S+nodir/suspended.txt: No such file")
+    server.configure(zones=ZONES)
     os.mkfifo(tmp_path / "suspended.txt")
     says(r"dnsd.conf:8: .*suspended: cannot read \S+suspended.txt: not a file")
