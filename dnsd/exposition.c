@@ -2,8 +2,6 @@
 
 #include "common/dns/wire.h"
 
-#define SOA_NUMBERS_LEN 20 /* serial, refresh, retry, expire, minimum: the end of the data */
-
 static uint64_t sum_replies(const struct exposition *e, enum tally_transport transport,
                             unsigned type, unsigned outcome)
 {
@@ -228,12 +226,8 @@ static void put_zones(struct buf *out, const struct view *v)
     metric_put_head(out, "lanyard_dnsd_zone_serial", "gauge", "Serial number of each zone's SOA.");
     for (size_t i = 0; i < v->n_zones; i++) {
         const struct zone *z = v->zones[i];
-        const uint8_t *data = z->soa->rrs + ZONE_RR_HEAD;
-        size_t len = wire_load16(data - 2);
         const struct metric_label label = { "zone", z->text };
-        const uint8_t *serial = data + len - SOA_NUMBERS_LEN;
-        metric_put(out, "lanyard_dnsd_zone_serial", &label, 1,
-                   (uint64_t)wire_load16(serial) << 16 | wire_load16(serial + 2));
+        metric_put(out, "lanyard_dnsd_zone_serial", &label, 1, zone_serial(z));
     }
 }
 

@@ -173,7 +173,8 @@ enum err keyfiles_read(struct keyfiles **out, const char *dir, const char *zone,
     enum err e = ERR_OK;
     DIR *d = opendir(dir);
     if (d == NULL)
-        e = err_set(info, ERR_CONFIG, "cannot read the folder %s: %s", dir, strerror(errno));
+        e = err_set(info, ERR_CONFIG, "cannot read the folder %s: %s%s", dir, strerror(errno),
+                    errno == ENOENT ? ": make it, and a key in it: lanyard-dnsd key make" : "");
     for (struct dirent *entry; e == ERR_OK && (entry = readdir(d)) != NULL;) {
         uint16_t tag;
         char path[PATH_LEN];

@@ -1,5 +1,6 @@
 #include "dnsd/server.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -205,6 +206,23 @@ static void publish(struct server *s, struct view *view)
         mailbox_post(s->mailboxes[i], &s->change);
 }
 
+/* The serials of the zones: who copies a zone by another way sees no change in one that went back,
+ * which is what a file of before looks like [RFC 1982 s3.2]. */
+static void check_serials(const struct view *now, const struct view *before)
+{
+    for (size_t i = 0; i < now->n_zones; i++) {
+        const struct zone *z = now->zones[i];
+        const struct zone *b = view_find(before, &z->apex, z->apex.n_labels);
+        if (b == NULL || b->apex.n_labels != z->apex.n_labels)
+            continue;
+        uint32_t serial = zone_serial(z), old = zone_serial(b);
+        if (zone_serial_is_before(serial, old))
+            log_warn("zone %s: its serial went back from %" PRIu32 " to %" PRIu32
+                     ": is this an old file?",
+                     z->text, old, serial);
+    }
+}
+
 static void apply(struct server *s, struct config *c)
 {
     if (config_needs_restart(s->config, c))
@@ -213,6 +231,7 @@ static void apply(struct server *s, struct config *c)
     log_set_level(c->log_level);
     apply_cert(s, c);
     log_zones(c->view);
+    check_serials(c->view, s->view);
     if (c->view->shield.cookies_are_random && s->view->shield.cookies_are_random)
         c->view->shield.cookies = s->view->shield.cookies;
     guardfiles_free(s->guardfiles);
@@ -235,7 +254,8 @@ static void reload(struct server *s)
     struct err_info info = { .text = "" };
     s->reloading = true;
     notify_reloading(&s->notify);
-    if (config_load(&c, s->path, &info) == ERR_OK) {
+    if (config_load(&c, s->path, &info) == ERR_OK &&
+        guardfiles_check_kept(c->guardfiles, s->guardfiles, &info) == ERR_OK) {
         apply(s, c);
     } else {
         log_error("reload: %s; the old configuration stays", info.text);

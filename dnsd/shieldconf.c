@@ -49,6 +49,11 @@ static enum err read_secrets(struct shield *out, struct conf *c, const char *use
     enum err e = path == NULL ? ERR_NOMEM : file_read_secret_of(path, owner, &text, &why);
     if (e == ERR_OK)
         e = parse_secrets(&out->cookies, path, buf_span(&text), info);
+    else if (e == ERR_NOTFOUND)
+        e = conf_fail(c, conf_root(c), "cookie_secrets", info,
+                      "%s: make a secret with (umask 077; openssl rand -hex 16 >FILE), one for all "
+                      "nodes, or leave the option out",
+                      why.text);
     else
         e = conf_fail(c, conf_root(c), "cookie_secrets", info, "%s", why.text);
     buf_wipe(&text);

@@ -18,7 +18,7 @@ enum err challenge_url_check(const char *url, bool *has_password, struct err_inf
         return challenge_postgres_check(url, has_password, info);
     if (!has_prefix(url, SQLITE) || url[sizeof SQLITE - 1] == 0)
         return err_set(info, ERR_CONFIG,
-                       "'%.*s' is not a challenge store: write sqlite:PATH or postgresql://...",
+                       "'%.*s' is not a store: write sqlite:PATH or postgresql://...",
                        (int)strcspn(url, ":"), url);
     return ERR_OK;
 }

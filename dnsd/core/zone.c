@@ -5,6 +5,8 @@
 
 #include "common/dns/wire.h"
 
+#define SOA_NUMBERS_LEN 20 /* serial, refresh, retry, expire, minimum: the end of the data */
+
 #define NODES_MAX 1000000
 #define SETS_MAX 64         /* types of one name */
 #define RRSET_LEN_MAX 32768 /* bytes of one set: it has to fit a message over TCP */
@@ -303,6 +305,19 @@ static enum err finish_cut(struct zone *z, struct zone_node *n)
             e = add_glue(z, n, (struct span){ target.wire, target.len });
     }
     return e;
+}
+
+uint32_t zone_serial(const struct zone *z)
+{
+    const uint8_t *data = z->soa->rrs + ZONE_RR_HEAD;
+    const uint8_t *serial = data + wire_load16(data - 2) - SOA_NUMBERS_LEN;
+    return (uint32_t)wire_load16(serial) << 16 | wire_load16(serial + 2);
+}
+
+bool zone_serial_is_before(uint32_t a, uint32_t b)
+{
+    uint32_t ahead = b - a;
+    return ahead != 0 && ahead <= (uint32_t)1 << 31;
 }
 
 enum err zone_finish(struct zone *z, struct err_info *info)

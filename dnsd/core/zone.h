@@ -75,6 +75,13 @@ NODISCARD enum err zone_add(struct zone *z, const struct name *owner, unsigned t
  * Errors: ERR_CONFIG, ERR_NOMEM. */
 NODISCARD enum err zone_finish(struct zone *z, struct err_info *info);
 
+/* The serial of the SOA record of a finished zone. */
+uint32_t zone_serial(const struct zone *z);
+
+/* Whether serial `a` is older than `b` [RFC 1982 s3.2]; half of the circle apart counts as older.
+ */
+bool zone_serial_is_before(uint32_t a, uint32_t b);
+
 /* The node of the name in wire form, or NULL. */
 const struct zone_node *zone_find(const struct zone *z, struct span wire);
 

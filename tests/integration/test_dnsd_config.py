@@ -46,7 +46,7 @@ MISTAKES = [
     ("a long NSID", LISTEN + f'nsid = "{"x" * 65}"\n' + GOOD_ZONE, None, r"dnsd.conf:2: nsid: longer than 64 bytes"),
     ("a long version", LISTEN + f'chaos_version = "{"x" * 65}"\n' + GOOD_ZONE, None, r":2: chaos_version: longer"),
     ("no cookie secrets", LISTEN + 'cookie_secrets = "nowhere"\n' + GOOD_ZONE, None,
-     r"dnsd.conf:2: cookie_secrets: cannot open .*nowhere"),
+     r"dnsd.conf:2: cookie_secrets: cannot open .*nowhere.*: make a secret with \(umask 077; openssl rand"),
     ("a user that is not there", LISTEN + 'user = "no-such-user"\n' + GOOD_ZONE, None,
      r"dnsd.conf:2: user: there is no user 'no-such-user': make it"),
     ("no zone", LISTEN, None, r"dnsd.conf:\d+: zone: no zone to serve"),
@@ -66,7 +66,7 @@ MISTAKES = [
     ("a URL that is none", LISTEN + 'zone "z.test" {\nchallenges = "postgresql://u:pa55word@h:port%zz/d"\n}', None,
      r"dnsd.conf:3: .*challenges: not a URL that libpq understands: write postgresql://USER@HOST"),
     ("another scheme", LISTEN + 'zone "z.test" {\nchallenges = "postgres://u:pa55word@h/d"\n}', None,
-     r"dnsd.conf:3: .*challenges: 'postgres' is not a challenge store"),
+     r"dnsd.conf:3: .*challenges: 'postgres' is not a store: write"),
     ("too many stores", LISTEN + "".join(
         f'zone "z{n}.test" {{ nameservers = {{"ns.elsewhere.test"}} challenges = "sqlite:{n}.db" }}\n'
         for n in range(17)), None, r"dnsd.conf:\d+: zone: more than 16 different challenge stores"),
@@ -93,7 +93,7 @@ MISTAKES = [
     ("DNSSEC without keys", LISTEN + 'zone "z.test" {\nnameservers = {"ns.test"}\ndnssec = true\n}', None,
      r":\d: .*dnssec_keys: a signed zone needs a folder"),
     ("DNSSEC, no folder", LISTEN + 'zone "z.test" {\nnameservers = {"ns.test"}\ndnssec = true\n'
-     'dnssec_keys = "nowhere"\n}', None, r":5: .*dnssec_keys: cannot read the folder .*nowhere"),
+     'dnssec_keys = "nowhere"\n}', None, r":5: .*dnssec_keys: cannot read the folder .*nowhere.*lanyard-dnsd key make"),
     ("DNSSEC, no key", LISTEN + 'zone "z.test" {\nnameservers = {"ns.test"}\ndnssec = true\n'
      'dnssec_keys = "."\n}', None, r":5: .*dnssec_keys: .*no active key: lanyard-dnsd key make"),
     ("signatures", LISTEN + 'signatures_per_second = 0\n' + 'zone "z.test" {\nnameservers = {"ns.test"}\n}',
@@ -225,6 +225,7 @@ def test_privileges_are_dropped(tmp_path):
         assert re.search(r"^Uid:\t(\d+)\t\1\t\1\t\1$", status, re.M)
         assert not re.search(r"^[UG]id:.*\t0\b", status, re.M), status
         assert re.search(r"^CapEff:\t0+$", status, re.M)
+        assert "stays root" not in server.log()
         assert server.ask("www.direct.example").answer
     (tmp_path / "2").mkdir()
     got = Nameserver(tmp_path / "2", head='user = "no-such-user"').spawn()
@@ -252,6 +253,28 @@ def test_reload(tmp_path):
         server.configure("workers = 2", GOOD_ZONE)  # zones go, too
         reload(server, "configuration reloaded")
         until(lambda: summary(server.ask("www.direct.example")).startswith("REFUSED"), 60, "no zone")
+
+
+def test_case_19_a_serial_that_goes_back(tmp_path):
+    """An old zone file is taken, since it may be meant, and said [RFC 1982 s3.2]."""
+    with Nameserver(tmp_path) as server:
+        path = tmp_path / "direct.example.zone"
+        text = path.read_text(encoding="ascii")
+        for serial in (8, 2**31 + 7, 2**32 - 1, 0, 7):  # always forward, past the end too
+            path.write_text(text.replace(" 7 7200", f" {serial} 7200"), encoding="ascii")
+            reload(server, "configuration reloaded")
+        assert "went back" not in server.log()
+        path.write_text(text.replace(" 7 7200", " 6 7200"), encoding="ascii")
+        reload(server, "configuration reloaded")
+        assert "zone direct.example: its serial went back from 7 to 6: is this an old file?" in server.log()
+        assert server.ask("direct.example", "SOA").answer[0][0].serial == 6
+
+
+def test_who_stays_root_is_told(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with Nameserver(tmp_path) as server:
+        assert "warn dnsd: this stays root" in server.log()
 
 
 def test_reload_of_something_broken(tmp_path):

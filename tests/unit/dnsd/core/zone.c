@@ -24,6 +24,36 @@ static struct zone *zone_of(const char *const *records, enum err *e, struct err_
     return z;
 }
 
+static void serials_go_round(void **state)
+{
+    static const struct {
+        const char *why;
+        uint32_t a, b;
+        bool is_before;
+    } CASES[] = {
+        { "the same", 7, 7, false },
+        { "one more", 7, 8, true },
+        { "one less", 8, 7, false },
+        { "dates", 2026112101, 2026112200, true },
+        { "past the end", 4294967295, 0, true },
+        { "back past the end", 0, 4294967295, false },
+        { "as far as can be ahead", 1, 2147483648, true },
+        { "half of the circle", 1, 2147483649, true },
+        { "more than half is behind", 1, 2147483650, false },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        print_message("%s\n", CASES[i].why);
+        assert_int_equal(zone_serial_is_before(CASES[i].a, CASES[i].b), CASES[i].is_before);
+    }
+    enum err e;
+    const char *records[] = { "z.test. 600 SOA ns.test. h.z.test. 4294967295 2 3 4 5", NS, NULL };
+    struct zone *z = zone_of(records, &e, NULL);
+    assert_int_equal(e, ERR_OK);
+    assert_int_equal(zone_serial(z), 4294967295);
+    zone_free(z);
+}
+
 static void what_a_zone_may_hold(void **state)
 {
     static const struct {
@@ -157,6 +187,7 @@ static void a_set_has_a_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(serials_go_round),
         cmocka_unit_test(what_a_zone_may_hold),
         cmocka_unit_test(sets_are_made_ready),
         cmocka_unit_test(nodes_between_exist_and_cuts_have_glue),
