@@ -2,7 +2,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#include "common/base/log.h"
+#include "common/net/addr.h"
+#include "common/net/cidr.h"
 #include "common/net/httpd.h"
 
 #define METRICS_MAX (4u << 20)
@@ -40,6 +44,26 @@ static void on_request(void *arg, struct httpd_req *r)
     buf_clear(&text);
 }
 
+/* The page has no password, and says how large the fleet is. */
+static void warn_if_public(int fd)
+{
+    static const char *const OWN[] = { "127.0.0.0/8",    "10.0.0.0/8",    "172.16.0.0/12",
+                                       "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16",
+                                       "::1/128",        "fc00::/7",      "fe80::/10" };
+    struct addr a = { .len = sizeof a.ss };
+    struct cidr net;
+    char text[ADDR_TEXT_MAX];
+    if (getsockname(fd, (struct sockaddr *)&a.ss, &a.len) != 0)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(OWN); i++) {
+        if (cidr_parse(&net, OWN[i], NULL) == ERR_OK &&
+            cidr_contains(&net, (const struct sockaddr *)&a.ss))
+            return;
+    }
+    addr_format(&a, text);
+    log_warn("metrics are at %s, which others may reach: take a loopback or private address", text);
+}
+
 enum err metricweb_new(struct metricweb **out, struct loop *l, int *fd,
                        void (*write)(struct buf *out, void *arg), void *arg)
 {
@@ -53,6 +77,7 @@ enum err metricweb_new(struct metricweb **out, struct loop *l, int *fd,
         free(w);
         return e;
     }
+    warn_if_public(*fd);
     *fd = -1;
     *out = w;
     return ERR_OK;

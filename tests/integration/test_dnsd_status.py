@@ -74,6 +74,12 @@ def test_replies_are_counted(server, ports, transport):
         assert m.sum("lanyard_dnsd_tls_handshakes_total") == total
 
 
+@pytest.mark.parametrize("address, told", [("0.0.0.0", True), ("[::]", True), ("127.0.0.1", False), ("[::1]", False)])
+def test_metrics_where_others_reach_them(tmp_path, ports, address, told):
+    with Nameserver(tmp_path, head=f'metrics = "{address}:{ports[0]}"') as server:
+        assert (f"warn dnsd: metrics are at {address}:{ports[0]}, which others may reach" in server.log()) == told
+
+
 def test_the_rest_of_the_metrics(server, ports):
     m = Metrics(ports[0])
     assert m.sum("lanyard_dnsd_build_info", version="0.1.0") == 1
