@@ -2,7 +2,10 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <errno.h>
+#include <libgen.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -143,6 +146,21 @@ static enum err copy_file(struct reader *r, cfg_t *sec, const char *key, char **
     return e;
 }
 
+/* A path that is written later, in a folder that must be there now. */
+static enum err copy_new_file(struct reader *r, cfg_t *sec, const char *key, char **out)
+{
+    enum err e = copy_path(r, sec, key, out);
+    if (e != ERR_OK || *out == NULL)
+        return e;
+    char *folder = strdup(*out);
+    if (folder == NULL)
+        return no_memory(r);
+    if (access(dirname(folder), F_OK) != 0 && errno == ENOENT)
+        e = FAIL(r, sec, key, "%s is to be written, but its folder is not there: make it", *out);
+    free(folder);
+    return e;
+}
+
 static enum err copy_store(struct reader *r, cfg_t *sec, const char *key, char **out)
 {
     static const char SQLITE[] = "sqlite:";
@@ -190,6 +208,16 @@ static enum err note_where(struct reader *r, cfg_t *sec, const char *key, char *
 {
     *out = conf_where(r->conf, sec, key);
     return *out != NULL ? ERR_OK : no_memory(r);
+}
+
+/* Who starts without being root cannot become anybody, and needs no user. */
+static enum err copy_user(struct reader *r, cfg_t *root, struct config *c)
+{
+    enum err e = copy(r, root, "user", &c->user);
+    if (e == ERR_OK && c->user != NULL && geteuid() == 0 && getpwnam(c->user) == NULL)
+        e = FAIL(r, root, "user", "there is no user '%s': make it (adduser --system --group %s)",
+                 c->user, c->user);
+    return e == ERR_OK ? note_where(r, root, "user", &c->user_where) : e;
 }
 
 /* Without the option it is `absent`; NULL: not served. */
@@ -447,7 +475,7 @@ static enum err read_zone_admission(struct reader *r, cfg_t *sec, struct config_
         e = copy_file(r, sec, "allow_devices", &z->allow_devices);
     if (e == ERR_OK)
         e = copy_file(r, sec, "deny_devices", &z->deny_devices);
-    return e == ERR_OK ? copy_path(r, sec, "suspended", &z->suspended) : e;
+    return e == ERR_OK ? copy_new_file(r, sec, "suspended", &z->suspended) : e;
 }
 
 static enum err read_zone_accounts(struct reader *r, cfg_t *sec, struct config_zone *z)
@@ -685,9 +713,7 @@ static enum err read_root(struct reader *r)
     if (e == ERR_OK)
         e = read_server_names(r, root);
     if (e == ERR_OK)
-        e = copy(r, root, "user", &c->user);
-    if (e == ERR_OK)
-        e = note_where(r, root, "user", &c->user_where);
+        e = copy_user(r, root, c);
     if (e == ERR_OK && !log_level_parse(cfg_getstr(root, "log_level"), &c->log_level))
         e = FAIL(r, root, "log_level", "must be debug, info, warn or error");
     if (e == ERR_OK)

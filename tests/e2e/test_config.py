@@ -1,6 +1,7 @@
 """A configuration that is wrong: one line that says where and what to do, exit status 2, and nothing is
 half-started. The same for all programs."""
 
+import os
 import re
 import socket
 import subprocess
@@ -77,7 +78,9 @@ WRONG = [
     ("lanyard-dnsd", 4, '    challenges = "none"  loopback = 7', ["loopback"]),
     ("lanyard-dnsd", 4, '    challenges = "none"  public_answers = "some"', ["public_answers"]),
     ("lanyard-provisiond", 1, 'stor = "sqlite:store.db"', ["stor"]),
-    ("lanyard-provisiond", 1, 'store = "mysql:x"', ["store"]),
+    ("lanyard-provisiond", 1, 'store = "mysql:x"', ["store: 'mysql' is not a store: write sqlite:PATH or"]),
+    *([("lanyard-provisiond", 1, 'store = "sqlite:store.db"  user = "nosuch"', ["user", "'nosuch': make it"])]
+      if os.geteuid() == 0 else []),
     ("lanyard-provisiond", 2, 'listen_device = "nowhere"', ["listen_device"]),
     ("lanyard-provisiond", 2, 'listen_device = "127.0.0.1:{a}"  tls_cert = "missing.pem"  tls_key = "k"',
      ["missing.pem"]),
@@ -89,6 +92,7 @@ WRONG = [
     ("lanyard-provisiond", 3, ACME + 'challenge = "http-01" }}', ["challenge", "http-01"]),
     ("lanyard-provisiond", 5, '    issuers = {{"unknown"}}', ["unknown"]),
     ("lanyard-provisiond", 6, '    enroll = "maybe"', ["enroll"]),
+    ("lanyard-provisiond", 6, '    enroll = "open"  suspended = "nodir/x"', ["suspended", "folder is not there"]),
     ("lanyard-agent", 1, 'server = "http://plain.example"', ["server"]),
     ("lanyard-agent", 2, 'zones = "direct.example"', ["zones"]),
     ("lanyard-agent", 2, 'zone = "direct.example"  token_file = "missing"', ["missing"]),
