@@ -21,7 +21,7 @@ static const char USAGE[] =
     "\n"
     "  -c, --config FILE   the configuration (see lanyard-dnsd(8))\n"
     "      --check-config  check it, with its zone files, and exit\n"
-    "      --help          this text\n"
+    "  -h, --help          this text\n"
     "      --version       the version\n"
     "\n"
     "Stays in the foreground and logs to standard error. SIGHUP reloads, SIGTERM stops.\n";
@@ -40,7 +40,7 @@ static int parse_options(struct options *o, int argc, char **argv)
                                           { "version", no_argument, NULL, 'v' },
                                           { NULL, 0, NULL, 0 } };
     int opt;
-    while ((opt = getopt_long(argc, argv, "c:", LONG, NULL)) != -1) {
+    while ((opt = getopt_long(argc, argv, "c:h", LONG, NULL)) != -1) {
         switch (opt) {
         case 'c':
             o->config = optarg;

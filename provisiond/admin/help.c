@@ -49,7 +49,8 @@ static const struct {
       "                           make or update the account; change its key; close it for good\n"
       "  issuer revoke NAME --cert FILE [--key FILE] [--reason 0|1|4|5] [--account N]\n"
       "                           by the account, or by the certificate's own key\n"
-      "  issuer caa ZONE          CAA records for the zone: only our CAs, only our accounts\n" },
+      "  issuer caa ZONE          CAA records for the zone: only our CAs, only our accounts\n"
+      "  issuer persist ZONE      the accounts for dnsd's option persist (dns-persist-01)\n" },
     { "migrate",
       "  migrate                  bring the tables up to date; PostgreSQL: as their owner\n"
       "  migrate --from sqlite:FILE [--challenges sqlite:FILE]\n"

@@ -14,7 +14,7 @@
 #define LABEL_SHOWN 28 /* bytes in the table, which is 100 wide */
 #define EXPIRES_MAX_S ((int64_t)3650 * 86400)
 
-/* "90", "15m", "12h", "30d" into seconds. */
+/* "90s", "15m", "12h", "30d" into seconds: without a unit nobody knows which was meant. */
 static bool parse_duration(const char *text, int64_t *out)
 {
     char *end;
@@ -28,7 +28,7 @@ static bool parse_duration(const char *text, int64_t *out)
         unit = 3600;
     else if (strcmp(end, "d") == 0)
         unit = 86400;
-    else if (strcmp(end, "s") != 0 && *end != 0)
+    else if (strcmp(end, "s") != 0)
         return false;
     if (v > EXPIRES_MAX_S / unit)
         return false;
@@ -72,8 +72,8 @@ static bool read_options(const struct admin *a, int argc, char **argv, struct to
         else if (strcmp(key, "--expires") == 0)
             wrong = parse_duration(value, &life_s)
                         ? 0
-                        : admin_usage("--expires takes a time such as 15m, 12h or 30d, at most "
-                                      "3650d");
+                        : admin_usage("--expires takes a time with its unit (s, m, h or d) such as "
+                                      "12h or 30d, at most 3650d");
         else if (strcmp(key, "--label") != 0)
             wrong = admin_usage("token create does not know %s", key);
         else if (strlen(value) >= sizeof row->label)

@@ -20,7 +20,7 @@ static const char USAGE[] =
     "  -c, --config FILE   the configuration (see lanyard-relay(8))\n"
     "      --check-config  check it, and exit\n"
     "      --id            the id that devices know this relay by (its key is made where missing)\n"
-    "      --help          this text\n"
+    "  -h, --help          this text\n"
     "      --version       the version\n"
     "\n"
     "Stays in the foreground and logs to standard error. SIGHUP reloads, SIGTERM stops.\n";
@@ -39,7 +39,7 @@ static int parse_options(struct options *o, int argc, char **argv)
         { "version", no_argument, NULL, 'v' },      { NULL, 0, NULL, 0 }
     };
     int opt;
-    while ((opt = getopt_long(argc, argv, "c:", LONG, NULL)) != -1) {
+    while ((opt = getopt_long(argc, argv, "c:h", LONG, NULL)) != -1) {
         switch (opt) {
         case 'c':
             o->config = optarg;

@@ -179,7 +179,7 @@ def test_metrics_of_the_scheduler(service):
 
 WRONG = [
     ["token"], ["token", "eat"], ["token", "show"], ["token", "show", "x"], ["token", "create", "--uses"],
-    ["token", "create", "--uses", "0"], ["token", "create", "--expires", "5y"], ["token", "create", "--zone", "no.example"],
+    ["token", "create", "--uses", "0"], ["token", "create", "--expires", "5y"], ["token", "create", "--expires", "10"], ["token", "create", "--zone", "no.example"],
     ["token", "create", "--label", "x" * 64], ["token", "list", "1"], ["token", "revoke"],
     ["device"], ["device", "show"], ["device", "show", "x"], ["device", "list", "--limit", "0"], ["device", "list", "x"],
     ["device", "eat", "a" * 32], ["device", "suspend", "a" * 32, "x"], ["device", "flag", "a" * 32, "--why"],

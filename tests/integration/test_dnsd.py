@@ -312,7 +312,7 @@ def test_unbound_resolves_through_it(server, tmp_path):
 
 
 def test_help_and_version():
-    for option, want in (("--help", "usage: lanyard-dnsd -c FILE"), ("--version", "lanyard-dnsd ")):
+    for option, want in (("--help", "usage: lanyard-dnsd -c FILE"), ("-h", "usage: lanyard-dnsd"), ("--version", "lanyard-dnsd ")):
         run = subprocess.run([program("lanyard-dnsd"), option], capture_output=True, text=True,
                              check=False, env=environment())
         assert run.returncode == 0 and run.stdout.startswith(want), run
