@@ -63,5 +63,7 @@ if(NOT LANYARD_SANITIZE AND NOT LANYARD_TSAN)
     set_tests_properties(integration/test_dnsd_memory PROPERTIES LABELS memory)
     set_property(TEST integration/test_dnsd_memory APPEND PROPERTY
         ENVIRONMENT LANYARD_FAILMALLOC=$<TARGET_FILE:failmalloc>)
+    # how much memory a flood costs
+    py_test(integration/test_dnsd_signing.py TIMEOUT 300 ONLY random_names LABEL small)
 endif()
 py_test(integration/test_offline.py TIMEOUT 600)
