@@ -77,7 +77,8 @@ def test_a_forgotten_id_is_in_quarantine_while_its_certificate_lives(service):
     assert "quarantine   until" in service.admin("device", "show", device.id)
     service.admin("device", "release", device.id)
     assert device.enroll().status == 201
-    assert [r["action"] for r in audit(service, device)] == ["enroll", "forget", "release", "enroll"]
+    done = [r["action"] for r in audit(service, device) if r["action"] != "revoked"]  # at a time of its own
+    assert done == ["enroll", "forget", "release", "enroll"]
 
 
 def test_without_a_certificate_there_is_no_quarantine(service):
