@@ -73,6 +73,7 @@ static cfg_opt_t OPTS[] = {
     CFG_STR("p12_format", "modern", CFGF_NONE),
     CFG_STR("user", NULL, CFGF_NONE),
     CFG_STR("log_level", "info", CFGF_NONE),
+    CFG_STR("log_format", "text", CFGF_NONE),
     CFG_END(),
 };
 
@@ -614,7 +615,6 @@ static enum err read_rest(const struct reader *r, struct config *c)
 {
     int64_t timeout_s = 0;
     const char *user = cfg_getstr(r->root, "user");
-    const char *level = cfg_getstr(r->root, "log_level");
     enum err e = read_state_dir(r, c);
     if (e == ERR_OK)
         e = read_reload(r, c);
@@ -627,10 +627,7 @@ static enum err read_rest(const struct reader *r, struct config *c)
     c->reload_timeout_ms = timeout_s * 1000;
     if (e == ERR_OK)
         e = read_int(r, r->root, "retry_s", 1, 3600, &c->retry_s);
-    if (e == ERR_OK && !log_level_parse(level, &c->log_level))
-        e = conf_fail(r->conf, r->root, "log_level", r->info,
-                      "\"%.100s\" is not debug, info, warn or error", level);
-    return e;
+    return e == ERR_OK ? conf_read_log(r->conf, &c->log_level, r->info) : e;
 }
 
 static enum err read_all(const struct reader *r, struct config *c)

@@ -49,6 +49,7 @@ static cfg_opt_t root_options[] = { CFG_STR_LIST("listen", NULL, CFGF_NONE),
                                     CFG_INT("workers", 1, CFGF_NONE),
                                     CFG_STR("user", NULL, CFGF_NONE),
                                     CFG_STR("log_level", "info", CFGF_NONE),
+                                    CFG_STR("log_format", "text", CFGF_NONE),
                                     CFG_INT("tcp_max", 1024, CFGF_NONE),
                                     CFG_INT("tcp_client_max", 256, CFGF_NONE),
                                     CFG_INT("tcp_idle", 10, CFGF_NONE),
@@ -191,7 +192,9 @@ static enum err read_cert(struct config *out, struct conf *c, struct err_info *i
 static enum err read_root(struct config *out, struct conf *c, struct err_info *info)
 {
     cfg_t *root = conf_root(c);
-    enum err e = read_listens(out, c, info);
+    enum err e = conf_read_log(c, &out->log_level, info);
+    if (e == ERR_OK)
+        e = read_listens(out, c, info);
     if (e == ERR_OK)
         e = read_xdp(out, c, info);
     if (e == ERR_OK)
@@ -208,9 +211,6 @@ static enum err read_root(struct config *out, struct conf *c, struct err_info *i
         e = read_number(c, "signatures_per_second", 1, SIGNATURES_MAX, &out->sign_budget, info);
     if (e != ERR_OK)
         return e;
-    if (!log_level_parse(cfg_getstr(root, "log_level"), &out->log_level))
-        return conf_fail(c, root, "log_level", info, "'%s': write debug, info, warn or error",
-                         cfg_getstr(root, "log_level"));
     const char *user = cfg_getstr(root, "user");
     if (user != NULL && user[0] != 0 && geteuid() == 0 && getpwnam(user) == NULL)
         return conf_fail(c, root, "user", info,

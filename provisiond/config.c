@@ -83,6 +83,7 @@ static cfg_opt_t root_opts[] = {
     CFG_STR_LIST("server_names", NULL, CFGF_NONE),
     CFG_STR("user", NULL, CFGF_NONE),
     CFG_STR("log_level", "info", CFGF_NONE),
+    CFG_STR("log_format", "text", CFGF_NONE),
     CFG_INT("orders_per_day", 20, CFGF_NONE),
     CFG_INT("active_days", 30, CFGF_NONE),
     CFG_INT("failover_percent", 25, CFGF_NONE),
@@ -697,7 +698,9 @@ static enum err read_root(struct reader *r)
 {
     cfg_t *root = conf_root(r->conf);
     struct config *c = r->out;
-    enum err e = read_store(r, root, c);
+    enum err e = conf_read_log(r->conf, &c->log_level, r->info);
+    if (e == ERR_OK)
+        e = read_store(r, root, c);
     if (e == ERR_OK)
         e = read_listen(r, "listen_device", LISTEN_DEFAULT, &c->device);
     if (e == ERR_OK)
@@ -714,8 +717,6 @@ static enum err read_root(struct reader *r)
         e = read_server_names(r, root);
     if (e == ERR_OK)
         e = copy_user(r, root, c);
-    if (e == ERR_OK && !log_level_parse(cfg_getstr(root, "log_level"), &c->log_level))
-        e = FAIL(r, root, "log_level", "must be debug, info, warn or error");
     if (e == ERR_OK)
         e = read_int(r, root, "orders_per_day", 1, 1000000, &c->orders_per_day);
     if (e == ERR_OK)

@@ -269,3 +269,17 @@ char *conf_where(const struct conf *c, cfg_t *sec, const char *key)
         return NULL;
     return where;
 }
+
+enum err conf_read_log(struct conf *c, enum log_level *level, struct err_info *info)
+{
+    enum log_format format;
+    cfg_t *root = conf_root(c);
+    const char *name = cfg_getstr(root, "log_level"), *form = cfg_getstr(root, "log_format");
+    if (!log_level_parse(name, level))
+        return conf_fail(c, root, "log_level", info, "'%s': write debug, info, warn or error",
+                         name);
+    if (!log_format_parse(form, &format))
+        return conf_fail(c, root, "log_format", info, "'%s': write text or json", form);
+    log_set_format(format);
+    return ERR_OK;
+}

@@ -11,6 +11,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
+#include "common/base/log.h"
 
 struct conf; /* opaque */
 
@@ -34,6 +35,11 @@ bool conf_is_set(const struct conf *c, cfg_t *sec, const char *key);
 /* Writes "FILE:LINE: key: " and the printf-style rest into `info`; returns ERR_CONFIG. */
 enum err conf_fail(const struct conf *c, cfg_t *sec, const char *key, struct err_info *info,
                    const char *fmt, ...) PRINTF_LIKE(5, 6);
+
+/* Reads the options log_level and log_format of the root section. The format holds from here on, so
+ * that what there is to say about the rest of the file has it already; *level does not.
+ * Errors: ERR_CONFIG. */
+NODISCARD enum err conf_read_log(struct conf *c, enum log_level *level, struct err_info *info);
 
 /* `value` as a path: absolute as it is, relative to the folder of the configuration file otherwise.
  * NULL when out of memory. The caller frees it. */

@@ -20,6 +20,7 @@ static cfg_opt_t OPTS[] = {
     CFG_STR_LIST("zones", NULL, CFGF_NONE),
     CFG_STR("user", NULL, CFGF_NONE),
     CFG_STR("log_level", "info", CFGF_NONE),
+    CFG_STR("log_format", "text", CFGF_NONE),
     CFG_INT("clients_max", 20000, CFGF_NONE),
     CFG_INT("clients_per_prefix", 256, CFGF_NONE),
     CFG_INT("client_rate", 50, CFGF_NONE),
@@ -183,9 +184,7 @@ static enum err read_rest(struct reader *r)
         return no_memory(r);
     if (user != NULL && user[0] != 0 && (c->user = strdup(user)) == NULL)
         return no_memory(r);
-    if (!log_level_parse(cfg_getstr(r->root, "log_level"), &c->log_level))
-        return FAIL(r, "log_level", "must be debug, info, warn or error");
-    return ERR_OK;
+    return conf_read_log(r->conf, &c->log_level, r->info);
 }
 
 static enum err read_all(struct reader *r)

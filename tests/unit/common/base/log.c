@@ -52,8 +52,45 @@ static void test_lines(void **state)
     assert_null(strstr(out, "not shown"));
     assert_int_equal(out[10], 'T');
     capture(huge, out, sizeof out);
-    assert_true(strlen(out) <= 2048);
+    assert_true(strlen(out) <= 4096); /* one write to a pipe */
     assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1); /* one line, whatever is cut */
+}
+
+static void names(void)
+{
+    log_warn("\"a\" \\ \t\x7f \xc3\xa4");
+    log_warn("\xff\xc3 \xed\xa0\x80 \xf0\x9f\x98\x80 \xe2\x82");
+}
+
+static void test_json(void **state)
+{
+    char out[16384];
+    (void)state;
+    log_init("prog", LOG_LEVEL_INFO);
+    log_set_format(LOG_FORMAT_JSON);
+    capture(names, out, sizeof out);
+    assert_memory_equal(out, "{\"time\":\"2", 10);
+    assert_non_null(strstr(out, "Z\",\"level\":\"warn\",\"program\":\"prog\",\"text\":"
+                                "\"\\\"a\\\" \\\\ \\u0009\\u007f \xc3\xa4\"}\n"));
+    /* what is no UTF-8, a surrogate and a character that is cut */
+    assert_non_null(strstr(out, ":\"\\ufffd\\ufffd \\ufffd\\ufffd\\ufffd \xf0\x9f\x98\x80 "
+                                "\\ufffd\\ufffd\"}\n"));
+    capture(huge, out, sizeof out);
+    assert_true(strlen(out) <= 4096); /* one write to a pipe */
+    assert_string_equal(out + strlen(out) - 9, "\\u000a\"}\n");
+    log_set_format(LOG_FORMAT_TEXT);
+}
+
+static void test_format_parse(void **state)
+{
+    enum log_format format = LOG_FORMAT_TEXT;
+    (void)state;
+    assert_true(log_format_parse("json", &format));
+    assert_int_equal(format, LOG_FORMAT_JSON);
+    assert_false(log_format_parse("JSON", &format));
+    assert_int_equal(format, LOG_FORMAT_JSON);
+    assert_true(log_format_parse("text", &format));
+    assert_int_equal(format, LOG_FORMAT_TEXT);
 }
 
 static void test_level_parse(void **state)
@@ -69,7 +106,8 @@ static void test_level_parse(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_lines),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_lines), cmocka_unit_test(test_json),
+                                        cmocka_unit_test(test_format_parse),
                                         cmocka_unit_test(test_level_parse) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
