@@ -10,9 +10,9 @@
 
 struct metricweb; /* opaque */
 
-/* Serves on the listening socket *fd, which becomes -1: taken over; one that is not on a loopback or
- * private address is worth a line in the log. write(out, arg) appends the
- * text, on the loop, for each request. Errors: ERR_NOMEM, ERR_IO. */
+/* Serves on the listening socket *fd, which becomes -1: taken over; one that is not on a loopback
+ * or private address is worth a line in the log. write(out, arg) appends the text, on the loop, for
+ * each request. Errors: ERR_NOMEM, ERR_IO. */
 NODISCARD enum err metricweb_new(struct metricweb **out, struct loop *l, int *fd,
                                  void (*write)(struct buf *out, void *arg), void *arg);
 

@@ -52,7 +52,7 @@ static void test_lines(void **state)
     assert_null(strstr(out, "not shown"));
     assert_int_equal(out[10], 'T');
     capture(huge, out, sizeof out);
-    assert_true(strlen(out) <= 4096); /* one write to a pipe */
+    assert_true(strlen(out) <= 4096);                           /* one write to a pipe */
     assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1); /* one line, whatever is cut */
 }
 
