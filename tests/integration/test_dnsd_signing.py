@@ -73,7 +73,7 @@ def resident_kib(pid):
 
 
 def test_case_7_random_names_from_everywhere(tmp_path):
-    """Each question is from another network, and needs a signature of its own, ten times what the
+    """Each question is from another network, and needs a signature of its own, many times what the
     budget has: memory stays as it is, and a client that falls back to TCP has every answer."""
     server, _ = signed(tmp_path)
     server.configure("signatures_per_second = 200\n", ZONES)
