@@ -109,9 +109,8 @@ proxy {{
               lambda: f"{json.dumps(self.status())}\n{self.agent.tail()}\n{self.relay.tail()}")
 
     def curl(self, path, *options):
-        run = self.lan.client.run("curl", "-s", "-S", "--max-time", "100", "--retry", "2", "--retry-all-errors",
-                                  "--cacert", self.provisiond.ca, *options, self.status()["url"] + path,
-                                  timeout_s=400)
+        run = self.lan.client.run("curl", "-s", "-S", "--max-time", str(PATIENCE_S), "--cacert", self.provisiond.ca,
+                                  *options, self.status()["url"] + path, timeout_s=2 * PATIENCE_S)
         assert run.returncode == 0, f"{run.stderr}\n{self.relay.tail()}\n{self.agent.tail()}"
         return run.stdout
 

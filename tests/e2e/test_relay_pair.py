@@ -1,0 +1,116 @@
+"""Two relays, and devices that are bound to one of them each: agents, provisiond, dnsd and curl in networks of
+their own. One relay is taken out of the configuration, and its devices are reached by the other."""
+
+import shutil
+
+import pytest
+
+from daemon import Daemon
+from netns import Lan, need_root
+from ports import free_ports
+from relay import Relay
+from stack import Agent, Dnsd, Provisiond
+from test_relay_device import BACKEND
+from wait import until
+
+PATIENCE_S = 150
+N_DEVICES = 3
+
+
+def make_relay(folder, lan, name, port):
+    return Relay(folder, name=name, host=lan.SERVICE, netns=lan.service, ports=[port, *free_ports(3)])
+
+
+def section(relay, lan):
+    key = relay.folder_path / "shared.key"
+    shutil.copy(relay.key_file, key)
+    key.chmod(0o600)
+    return f"""relay "{relay.relay_name}" {{
+    id = "{relay.id()}"
+    control = "{lan.SERVICE}:{relay.control_port}"
+    data = "{lan.SERVICE}:{relay.data_port}"
+    address = "{lan.SERVICE}"
+    port = {relay.client_port}
+    key_file = "{key}"
+}}
+"""
+
+
+class Service:
+    """Two relays and as many devices as there are, in the namespaces of `lan`."""
+
+    def __init__(self, folder, lan):
+        self.lan = lan
+        self.relays = {name: make_relay(folder, lan, name, port) for name, port in [("eu1", 443), ("us1", 4443)]}
+        self.sections = {name: section(r, lan) for name, r in self.relays.items()}
+        dns, (device_port, backend_port) = f"{lan.SERVICE}:53", free_ports(2)
+        self.provisiond = Provisiond(folder, f"{lan.SERVICE}:{device_port}", dns, netns=lan.service, enroll="open",
+                                     extra="".join(self.sections.values()))
+        self.dnsd = Dnsd(folder, ["127.0.0.1:53", dns], self.provisiond.challenges, netns=lan.service)
+        (folder / "file").write_bytes(b"")
+        self.backend = Daemon("backend", ["/usr/bin/python3", "-I", "-c", BACKEND, str(backend_port), folder / "file"],
+                              folder, "listening", netns=lan.device)
+        self.agents = []
+        for i, port in enumerate(free_ports(N_DEVICES)):
+            (folder / str(i)).mkdir()
+            self.agents.append(Agent(folder / str(i), self.provisiond, netns=lan.device, extra=f"""relay = true
+retry_s = 1
+proxy {{ listen = "127.0.0.1:{port}"  backend = "127.0.0.1:{backend_port}"  proxy_protocol = true }}"""))
+        self.daemons = [*self.relays.values(), self.provisiond, self.dnsd, self.backend, *self.agents]
+
+    def __enter__(self):
+        for d in self.daemons:
+            d.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        for d in reversed(self.daemons):
+            if kind is not None:
+                print(d.tail())
+            if kind is not None or d is self.backend:
+                d.kill()
+            else:
+                d.stop()
+
+    def relay_of(self, agent):
+        """The name of the relay that it is connected to, or None."""
+        said = agent.status()["relay"] or {"connected": False}
+        return said["name"] if said["connected"] else None
+
+    def reach(self, agent):
+        run = self.lan.client.run("curl", "-s", "-S", "--max-time", str(PATIENCE_S), "--cacert", self.provisiond.ca,
+                                  agent.status()["relay"]["url"], timeout_s=2 * PATIENCE_S)
+        assert run.returncode == 0, run.stderr
+        assert run.stdout.startswith(self.lan.CLIENT)
+
+    def take_out(self, name):
+        """As the manual says: out of the configuration first."""
+        text = self.provisiond.config.read_text(encoding="ascii")
+        self.provisiond.stop()
+        self.provisiond.config.write_text(text.replace(self.sections[name], ""), encoding="ascii")
+        self.provisiond.start()
+        self.relays[name].stop()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    need_root()
+    with Lan() as lan, Service(tmp_path_factory.mktemp("pair"), lan) as s:
+        yield s
+
+
+def test_the_devices_of_a_relay_that_is_taken_out(service):
+    """They move to the other one, which those who are there do not notice."""
+    until(lambda: all(map(service.relay_of, service.agents)), PATIENCE_S, "all to be connected")
+    bound = [service.relay_of(a) for a in service.agents]
+    for a in service.agents:
+        service.reach(a)
+    gone, left = bound[0], next(n for n in service.relays if n != bound[0])
+    controls = service.relays[left].count("controls_total")
+    assert controls == bound.count(left)
+    service.take_out(gone)
+    until(lambda: [service.relay_of(a) for a in service.agents] == [left] * N_DEVICES, PATIENCE_S,
+          lambda: "\n".join(a.tail() for a in service.agents))
+    for a in service.agents:
+        service.reach(a)
+    assert service.relays[left].count("controls_total") == N_DEVICES, "each came once"
