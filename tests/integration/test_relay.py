@@ -468,7 +468,8 @@ def writable_memory(pid):
 
 
 def test_the_relay_never_has_the_plaintext(relay, device):
-    """While it flows: not in its memory, nor its log at the level debug, nor on either of its wires."""
+    """While it flows: not in its memory, nor its log at the level debug, nor on either of its wires. What is on
+    the wires is not in its memory either."""
     if os.geteuid() != 0:
         pytest.skip("reading another process' memory and packets needs root")
     marker = os.urandom(16).hex().encode()
@@ -489,6 +490,10 @@ def test_the_relay_never_has_the_plaintext(relay, device):
     assert marker not in seen
     assert any(b"listen_clients" in m or b"direct.example" in m for m in memory), "the memory was read"
     assert not any(marker in m for m in memory)
+    record = b"\x17\x03\x03" + struct.pack(">H", len(marker) * 100 + 17)  # TLS 1.3: a byte of type and a tag more
+    passed_on = [seen[r.end() + 200:r.end() + 232] for r in re.finditer(re.escape(record), seen[:-256])]
+    assert len(passed_on) > 50
+    assert not any(piece in m for m in memory for piece in passed_on[-8:])
     assert marker.decode() not in relay.log(whole=True)
 
 

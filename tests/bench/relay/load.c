@@ -1,9 +1,9 @@
 /* load.c - both ends of what a relay passes on, much cheaper than the relay. HELLO is a file with
  * the bytes that a client begins with.
  *
- * load origin PORT HELLO_LEN [DATA_PORT]: takes connections at PORT, and for each 24 bytes on
- *   standard input makes one to DATA_PORT that begins with them. After HELLO_LEN bytes each request
- *   is 8 bytes: how many bytes to send.
+ * load origin PORT HELLO_LEN [DATA_PORT CONTROL_PORT CERT KEY TICKET]: takes connections at PORT;
+ *   as the device of a relay it makes one to DATA_PORT for each call, too. After HELLO_LEN bytes
+ *   each request is 8 bytes: how many bytes to send.
  * load bulk PORT HELLO N SECONDS: N connections that fetch without end. Says bytes and seconds.
  * load rate PORT HELLO N COUNT: COUNT connections, N at a time, a byte each. Says how many a
  *   second, and the median microseconds.
@@ -27,12 +27,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <openssl/ssl.h>
+
 #define PIECE (256 * 1024)
 #define EVENTS 256
-#define CALL_LEN 24
+/* of common/net/relayframe.h */
+#define HEAD_LEN 3
+#define KEY_LEN 20
+enum { TICKET = 1, WELCOME = 0x81, DIAL = 0x83 };
+
 #define FD_MAX 65536
 
 static uint8_t piece[PIECE];
+static int port_to;
 
 static void die(const char *what)
 {
@@ -70,13 +77,13 @@ struct conn {
 static struct conn conns[FD_MAX];
 static int ep;
 
-static void watch(int fd, size_t hello_len)
+static void watch(int fd, size_t begins_with)
 {
     struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLRDHUP, .data.fd = fd };
     if (fd >= FD_MAX)
         die("descriptors");
     (void)fcntl(fd, F_SETFL, O_NONBLOCK);
-    conns[fd] = (struct conn){ .hello_left = hello_len };
+    conns[fd] = (struct conn){ .hello_left = begins_with };
     if (epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev) != 0)
         die("epoll_ctl");
 }
@@ -131,46 +138,99 @@ static int listen_at(int port)
     return fd;
 }
 
-/* False at the end of the calls. */
-static int dial_back(int data_port, size_t hello_len)
+/* ---- the device of a relay ------------------------------------------------------------------- */
+
+static SSL *control;
+static int data_port;
+static size_t hello_len;
+
+static void send_ticket(const char *ticket)
 {
-    static uint8_t calls[CALL_LEN * 256];
-    static size_t len;
-    ssize_t n = read(STDIN_FILENO, calls + len, sizeof calls - len);
-    if (n <= 0)
-        return n < 0 && errno == EAGAIN;
-    len += (size_t)n;
-    size_t at = 0;
-    for (; len - at >= CALL_LEN; at += CALL_LEN) {
-        int fd = connect_to(data_port);
-        if (send(fd, calls + at, CALL_LEN, MSG_NOSIGNAL) != CALL_LEN)
-            die("send");
-        watch(fd, hello_len);
-    }
-    memmove(calls, calls + at, len - at);
-    len -= at;
-    return 1;
+    uint8_t frame[512] = { TICKET };
+    size_t len = strlen(ticket);
+    frame[1] = (uint8_t)(len >> 8);
+    frame[2] = (uint8_t)len;
+    memcpy(frame + HEAD_LEN, ticket, len);
+    if (SSL_write(control, frame, (int)(HEAD_LEN + len)) <= 0)
+        die("ticket");
 }
 
-static void origin(int port, size_t hello_len, int data_port)
+/* Until the relay's first frame, the welcome, is here. */
+static int connect_control(int port, const char *cert, const char *key, const char *ticket)
+{
+    static const unsigned char ALPN[] = "\x0flanyard-relay/1";
+    uint8_t first[HEAD_LEN + 2];
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    int fd = connect_to(port);
+    if (ctx == NULL || SSL_CTX_use_certificate_file(ctx, cert, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_set_alpn_protos(ctx, ALPN, sizeof ALPN - 1) != 0)
+        die("control");
+    control = SSL_new(ctx);
+    if (control == NULL || SSL_set_fd(control, fd) != 1 || SSL_connect(control) != 1)
+        die("control");
+    send_ticket(ticket);
+    if (SSL_read(control, first, sizeof first) != sizeof first || first[0] != WELCOME)
+        die("welcome");
+    (void)fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+/* The relay's call begins with the slot and the secret that it wants to see. */
+static void dial_back(const uint8_t *call)
+{
+    uint8_t first[4 + KEY_LEN] = "LYD1";
+    int fd = connect_to(data_port);
+    memcpy(first + 4, call, KEY_LEN);
+    if (send(fd, first, sizeof first, MSG_NOSIGNAL) != sizeof first)
+        die("send");
+    watch(fd, hello_len);
+}
+
+static void take_calls(void)
+{
+    static uint8_t in[65536];
+    static size_t len;
+    int n;
+    while ((n = SSL_read(control, in + len, (int)(sizeof in - len))) > 0) {
+        size_t at = 0, body;
+        len += (size_t)n;
+        for (; len - at >= HEAD_LEN; at += HEAD_LEN + body) {
+            body = (size_t)(in[at + 1] << 8 | in[at + 2]);
+            if (len - at < HEAD_LEN + body)
+                break;
+            if (in[at] == DIAL)
+                dial_back(in + at + HEAD_LEN);
+        }
+        memmove(in, in + at, len - at);
+        len -= at;
+    }
+    if (SSL_get_error(control, n) != SSL_ERROR_WANT_READ)
+        exit(0); /* the relay is gone */
+}
+
+static void origin(int argc, char **argv)
 {
     struct epoll_event evs[EVENTS], ev = { .events = EPOLLIN };
-    int door = listen_at(port);
+    int door = listen_at(port_to), calls = -1;
     ep = epoll_create1(EPOLL_CLOEXEC);
     ev.data.fd = door;
     (void)epoll_ctl(ep, EPOLL_CTL_ADD, door, &ev);
-    ev.data.fd = STDIN_FILENO;
-    (void)fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
-    (void)epoll_ctl(ep, EPOLL_CTL_ADD, STDIN_FILENO, &ev);
+    hello_len = (size_t)atol(argv[3]);
+    if (argc > 8) {
+        data_port = atoi(argv[4]);
+        calls = connect_control(atoi(argv[5]), argv[6], argv[7], argv[8]);
+        ev.data.fd = calls;
+        (void)epoll_ctl(ep, EPOLL_CTL_ADD, calls, &ev);
+    }
     puts("ready");
     (void)fflush(stdout);
     for (;;) {
         int n = epoll_wait(ep, evs, EVENTS, -1);
         for (int i = 0; i < n; i++) {
             int fd = evs[i].data.fd, c;
-            if (fd == STDIN_FILENO) {
-                if (!dial_back(data_port, hello_len))
-                    return;
+            if (fd == calls) {
+                take_calls();
             } else if (fd == door) {
                 while ((c = accept(door, NULL, NULL)) >= 0)
                     watch(c, hello_len);
@@ -183,7 +243,6 @@ static void origin(int port, size_t hello_len, int data_port)
 
 /* ---- clients --------------------------------------------------------------------------------- */
 
-static int port_to;
 static uint8_t hello[4096];
 static size_t hello_length;
 static double end_s;
@@ -310,7 +369,7 @@ int main(int argc, char **argv)
         return 2;
     port_to = atoi(argv[2]);
     if (strcmp(argv[1], "origin") == 0) {
-        origin(port_to, (size_t)atol(argv[3]), argc > 4 ? atoi(argv[4]) : 0);
+        origin(argc, argv);
         return 0;
     }
     read_hello(argv[3]);
