@@ -19,6 +19,8 @@
 #define PIECE TUNNEL_HELD_MAX      /* bytes moved at once: four full TLS records */
 #define ROUNDS_PER_CALL 4          /* pieces each way before other connections get their turn */
 #define READ_AHEAD_LEN (64 * 1024) /* asked of the client's socket at once, while it sends much */
+#define ASK_AGAIN_MIN_MS 10        /* a backend that has no room in its queue */
+#define ASK_AGAIN_MAX_MS 500
 
 enum phase { PHASE_HANDSHAKE, PHASE_CONNECT, PHASE_COPY };
 
@@ -58,6 +60,7 @@ struct tunnel {
 enum step { STEP_MOVED, STEP_BLOCKED, STEP_BROKEN };
 
 static void pump(struct tunnel *t);
+static void ask_backend(struct tunnel *t);
 
 static void end(struct tunnel *t, enum tunnel_end why)
 {
@@ -94,7 +97,9 @@ static void on_timer(void *arg)
         return;
     }
     int64_t left_ms = t->active_ms + limit_ms(t) - clock_mono_ms();
-    if (left_ms > 0)
+    if (left_ms > 0 && t->phase == PHASE_CONNECT && !event_initialized(&t->backend.ev))
+        ask_backend(t);
+    else if (left_ms > 0)
         loop_timer_set(t->timer, left_ms);
     else
         end(t, t->phase == PHASE_HANDSHAKE ? TUNNEL_HANDSHAKE
@@ -330,6 +335,29 @@ static void on_backend(evutil_socket_t fd, short what, void *arg)
     pump(t);
 }
 
+/* A Unix socket whose queue is full refuses at once, and nothing tells when there is room again
+ * [connect(2), EAGAIN]: it is asked anew until its time is over. */
+static void ask_backend(struct tunnel *t)
+{
+    const struct sockaddr *sa = (const struct sockaddr *)t->o.backend;
+    int64_t passed_ms = clock_mono_ms() - t->active_ms, left_ms = t->o.connect_ms - passed_ms;
+    if (connect(t->backend.fd, sa, t->o.backend_len) == 0 || errno == EINPROGRESS) {
+        if (watch(t, &t->backend, on_backend) == STEP_MOVED)
+            loop_timer_set(t->timer, left_ms > 0 ? left_ms : 0);
+        else
+            end(t, TUNNEL_BACKEND);
+        return;
+    }
+    if (errno != EAGAIN) {
+        end(t, TUNNEL_BACKEND);
+        return;
+    }
+    int64_t wait_ms = ASK_AGAIN_MIN_MS + passed_ms / 4;
+    if (wait_ms > ASK_AGAIN_MAX_MS)
+        wait_ms = ASK_AGAIN_MAX_MS;
+    loop_timer_set(t->timer, wait_ms < left_ms ? wait_ms : left_ms);
+}
+
 /* Starts the connection to the backend: only now, so that a port scan never reaches it. */
 static void start_backend(struct tunnel *t)
 {
@@ -343,12 +371,8 @@ static void start_backend(struct tunnel *t)
     int on = 1;
     if (sa->sa_family != AF_UNIX)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if ((connect(fd, sa, t->o.backend_len) != 0 && errno != EINPROGRESS) ||
-        watch(t, &t->backend, on_backend) != STEP_MOVED) {
-        end(t, TUNNEL_BACKEND);
-        return;
-    }
     set_phase(t, PHASE_CONNECT);
+    ask_backend(t);
 }
 
 static void handshake(struct tunnel *t)

@@ -37,7 +37,7 @@ struct tunnel_ends {
 };
 
 struct tunnel_options {
-    const struct sockaddr_storage *backend; /* TCP or Unix; read at the start only */
+    const struct sockaddr_storage *backend; /* TCP or Unix; borrowed */
     socklen_t backend_len;
     bool proxy_protocol;     /* the backend is told who the client is: see proxyheader.h */
     const struct alpn *alpn; /* what the backend speaks */

@@ -93,15 +93,16 @@ class World:
         self.backends = {"echo": Backend(echo), "upload": Backend(upload_then_answer),
                          "bye": Backend(talk_then_listen), "pour": Backend(pour),
                          "unix": Backend(echo, folder / "app.sock"), "limited": Backend(echo),
-                         "h2": Backend(echo), "any": Backend(echo)}
-        self.ports = {name: free_port() for name in [*self.backends, "down"]}
+                         "h2": Backend(echo), "any": Backend(echo), "idle": Backend(echo)}
+        self.ports = {name: free_port() for name in [*self.backends, "down", "full"]}
         down = free_port()
         sections = ""
         for name, port in self.ports.items():
-            backend = {"unix": f"unix:{folder}/app.sock", "down": f"127.0.0.1:{down}"}.get(name)
+            backend = {"unix": f"unix:{folder}/app.sock", "down": f"127.0.0.1:{down}",
+                       "full": f"unix:{folder}/full.sock"}.get(name)
             backend = backend or f"127.0.0.1:{self.backends[name].port}"
             limit = {"limited": f"connections_max = {LIMIT}", "h2": 'alpn = {"h2", "http/1.1"}',
-                     "any": 'alpn = {"none"}'}.get(name, "")
+                     "any": 'alpn = {"none"}', "idle": "idle_timeout_s = 1"}.get(name, "")
             sections += f'proxy {{\n  listen = "127.0.0.1:{port}"\n  backend = "{backend}"\n  {limit}\n}}\n'
         self.service = FakeService(folder, folder / "agent" / "state")
         self.agent = Agent(folder, self.service, extra=sections)
@@ -378,6 +379,66 @@ def test_backend_is_down(world):
     with world.connect("echo") as tls:
         tls.sendall(b"x")
         assert tls.recv(10) == b"x"
+
+
+def fill(path):
+    """Connections to the Unix socket at `path` until its queue takes no more."""
+    held = []
+    while True:
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            s.connect(str(path))
+        except BlockingIOError:
+            s.close()
+            return held
+        held.append(s)
+
+
+def test_full_queue_of_the_backend(world):
+    """connect() to a Unix socket with a full queue refuses at once (EAGAIN): clients wait for room, and are
+    sent away only when the backend had the ten seconds it has to accept."""
+    path = world.folder / "full.sock"
+    failures = world.proxy("full")["backend_failures"]
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket(socket.AF_UNIX))
+        server.bind(str(path))
+        server.listen(1)
+        held = fill(path)
+        assert held
+        with world.connect("full") as tls:
+            tls.sendall(b"patience")
+            # one loop: who is answered twice has had the end of the handshake handled in between
+            assert [world.proxy("full")["open"] for _ in range(2)] == [1, 1]
+            assert world.proxy("full")["backend_failures"] == failures
+            for _ in held:
+                server.accept()[0].close()
+            server.settimeout(60)
+            with server.accept()[0] as accepted:
+                accepted.settimeout(60)
+                assert accepted.recv(100) == b"patience"
+                accepted.sendall(b"thanks")
+                assert tls.recv(100) == b"thanks"
+        for s in [*held, *fill(path)]:
+            stack.callback(s.close)
+        began = time.monotonic()
+        with world.connect("full") as tls:
+            tls.settimeout(90)
+            assert tls.recv(10) == b""
+            assert time.monotonic() - began > 9, "sent away at once"
+        assert world.proxy("full")["backend_failures"] == failures + 1
+
+
+def test_idle_connections_are_closed(world):
+    """Of which one has said something, and one has not."""
+    closed = world.proxy("idle")["idle_closed"]
+    first, second = Half(world, "idle"), Half(world, "idle")
+    first.send(b"x")
+    for client in (first, second):
+        client.tcp.settimeout(60)
+        assert client.read_all() == (b"x" if client is first else b"")
+        client.tcp.close()
+    until(lambda: world.proxy("idle")["open"] == 0, 60, lambda: world.proxy("idle"))
+    assert world.proxy("idle")["idle_closed"] == closed + 2
 
 
 def test_rubbish_never_reaches_the_backend(world):
