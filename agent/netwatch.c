@@ -12,7 +12,7 @@
 
 #include "common/base/clock.h"
 
-#define BURST_FACTOR 4
+#define BURST_FACTOR 2
 #define READS_MAX 64 /* before the rest of the loop gets its turn */
 
 struct netwatch {

@@ -11,8 +11,8 @@
 
 struct netwatch; /* opaque */
 
-/* Calls fn(arg) `quiet_ms` after the last change of a burst, and at the latest four times as long
- * after its first. Errors: ERR_UNAVAILABLE when the system has no netlink, ERR_NOMEM. */
+/* Calls fn(arg) `quiet_ms` after the last change of a burst, and at the latest twice as long after
+ * its first. Errors: ERR_UNAVAILABLE when the system has no netlink, ERR_NOMEM. */
 NODISCARD enum err netwatch_new(struct netwatch **out, struct loop *l, int64_t quiet_ms,
                                 void (*fn)(void *arg), void *arg, struct err_info *info);
 
