@@ -427,6 +427,14 @@ static void use_relay(struct agent *a, struct span answer)
         relayclient_use(a->relay, e == ERR_OK ? &grant : NULL);
 }
 
+/* The one of before the restart: the service may be away. */
+static void use_old_relay(struct agent *a)
+{
+    struct relaygrant grant;
+    if (a->relay != NULL && a->config->report && report_relay(a->report, &grant) == ERR_OK)
+        relayclient_use(a->relay, &grant);
+}
+
 static enum err build_relay(struct agent *a)
 {
     const struct relayclient_options o = {
@@ -921,6 +929,7 @@ void agent_start(struct agent *a)
     on_day(a);
     start_portmap(a);
     start_mdns(a);
+    use_old_relay(a);
     resolverwatch_look(a->resolvers);
     /* a crash between the new certificate and its reload command */
     if (set != NULL && config_reload(a->config) != NULL &&

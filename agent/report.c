@@ -7,6 +7,7 @@
 #include "agent/address.h"
 #include "agent/api.h"
 #include "agent/core/backoff.h"
+#include "agent/core/pace.h"
 #include "agent/interfaces.h"
 #include "agent/reportfile.h"
 #include "common/base/clock.h"
@@ -38,6 +39,10 @@ struct report {
     struct reportfile file; /* tags, and the wait after failures */
     char *tried;            /* body and gateway of the last report, whatever came of it */
     bool enrolled, alive;   /* alive: this round got through */
+    bool changed;           /* since the round began: the timer stands for the next one */
+    bool was_noted;         /* the report of this start */
+    int64_t begun_ms;       /* of the last round, monotonic; 0: never */
+    int64_t start_ms;       /* none before, monotonic: the wait of a start after many */
     unsigned round, todo;   /* masks: what this round tried; what the timer is to try */
     unsigned quick;         /* failures that wait for moments only */
     int64_t at, error_at;   /* Unix seconds; 0: never */
@@ -68,6 +73,26 @@ static void save(struct report *r)
         log_warn("%s", info.text); /* goes on in memory */
 }
 
+/* What holds whatever has changed: the least time between reports, the wait of a start after many,
+ * and the word of a service that is busy. */
+static int64_t wait_at_least_ms(const struct report *r, int64_t wait_ms)
+{
+    int64_t now_ms = clock_mono_ms(), busy_s = r->file.busy_until - clock_now_s();
+    int64_t least_ms = r->begun_ms + pace_least_ms(r->o.config->retry_s) - now_ms;
+    if (r->begun_ms != 0 && wait_ms < least_ms)
+        wait_ms = least_ms;
+    if (wait_ms < r->start_ms - now_ms)
+        wait_ms = r->start_ms - now_ms;
+    if (busy_s > PACE_BUSY_MAX_S)
+        busy_s = 0; /* written under a clock that was ahead */
+    return wait_ms < busy_s * 1000 ? busy_s * 1000 : wait_ms;
+}
+
+static void plan_after_change(struct report *r)
+{
+    plan(r, wait_at_least_ms(r, DEBOUNCE_MS), 1u << FOUR | 1u << SIX);
+}
+
 /* ---- the end of a round ----------------------------------------------------------------------
  */
 
@@ -83,6 +108,7 @@ static void end_well(struct report *r)
     int64_t every_ms = r->file.reported.next_report_s * 1000;
     r->file.attempts = 0;
     r->file.retry_at = 0;
+    r->file.busy_until = 0;
     r->quick = 0;
     r->at = clock_now_s();
     r->error = (struct err_info){ "" };
@@ -90,6 +116,8 @@ static void end_well(struct report *r)
         log_info("the service takes reports again");
         save(r);
     }
+    if (r->changed)
+        return;
     /* a tenth sooner by chance: a fleet that started together must not stay together */
     plan(r, every_ms - (int64_t)(random_u32() % (uint32_t)(every_ms / 10)), next_way(r));
 }
@@ -99,10 +127,15 @@ static void end_badly(struct report *r)
     unsigned all = 1u << FOUR | 1u << SIX;
     r->error = r->why;
     r->error_at = clock_now_s();
+    if (r->retry_after_s >= 0)
+        r->file.busy_until =
+            r->error_at + (r->retry_after_s < PACE_BUSY_MAX_S ? r->retry_after_s : PACE_BUSY_MAX_S);
+    if (r->changed && r->retry_after_s < 0)
+        return;
     if (r->quick > 0 && r->retry_after_s < 0) {
         int64_t wait_ms = r->quick == QUICK_N ? QUICK_MS : (int64_t)5 * QUICK_MS;
         r->quick--;
-        plan(r, wait_ms, all);
+        plan(r, wait_at_least_ms(r, wait_ms), all);
         return;
     }
     r->file.attempts++;
@@ -111,7 +144,10 @@ static void end_badly(struct report *r)
         wait_s = r->retry_after_s;
     r->file.retry_at = clock_now_s() + wait_s;
     save(r);
-    plan(r, wait_s * 1000, all);
+    if (r->changed)
+        plan_after_change(r);
+    else
+        plan(r, wait_at_least_ms(r, wait_s * 1000), all);
     if (r->file.attempts == 1)
         log_warn("the service does not know where this device is: %s; next attempt in %lld s",
                  r->error.text, (long long)wait_s);
@@ -154,13 +190,14 @@ static void take(struct way *w, const struct answer *a)
     if (reported_parse(&reported, a->report, r->o.id->text, r->o.config->zone) != ERR_OK)
         return;
     bool same = same_tags(&reported, &r->file.reported);
+    bool fresh = r->o.config->relay && reportfile_take_relay(&r->file, a->report, clock_now_s());
     w->observed = reported.observed;
     r->alive = true;
     r->file.reported = reported;
-    if (!same) {
+    if (!same)
         log_info("the service names %zu public addresses of this device", reported.n_tags);
+    if (!same || fresh)
         save(r);
-    }
     r->o.on_answer(r->o.arg, a);
 }
 
@@ -212,11 +249,35 @@ static void send_by(struct report *r, unsigned mask)
     free(body);
 }
 
+static void stop_round(struct report *r)
+{
+    for (unsigned i = 0; i < WAYS_N; i++) {
+        api_cancel(r->ways[i].api);
+        r->ways[i].under_way = false;
+    }
+}
+
+/* The report of a start is counted before it is sent. */
+static void note_start(struct report *r)
+{
+    if (r->was_noted)
+        return;
+    r->was_noted = true;
+    pace_note(&r->file.pace, clock_now_s(), r->o.config->retry_s);
+    save(r);
+}
+
 static void on_timer(void *arg)
 {
     struct report *r = arg;
     if (!r->enrolled)
         return;
+    stop_round(r); /* of before a change */
+    note_start(r);
+    if (r->changed)
+        r->quick = QUICK_N;
+    r->changed = false;
+    r->begun_ms = clock_mono_ms();
     r->round = 0;
     r->alive = false;
     r->retry_after_s = -1;
@@ -249,27 +310,20 @@ static bool note_print(struct report *r)
     return changed;
 }
 
-static void stop_round(struct report *r)
-{
-    for (unsigned i = 0; i < WAYS_N; i++) {
-        api_cancel(r->ways[i].api);
-        r->ways[i].under_way = false;
-    }
-}
-
+/* A round that is under way goes on until the next may begin: a network that changes all the time
+ * would never let one end. */
 void report_changed(struct report *r)
 {
     if (!r->enrolled || !note_print(r))
         return;
-    stop_round(r);
-    r->quick = QUICK_N;
-    plan(r, DEBOUNCE_MS, 1u << FOUR | 1u << SIX);
+    r->changed = true;
+    plan_after_change(r);
 }
 
 void report_ask(struct report *r)
 {
-    if (r->enrolled && r->error.text[0] == 0 && !is_busy(r))
-        plan(r, DEBOUNCE_MS, 1u << FOUR | 1u << SIX);
+    if (r->enrolled && r->file.attempts == 0 && r->error.text[0] == 0 && !is_busy(r))
+        plan_after_change(r);
 }
 
 void report_set_enrolled(struct report *r, bool enrolled)
@@ -279,13 +333,17 @@ void report_set_enrolled(struct report *r, bool enrolled)
     r->enrolled = enrolled;
     stop_round(r);
     loop_timer_cancel(r->timer);
+    r->changed = false;
     if (!enrolled)
         return;
     (void)note_print(r);
     int64_t wait_s = backoff_remaining_s(r->file.retry_at, clock_now_s(), WAIT_MAX_S);
     if (r->file.retry_at - clock_now_s() > WAIT_MAX_S)
         wait_s = 0; /* written under a clock that was ahead */
-    plan(r, wait_s * 1000 + DEBOUNCE_MS, 1u << FOUR | 1u << SIX);
+    if (!r->was_noted)
+        r->start_ms = clock_mono_ms() +
+                      pace_wait_s(&r->file.pace, clock_now_s(), r->o.config->retry_s) * 1000;
+    plan(r, wait_at_least_ms(r, wait_s * 1000 + DEBOUNCE_MS), 1u << FOUR | 1u << SIX);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -312,6 +370,11 @@ enum err report_new(struct report **out, struct loop *l, const struct report_opt
     }
     *out = r;
     return ERR_OK;
+}
+
+enum err report_relay(const struct report *r, struct relaygrant *out)
+{
+    return reportfile_relay(&r->file, out, r->o.id->text, r->o.config->zone, clock_now_s());
 }
 
 const struct reported *report_last(const struct report *r)
@@ -350,6 +413,7 @@ void report_free(struct report *r)
     for (unsigned i = 0; i < WAYS_N; i++)
         api_free(r->ways[i].api);
     loop_timer_free(r->timer);
+    reportfile_clear(&r->file);
     free(r->tried);
     free(r);
 }

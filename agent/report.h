@@ -11,6 +11,7 @@
 
 #include "agent/config.h"
 #include "agent/core/answer.h"
+#include "agent/core/relaygrant.h"
 #include "agent/core/reported.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
@@ -37,12 +38,16 @@ NODISCARD enum err report_new(struct report **out, struct loop *l, const struct 
 void report_set_enrolled(struct report *r, bool enrolled);
 
 /* Something may have changed: when the body is another than before, or the gateway is, it is sent
- * within a second. */
+ * within a second, but for what core/pace.h says. */
 void report_changed(struct report *r);
 
 /* The same though nothing has changed: what the service answered last may not hold any more. Not
  * while reports fail, which are tried again anyway. */
 void report_ask(struct report *r);
+
+/* The relay that the service named last, also before this start, with a ticket that holds.
+ * Errors: ERR_NOTFOUND, ERR_INVALID; *out is then untouched. */
+NODISCARD enum err report_relay(const struct report *r, struct relaygrant *out);
 
 /* The names of public addresses, as last told. Borrowed until the next on_answer call. */
 const struct reported *report_last(const struct report *r);

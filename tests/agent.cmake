@@ -1,5 +1,5 @@
 # Tests of the agent.
-foreach(name alpn lifecycle backoff renewal answer issued localcert hosthdr neighbour reported worth mapping)
+foreach(name alpn lifecycle backoff pace renewal answer issued localcert hosthdr neighbour reported worth mapping)
     unit_test(agent/core/${name} DEPS agent_core)
 endforeach()
 foreach(name lookup tries resolvconf lease verdict)
@@ -41,4 +41,5 @@ py_test(integration/test_agent_mdns.py TIMEOUT 600)
 py_test(integration/test_agent_portmap.py TIMEOUT 900)
 py_test(integration/test_agent_proxy.py TIMEOUT 600)
 py_test(integration/test_agent_resolvers.py TIMEOUT 600)
+py_test(integration/test_agent_report.py TIMEOUT 300)
 py_test(integration/test_agent.py TIMEOUT 1200)
