@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <curl/curl.h>
 #include <jansson.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -19,21 +19,19 @@
 #include "agent/address.h"
 #include "agent/certstore.h"
 #include "agent/control.h"
-#include "agent/core/issued.h"
+#include "agent/core/clockview.h"
 #include "agent/findings.h"
 #include "agent/identity.h"
 #include "agent/interfaces.h"
 #include "agent/journal.h"
 #include "agent/probe.h"
+#include "agent/servicelook.h"
 #include "agent/statedir.h"
+#include "common/base/attr.h"
 #include "common/base/clock.h"
-#include "common/net/fetch.h"
 
 #define ASK_MS 5000
-#define SERVICE_MS 15000
 #define SOCKET_S 5
-#define CLOCK_NEAR_S 60
-#define CLOCK_FAR_S 3600
 #define DAY_S 86400
 
 struct doctor {
@@ -77,6 +75,47 @@ static void check_mdns(struct doctor *d, const json_t *mdns)
                      "%s", text);
 }
 
+static void check_report(struct doctor *d, const json_t *report)
+{
+    const json_t *error = json_object_get(report, "error");
+    int64_t next_at = json_integer_value(json_object_get(report, "next_at"));
+    int64_t at = json_integer_value(json_object_get(report, "at"));
+    char next[CLOCK_TEXT_MAX], last[CLOCK_TEXT_MAX];
+    if (!json_is_object(report))
+        return; /* not wanted */
+    clock_format(next_at, next, sizeof next);
+    clock_format(at, last, sizeof last);
+    if (json_is_object(error))
+        findings_add(&d->found, FINDING_WARN, "report",
+                     "the service does not know where this device is: %s; next attempt at %s",
+                     json_string_value(json_object_get(error, "text")), next);
+    else if (at > 0)
+        findings_add(&d->found, FINDING_PASS, "report",
+                     "the service was told at %s where this device is; next at %s", last, next);
+    else if (next_at > 0)
+        findings_add(&d->found, FINDING_PASS, "report", "the first is on its way, at %s", next);
+    else
+        findings_add(&d->found, FINDING_WARN, "report",
+                     "none before the service knows this device: see `status`");
+}
+
+static void check_relay(struct doctor *d, const json_t *relay)
+{
+    const char *name = json_string_value(json_object_get(relay, "name"));
+    const char *why = json_string_value(json_object_get(relay, "why"));
+    char since[CLOCK_TEXT_MAX];
+    clock_format(json_integer_value(json_object_get(relay, "since")), since, sizeof since);
+    if (name == NULL)
+        findings_add(&d->found, FINDING_WARN, "relay",
+                     "the service has named none: ask its operator for one, or set relay = false");
+    else if (json_is_true(json_object_get(relay, "connected")))
+        findings_add(&d->found, FINDING_PASS, "relay", "%s: connected since %s", name, since);
+    else
+        findings_add(&d->found, FINDING_WARN, "relay",
+                     "%s: not connected since %s (%s): clients elsewhere cannot come by it", name,
+                     since, why != NULL ? why : "no reason known");
+}
+
 static void check_daemon(struct doctor *d)
 {
     char path[PATH_MAX];
@@ -96,6 +135,9 @@ static void check_daemon(struct doctor *d)
         findings_add(&d->found, FINDING_FAIL, "agent", "%s", info.text);
     check_port_mapping(d, json_object_get(root, "port_mapping"));
     check_mdns(d, json_object_get(root, "mdns"));
+    check_report(d, json_object_get(root, "report"));
+    if (root != NULL && d->config->relay)
+        check_relay(d, json_object_get(root, "relay"));
     json_decref(root);
 }
 
@@ -201,71 +243,58 @@ static void check_addresses(struct doctor *d)
 
 /* ---- the service ---------------------------------------------------------------------------- */
 
-struct visit {
-    struct loop *loop;
-    struct doctor *doctor;
-};
-
-static void check_clock(struct doctor *d, const char *date)
+/* When the agent last wrote something down; 0: never. */
+static int64_t last_noted(const struct doctor *d)
 {
-    int64_t now_s = clock_now_s();
-    time_t there = date != NULL ? curl_getdate(date, NULL) : -1;
-    if (there < 0) {
-        if (now_s < ISSUED_CLOCK_FLOOR_S)
-            findings_add(&d->found, FINDING_FAIL, "clock",
-                         "shows a time before 2026: set it, or start NTP");
-        return;
+    static const char *const NAMES[] = { "state.json", "report.json" };
+    int64_t last = 0;
+    for (size_t i = 0; i < ARRAY_LEN(NAMES); i++) {
+        char path[PATH_MAX];
+        struct stat st;
+        if (statedir_path(path, d->config->state_dir, NAMES[i], NULL) == ERR_OK &&
+            stat(path, &st) == 0 && st.st_mtim.tv_sec > last)
+            last = st.st_mtim.tv_sec;
     }
-    int64_t off_s = now_s - (int64_t)there, far_s = off_s < 0 ? -off_s : off_s;
-    enum finding_result r = far_s <= CLOCK_NEAR_S  ? FINDING_PASS
-                            : far_s <= CLOCK_FAR_S ? FINDING_WARN
-                                                   : FINDING_FAIL;
-    if (r == FINDING_PASS)
-        findings_add(&d->found, r, "clock", "agrees with the service's");
-    else
-        findings_add(&d->found, r, "clock", "%lld s %s the service's: set it, or start NTP",
-                     (long long)far_s, off_s < 0 ? "behind" : "ahead of");
+    return last;
 }
 
-static void on_visited(void *arg, const struct fetch_result *res)
+static void check_clock(struct doctor *d, const struct servicelook *seen)
 {
-    struct visit *v = arg;
-    struct doctor *d = v->doctor;
-    if (res->e != ERR_OK)
-        findings_add(&d->found, FINDING_FAIL, "service", "%s", res->info.text);
-    else if (res->status >= 500)
-        findings_add(&d->found, FINDING_WARN, "service", "%s is there but in trouble: HTTP %d",
-                     d->config->server, res->status);
-    else
-        findings_add(&d->found, FINDING_PASS, "service", "%s answers", d->config->server);
-    check_clock(d, res->e == ERR_OK ? fetch_header(res, "Date") : NULL);
-    loop_stop(v->loop);
+    static const enum finding_result RESULTS[] = {
+        [CLOCKVIEW_RIGHT] = FINDING_PASS,
+        [CLOCKVIEW_DOUBTFUL] = FINDING_WARN,
+        [CLOCKVIEW_WRONG] = FINDING_FAIL,
+    };
+    const struct clockview_facts facts = {
+        .now_s = clock_now_s(),
+        .service_s = seen->date_s,
+        .service_from_s = seen->from_s,
+        .service_to_s = seen->to_s,
+        .built_s = LANYARD_BUILT_S,
+        .cert_from_s = d->set.not_before_s,
+        .cert_to_s = d->set.not_after_s,
+        .noted_s = last_noted(d),
+    };
+    char text[CLOCKVIEW_TEXT_MAX];
+    enum clockview v = clockview_judge(&facts, text);
+    findings_add(&d->found, RESULTS[v], "clock", "%s", text);
 }
 
 static enum err check_service(struct doctor *d, struct err_info *info)
 {
-    char url[600];
-    struct visit v = { .doctor = d };
-    struct fetch *f = NULL;
-    struct fetch_options o = { .user_agent = "lanyard-agent/" LANYARD_VERSION,
-                               .ca_file = d->config->server_ca,
-                               .client_key = d->identity.key,
-                               .client_cert = d->identity.cert,
-                               .tls13_only = true };
-    (void)snprintf(url, sizeof url, "%s/v1/certificate", d->config->server);
-    struct fetch_request r = {
-        .method = "GET", .url = url, .body_max = 64 * 1024, .timeout_ms = SERVICE_MS
-    };
-    enum err e = loop_new(&v.loop);
-    if (e == ERR_OK)
-        e = fetch_new(&f, v.loop, &o, info);
-    if (e == ERR_OK)
-        e = fetch_start(f, &r, on_visited, &v, NULL);
-    if (e == ERR_OK)
-        loop_run(v.loop);
-    fetch_free(f);
-    loop_free(v.loop);
-    return e;
+    struct servicelook seen;
+    enum err e = servicelook_run(&seen, d->config, &d->identity, info);
+    if (e != ERR_OK)
+        return e;
+    if (seen.e != ERR_OK)
+        findings_add(&d->found, FINDING_FAIL, "service", "%s", seen.info.text);
+    else if (seen.status >= 500)
+        findings_add(&d->found, FINDING_WARN, "service", "%s is there but in trouble: HTTP %d",
+                     d->config->server, seen.status);
+    else
+        findings_add(&d->found, FINDING_PASS, "service", "%s answers", d->config->server);
+    check_clock(d, &seen);
+    return ERR_OK;
 }
 
 /* ---- the resolvers -------------------------------------------------------------------------- */

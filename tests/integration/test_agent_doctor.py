@@ -4,12 +4,16 @@ import contextlib
 import json
 import re
 import socket
+import subprocess
 import threading
+import time
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from fakeservice import FakeService
+from daemon import environment, program
+from fakeclock import FakeClock
+from fakeservice import FakeService, Reply, problem
 from nameserver import Nameserver
 from netns import Netns
 from ports import free_port
@@ -56,7 +60,7 @@ def world(tmp_path):
         w = World(tmp_path, port)
         with w.service, w.agent:
             w.agent.wait_for_certificate()
-            until(lambda: w.agent.status()["state"] == "serve", 60, "rest")
+            until(lambda: w.agent.status()["state"] == "serve" and w.agent.status()["report"]["at"], 60, w.agent.tail)
             yield w
 
 
@@ -67,7 +71,7 @@ def test_all_is_well(world):
     results = {check: result for check, (result, _) in found.items()}
     assert results.pop("resolver") == "warn"
     assert set(results) == {"agent", "state folder", "identity", "addresses", "service", "clock",
-                            "certificate", f"proxy 0.0.0.0:{world.port}",
+                            "report", "certificate", f"proxy 0.0.0.0:{world.port}",
                             next(c for c in results if c.startswith("backend "))}
     assert set(results.values()) == {"pass"}
     text = world.agent.tool("doctor").stdout
@@ -93,6 +97,7 @@ def test_service_away(world):
     world.service.http.shutdown()
     world.service.http.server_close()
     worse(world, "service", "fail")
+    worse(world, "clock", "pass", "could not be asked")
     world.service.http.shutdown = world.service.http.server_close = lambda: None
 
 
@@ -103,6 +108,72 @@ def test_service_away(world):
 def test_clock(world, date, result, word):
     world.service.http.RequestHandlerClass.date_time_string = lambda self, timestamp=None: date
     worse(world, "clock", result, word)
+
+
+@pytest.fixture(scope="module")
+def at_another_time(tmp_path_factory):
+    """doctor's line on the clock, with the clock set ahead, while the service is there or away."""
+    folder = tmp_path_factory.mktemp("clock")
+    clock = FakeClock(folder)
+    with backend() as port:
+        w = World(folder, port)
+
+        def look(ahead_s, is_away):
+            text = w.agent.config.read_text()
+            config = w.agent.config.with_name("doctor.conf")
+            if is_away:
+                text = text.replace(f":{w.service.server[1]}", f":{free_port()}")
+            config.write_text(text)
+            clock.set_ahead(ahead_s)
+            run = subprocess.run([program("lanyard-agent"), "-c", config, "doctor", "--json"], check=False,
+                                 capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+                                 env=environment(clock.env))
+            findings = json.loads(run.stdout)["findings"]
+            (line,) = [(f["result"], f["text"]) for f in findings if f["check"] == "clock"]
+            return line
+
+        with w.service, w.agent:
+            w.agent.wait_for_certificate()
+            yield look
+
+
+YEARS_S = 10 * 366 * 86400
+
+
+@pytest.mark.parametrize("ahead_s, is_away, result, words, why", [
+    (0, False, "pass", ["agrees"], "all is well"),
+    (0, True, "pass", ["could not be asked"], "all is well, but nobody to compare with"),
+    (-time.time() + 60, False, "fail", ["says 1970-", "the service's certificate begins at", "NTP"],
+     "TLS fails for the date, and the certificate's dates tell why"),
+    (-time.time() + 60, True, "fail", ["says 1970-", "made after", "NTP"], "no clock at all, and nobody there"),
+    (YEARS_S, False, "fail", ["the service's certificate ended at", "NTP"], "years ahead"),
+    (YEARS_S, True, "warn", ["the last time known here is", "NTP"], "years ahead, and nobody there"),
+    (90 * 60, False, "fail", ["s ahead of the service's", "NTP"], "TLS does not fail, and the clock is wrong"),
+], ids=lambda v: "" if isinstance(v, (float, list)) else None)
+def test_case_43_clock(at_another_time, ahead_s, is_away, result, words, why):
+    got, text = at_another_time(ahead_s, is_away)
+    assert got == result and all(word in text for word in words), f"{why}: {got}: {text}"
+
+
+def test_report_and_relay(tmp_path):
+    with backend() as port:
+        w = World(tmp_path, port, extra="relay = true\nretry_s = 1")
+
+        def answer(_body):
+            relay = {"name": "eu1", "id": "a" * 32, "control": "127.0.0.1:9", "data": "127.0.0.1:10", "port": 443,
+                     "host": f"pabcdefgh-192-88-99-1.{w.service.device_id}.direct.example",
+                     "ticket": "9999999999.AAAA", "ticket_expires_at": 9999999999}
+            return Reply(200, json.dumps({"tags": [], "relay": relay}).encode(), "application/json")
+
+        w.service.on_report = lambda _body: problem(503, "busy", "too many devices")
+        with w.service, w.agent:
+            until(lambda: (w.agent.status()["report"] or {}).get("error"), 60, w.agent.tail)
+            worse(w, "report", "warn", "does not know where this device is", "too many devices", "next attempt at")
+            worse(w, "relay", "warn", "has named none")
+            w.service.on_report = answer
+            until(lambda: (w.agent.status()["relay"] or {}).get("why"), 60, w.agent.tail)
+            worse(w, "report", "pass", "was told at")
+            worse(w, "relay", "warn", "eu1: not connected", "no connection")
 
 
 def test_certificate_near_its_end_and_past_it(tmp_path):
