@@ -23,7 +23,7 @@ static const char STYLE[] =
     "h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}"
     ".id{font-family:ui-monospace,monospace;font-size:.85rem;overflow-wrap:anywhere;opacity:.75}"
     ".state{padding:.75rem 1rem;border:1px solid var(--line);border-left:.4rem solid;"
-    "border-radius:.4rem;margin:1rem 0}"
+    "border-radius:.4rem;margin:1rem 0;overflow-wrap:anywhere}.state p{margin:.35rem 0 0}"
     ".good{border-left-color:var(--good)}.bad{border-left-color:var(--bad)}"
     ".wait{border-left-color:var(--wait)}"
     ".urls{display:grid;grid-template-columns:repeat(auto-fill,minmax(13rem,1fr));gap:1rem;"
@@ -89,31 +89,94 @@ static void add_date_row(struct buf *out, const char *name, int64_t at_s)
     add_row(out, name, date);
 }
 
-/* One sentence on how it is, before everything else. */
-static void add_state(struct buf *out, const json_t *status)
+static bool is_served(const json_t *status, const char *result)
+{
+    return strcmp(text_of(json_object_get(status, "served"), "result"), result) == 0;
+}
+
+static bool is_in_trouble(const json_t *status)
+{
+    const json_t *hook = json_object_get(status, "hook");
+    return json_is_object(json_object_get(status, "last_error")) ||
+           json_array_size(json_object_get(status, "warnings")) > 0 ||
+           (json_is_object(hook) && !json_is_true(json_object_get(hook, "ok")));
+}
+
+struct summary {
+    const char *kind, *headline;
+};
+
+static struct summary summarise(const json_t *status)
 {
     const json_t *cert = json_object_get(status, "certificate");
+    bool trouble = is_in_trouble(status);
+    if (!json_is_object(cert))
+        return (struct summary){ trouble ? "bad" : "wait", "This device has no certificate yet." };
+    if (json_is_true(json_object_get(cert, "expired")))
+        return (struct summary){ "bad", "The certificate has expired." };
+    if (is_served(status, "other"))
+        return (struct summary){ "bad", "The application does not use the certificate." };
+    if (is_served(status, "unreachable"))
+        return (struct summary){ "bad", "The application cannot be reached." };
+    if (trouble)
+        return (struct summary){ "wait", "This device can be reached securely, but needs a look." };
+    return (struct summary){ "good", "This device can be reached securely." };
+}
+
+static void add_sentence(struct buf *out, const char *start, const char *text)
+{
+    buf_add_str(out, "<p>");
+    buf_add_str(out, start);
+    add_text(out, text);
+    buf_add_str(out, "</p>\n");
+}
+
+static void add_failed_hook(struct buf *out, const json_t *hook)
+{
+    const char *output = text_of(hook, "output");
+    if (json_is_true(json_object_get(hook, "timed_out")))
+        buf_add_str(out, "<p>Warning: the reload command was stopped at its time limit");
+    else
+        buf_add_fmt(out, "<p>Warning: the reload command failed (exit status %lld)",
+                    int_of(hook, "exit_status"));
+    buf_add_str(out, ", so that the application may not have read the certificate");
+    buf_add_str(out, output[0] != 0 ? ": " : ".");
+    add_text(out, output);
+    buf_add_str(out, "</p>\n");
+}
+
+/* What somebody has to do something about. */
+static void add_troubles(struct buf *out, const json_t *status)
+{
     const json_t *error = json_object_get(status, "last_error");
-    bool has = json_is_object(cert) && !json_is_true(json_object_get(cert, "expired"));
-    const char *kind = has                     ? json_is_object(error) ? "wait" : "good"
-                       : json_is_object(error) ? "bad"
-                                               : "wait";
-    buf_add_fmt(out, "<div class=\"state %s\" role=\"status\"><strong>%s</strong><br>", kind,
-                has                    ? "This device can be reached securely."
-                : json_is_object(cert) ? "The certificate has expired."
-                                       : "This device has no certificate yet.");
-    if (json_is_object(error)) {
-        buf_add_str(out, "The last attempt to get one failed: ");
-        add_text(out, text_of(error, "text"));
-        buf_add_str(out, "<br>");
+    const json_t *warnings = json_object_get(status, "warnings");
+    const json_t *hook = json_object_get(status, "hook");
+    if (json_is_object(error))
+        add_sentence(out, "The last attempt to get one failed: ", text_of(error, "text"));
+    for (size_t i = 0; i < json_array_size(warnings); i++) {
+        const char *text = json_string_value(json_array_get(warnings, i));
+        add_sentence(out, "Warning: ", text != NULL ? text : "");
     }
-    buf_add_str(out, "Next: ");
+    if (is_served(status, "other") || is_served(status, "unreachable"))
+        add_sentence(out, "Warning: ", text_of(json_object_get(status, "served"), "text"));
+    if (json_is_object(hook) && !json_is_true(json_object_get(hook, "ok")))
+        add_failed_hook(out, hook);
+}
+
+/* How it is, before everything else. */
+static void add_state(struct buf *out, const json_t *status)
+{
+    struct summary s = summarise(status);
+    buf_add_fmt(out, "<div class=\"state %s\" role=\"status\"><strong>%s</strong>\n", s.kind,
+                s.headline);
+    add_troubles(out, status);
+    buf_add_str(out, "<p>Next: ");
     add_text(out, text_of(status, "next"));
     if (int_of(status, "next_at") > 0) {
         buf_add_str(out, " at ");
         add_date(out, int_of(status, "next_at"));
     }
-    buf_add_str(out, "</div>\n");
+    buf_add_str(out, "</p></div>\n");
 }
 
 static void add_urls(struct buf *out, const json_t *urls)
