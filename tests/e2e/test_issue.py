@@ -13,48 +13,22 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from device import spki
 from netns import Lan, need_root
 from pebble import Pebble
-from stack import ZONE, Agent, DemoApp, Dnsd, Provisiond, acme_issuer
-from unbound import Unbound
+from stack import ZONE, Agent, DemoApp, Service
 from wait import until
 
 PORT = 8443
-DNS = "127.0.0.1:53"
 
 
-def make_ca(kind, folder, lan):
-    if kind == "pebble":
-        return Pebble(folder, DNS, netns=lan.service).start()
-    if kind == "caddy":
-        return Caddy(folder, lan.service).start()
-    return None
+def ca_maker(kind, folder, lan):
+    return {"pebble": lambda dns: Pebble(folder, dns, netns=lan.service),
+            "caddy": lambda _dns: Caddy(folder, lan.service)}.get(kind)
 
 
 @pytest.fixture(params=["local", "pebble", "caddy"])
 def service(request, tmp_path):
-    """All of the vendor's side in the service namespace, and the LAN around it."""
     need_root()
-    folder = tmp_path
-    running = []
-    with Lan() as lan:
-        try:
-            ca = make_ca(request.param, folder, lan)
-            running += [ca] if ca else []
-            provisiond = Provisiond(folder, f"{lan.SERVICE}:8443", DNS, netns=lan.service,
-                                    issuer=acme_issuer(ca) if ca else None)
-            dnsd = Dnsd(folder, [DNS], provisiond.challenges, netns=lan.service)
-            unbound = Unbound(folder, lan.SERVICE, 53, ZONE, ("127.0.0.1", 53), netns=lan.service)
-            for daemon in (dnsd, provisiond, unbound):
-                running.append(daemon.start())
-            yield lan, provisiond, ca
-            for daemon in reversed(running):
-                daemon.stop()
-        except BaseException:
-            for daemon in running:
-                print(daemon.tail())
-            raise
-        finally:
-            for daemon in running:
-                daemon.kill()
+    with Lan() as lan, Service(tmp_path, ca=ca_maker(request.param, tmp_path, lan), lan=lan) as s:
+        yield lan, s.provisiond, s.ca
 
 
 def new_token(provisiond):

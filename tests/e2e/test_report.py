@@ -2,6 +2,7 @@
 reached by these over IPv4 and IPv6; when an address changes the service knows at once. All of it in
 namespaces with addresses that the rest of the Internet does not use any more."""
 
+import contextlib
 import ipaddress
 import json
 import time
@@ -10,12 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from netns import Lan, ip, need_root
-from stack import ZONE, Agent, DemoApp, Dnsd, Provisiond
+from stack import ZONE, Agent, DemoApp, Service
 from tags import tagged
-from unbound import Unbound
 from wait import until
 
-DNS = "127.0.0.1:53"
 NAME = "provision.test"
 KEY = bytes(range(16))
 FOUR, SIX, OTHER = "192.88.99.7", "3ffe:1::7", "192.88.99.8"
@@ -45,32 +44,20 @@ def world(tmp_path_factory):
         (folder / part / "tag.keys").write_text(KEY.hex(), encoding="ascii")
         (folder / part / "tag.keys").chmod(0o600)
     keys = 'tag_keys = "tag.keys"'
-    running = []
-    with House() as house:
-        try:
-            p = Provisiond(folder, "192.88.99.1:8443", DNS, also=["[3ffe:1::1]:8443"], netns=house.service,
-                           enroll="open", zone_extra=keys,
-                           extra=f'server_names = {{"{NAME}"}}\nmetrics = "127.0.0.1:9154"')
-            dnsd = Dnsd(folder, [DNS], p.challenges, netns=house.service, zone_extra=keys)
-            unbound = Unbound(folder, house.SERVICE, 53, ZONE, ("127.0.0.1", 53), netns=house.service)
-            app = DemoApp(folder, 8096, netns=house.device)
-            agent = Agent(folder, SimpleNamespace(server=(NAME, 8443), ca=p.ca), netns=house.device,
-                          resolvers=(house.SERVICE,), proxies=[("0.0.0.0:8443", "127.0.0.1:8096"), ("[::]:8443", "127.0.0.1:8096")],
-                          extra='name = "NAS of the house"\nnearby = true\nretry_s = 1\nlog_level = "debug"\n'
-                                'page_tls = {"0.0.0.0:8444"}\npage = {"10.77.0.5:8080"}')
-            for daemon in (dnsd, p, unbound, app, agent):
-                running.append(daemon.start())
-            agent.wait_for_certificate()
-            yield SimpleNamespace(house=house, p=p, agent=agent, folder=folder)
-            for daemon in reversed(running):
-                daemon.stop()
-        except BaseException:
-            for daemon in running:
-                print(daemon.tail())
-            raise
-        finally:
-            for daemon in running:
-                daemon.kill()
+    with contextlib.ExitStack() as stack:
+        house = stack.enter_context(House())
+        p = stack.enter_context(Service(
+            folder, lan=house, address="192.88.99.1:8443", also=["[3ffe:1::1]:8443"], enroll="open",
+            zone_extra=keys, dnsd_options={"zone_extra": keys},
+            extra=f'server_names = {{"{NAME}"}}\nmetrics = "127.0.0.1:9154"')).provisiond
+        stack.enter_context(DemoApp(folder, 8096, netns=house.device))
+        agent = stack.enter_context(Agent(
+            folder, SimpleNamespace(server=(NAME, 8443), ca=p.ca), netns=house.device, resolvers=(house.SERVICE,),
+            proxies=[("0.0.0.0:8443", "127.0.0.1:8096"), ("[::]:8443", "127.0.0.1:8096")],
+            extra='name = "NAS of the house"\nnearby = true\nretry_s = 1\nlog_level = "debug"\n'
+                  'page_tls = {"0.0.0.0:8444"}\npage = {"10.77.0.5:8080"}'))
+        agent.wait_for_certificate()
+        yield SimpleNamespace(house=house, p=p, agent=agent, folder=folder)
 
 
 def name(world, address):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from daemon import Daemon, environment, program
 from ports import free_port, free_ports
+from unbound import Unbound
 from wait import until
 
 ZONE = "direct.example"
@@ -212,15 +213,21 @@ resolvers = {{{", ".join(f'"{r}"' for r in resolvers)}}}
 
 
 class Service:
-    """dnsd and provisiond on loopback, for tests that bring their own devices."""
+    """All of the vendor's side, for tests that bring their own devices: on loopback, or in the service's
+    namespace of a Lan, then with a resolver at Lan.SERVICE."""
 
-    def __init__(self, folder, ca=None, **provisiond_options):
-        """`ca` is a function from "host:port" of dnsd to a CA daemon (started here), or None."""
+    def __init__(self, folder, ca=None, lan=None, address=None, dnsd_options=None, **provisiond_options):
+        """`ca` is a function from "host:port" of dnsd to a CA daemon (started here), or None. `address` is where
+        devices come in a Lan, if not at its own."""
         self.folder = Path(folder)
-        self.dns = f"127.0.0.1:{free_port()}"
+        self.netns = lan.service if lan else None
+        self.dns = "127.0.0.1:53" if lan else f"127.0.0.1:{free_port()}"
+        self.address = address or (f"{lan.SERVICE}:8443" if lan else f"127.0.0.1:{free_ports(1)[0]}")
         self.ca = ca(self.dns) if ca else None
+        self.dnsd_options = dnsd_options or {}
         self.options = provisiond_options
         self.issuer_options = self.options.pop("issuer_options", {})
+        self.resolver = Unbound(folder, lan.SERVICE, 53, ZONE, ("127.0.0.1", 53), netns=lan.service) if lan else None
         self.dnsd = self.provisiond = None
 
     def __enter__(self):
@@ -228,19 +235,21 @@ class Service:
             if self.ca:
                 self.ca.start()
             issuer = acme_issuer(self.ca, **self.issuer_options) if self.ca else None
-            self.provisiond = Provisiond(self.folder, f"127.0.0.1:{free_ports(1)[0]}", self.dns,
-                                         issuer=issuer, **self.options)
+            self.provisiond = Provisiond(self.folder, self.address, self.dns, issuer=issuer, netns=self.netns,
+                                         **self.options)
             postgres = self.options.get("postgres")
             self.dnsd = Dnsd(self.folder, [self.dns], self.provisiond.challenges if postgres is None
-                             else postgres.url("lanyard_dnsd")).start()
+                             else postgres.url("lanyard_dnsd"), netns=self.netns, **self.dnsd_options).start()
             self.provisiond.start()
+            if self.resolver:
+                self.resolver.start()
         except BaseException:
             self.kill()
             raise
         return self
 
     def daemons(self):
-        return [d for d in (self.provisiond, self.dnsd, self.ca) if d is not None]
+        return [d for d in (self.resolver, self.provisiond, self.dnsd, self.ca) if d is not None]
 
     def kill(self):
         for d in self.daemons():
