@@ -51,11 +51,18 @@ proxy {{ listen = "127.0.0.1:{self.port}"  backend = "127.0.0.1:{self.backend.ge
         until(lambda: self.service.seen["report"] > 0, PATIENCE_S, self.agent.tail)
 
     def meet(self, say):
-        """The service names another relay, which says that."""
+        """The service names another relay, which says that, and to nobody who comes for the one before."""
         self.n += 1
         name = f"r{self.n}"
-        self.relay.say, self.relay.came = say, []
-        self.service.on_report = lambda body: self.relay.grant(self.service, name)
+        named = []
+
+        def answer(_body):
+            if not named:
+                named.append(name)
+                self.relay.say, self.relay.came = say, []
+            return self.relay.grant(self.service, name)
+
+        self.service.on_report = answer
         self.agent.config.write_text(f'name = "{name}"\n{self.text}', encoding="ascii")
         self.agent.signal(signal.SIGHUP)  # a new name is a reason to report
 
