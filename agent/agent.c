@@ -260,7 +260,7 @@ static void refresh_fallback(struct agent *a)
     if (changed && !first)
         events_add(&a->events, clock_now_s(), "the local certificate was made anew");
     if (changed && !first)
-        report_changed(a->report);
+        (void)report_changed(a->report);
 }
 
 static void on_network(void *arg)
@@ -272,7 +272,9 @@ static void on_network(void *arg)
     if (a->portmap != NULL)
         portmap_refresh(a->portmap);
     resolverwatch_look(a->resolvers);
-    report_changed(a->report);
+    fetch_leave_connections(a->pool);
+    if (report_changed(a->report))
+        issuance_reconnect(a->issuance);
 }
 
 static void on_day(void *arg)
@@ -331,7 +333,7 @@ static void on_portmap(void *arg)
     } else {
         events_add(&a->events, clock_now_s(), "no port of the router leads here");
     }
-    report_changed(a->report);
+    (void)report_changed(a->report);
 }
 
 static void start_portmap(struct agent *a)
@@ -579,7 +581,7 @@ static void look_at_resolvers(void *arg)
 static void on_resolvers(void *arg)
 {
     struct agent *a = arg;
-    report_changed(a->report);
+    (void)report_changed(a->report);
     if (a->host.on_state != NULL)
         a->host.on_state(a->host.arg);
 }
@@ -725,7 +727,7 @@ static void reload(struct agent *a)
     tell_network(a);
     resolverwatch_look(a->resolvers);
     allow_reports(a);
-    report_changed(a->report);
+    (void)report_changed(a->report);
     log_info("configuration read again");
 }
 

@@ -648,6 +648,15 @@ void issuance_start(struct issuance *s)
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
+void issuance_reconnect(struct issuance *s)
+{
+    if (s->forgetting || !s->under_way || STEPS[s->journal.state] == NULL)
+        return;
+    api_cancel(s->api);
+    s->under_way = false;
+    STEPS[s->journal.state](s);
+}
+
 void issuance_renew(struct issuance *s)
 {
     if (s->forgetting || (s->under_way && s->journal.state != LIFECYCLE_SERVE))

@@ -53,6 +53,10 @@ const char *issuance_storage(const struct issuance *s);
 /* Unix seconds of the next step; 0: it is under way. */
 int64_t issuance_next_at(const struct issuance *s);
 
+/* The network is another: an exchange that is under way is begun anew, since nothing may come of
+ * it. Safe at any time: what is asked twice is done once. */
+void issuance_reconnect(struct issuance *s);
+
 /* "*.<id>.<zone>". */
 const char *issuance_name(const struct issuance *s);
 

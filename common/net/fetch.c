@@ -14,6 +14,7 @@
 #include <openssl/ssl.h>
 
 #include "common/base/buf.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 
@@ -51,6 +52,7 @@ struct fetch {
     EVP_PKEY *key;
     X509 *cert;
     bool tls13_only, curl_is_up;
+    int64_t left_ms; /* monotonic: no connection of before is used; 0: any */
 };
 
 /* --- libcurl and the loop ------------------------------------------------------------------ */
@@ -67,7 +69,10 @@ static void finish(struct fetch_op *op, CURLcode code)
 static bool begin(struct fetch_op *op)
 {
     struct fetch *f = op->fetch;
-    if (curl_multi_add_handle(f->multi, op->easy) != CURLM_OK)
+    /* those of before are idle for too long when that time is over */
+    long fresh = f->left_ms != 0 && clock_mono_ms() - f->left_ms <= (IDLE_S_MAX + 1) * 1000L;
+    if (curl_easy_setopt(op->easy, CURLOPT_FRESH_CONNECT, fresh) != CURLE_OK ||
+        curl_multi_add_handle(f->multi, op->easy) != CURLM_OK)
         return false;
     op->active = true;
     f->n_active++;
@@ -465,6 +470,11 @@ enum err fetch_start(struct fetch *f, const struct fetch_request *r,
         return ERR_NOMEM;
     }
     return enter(op, out);
+}
+
+void fetch_leave_connections(struct fetch *f)
+{
+    f->left_ms = clock_mono_ms();
 }
 
 enum err fetch_connect(struct fetch *f, const char *end, int64_t timeout_ms,

@@ -66,6 +66,10 @@ NODISCARD enum err fetch_start(struct fetch *f, const struct fetch_request *r,
                                void (*fn)(void *arg, const struct fetch_result *res), void *arg,
                                struct fetch_op **op);
 
+/* What begins from now on uses no connection that is there: it may be from an address that is ours
+ * no longer, which nothing would tell. */
+void fetch_leave_connections(struct fetch *f);
+
 /* Connects to `end`, "host:port", by TCP and no more: every address of the host is tried, of both
  * families side by side [RFC 8305]. The result is as of fetch_start(), with a socket and without
  * status and body. */

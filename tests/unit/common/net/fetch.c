@@ -69,7 +69,9 @@ static void handle(void *arg, struct httpd_req *req)
         httpd_problem(req, 503, "busy", "come later", 9);
         return;
     }
-    if (strcmp(path, "/id") == 0) {
+    if (strcmp(path, "/peer") == 0) {
+        addr_format(httpd_peer(req), text);
+    } else if (strcmp(path, "/id") == 0) {
         struct devid id;
         EVP_PKEY *key = httpd_peer_key(req);
         if (key != NULL && devid_from_key(&id, key) == ERR_OK)
@@ -349,6 +351,24 @@ static void test_many(void **state)
     assert_int_equal(fx->n_handled, 50);
 }
 
+/* A connection that is there is used again, until the caller says that it must not. */
+static void test_leave_connections(void **state)
+{
+    struct fix *fx = *state;
+    char url[128], first[sizeof fx->body];
+    struct fetch_request r = request(fx, url, sizeof url, "/peer");
+    for (fx->n_wanted = 1; fx->n_wanted <= 3; fx->n_wanted++) {
+        if (fx->n_wanted == 3)
+            fetch_leave_connections(fx->fetch);
+        start(fx, &r, NULL);
+        loop_run(fx->loop);
+        assert_int_equal(fx->e, ERR_OK);
+        if (fx->n_wanted == 1)
+            (void)snprintf(first, sizeof first, "%s", fx->body);
+        assert_int_equal(strcmp(first, fx->body) != 0, fx->n_wanted == 3);
+    }
+}
+
 /* One at a time: what waits can be canceled, begins by itself, and is freed unasked. */
 static void test_waiting_for_a_turn(void **state)
 {
@@ -491,6 +511,7 @@ int main(void)
         T(test_bad_header),
         T(test_cancel),
         T(test_many),
+        T(test_leave_connections),
         T(test_waiting_for_a_turn),
         T(test_no_server),
         T(test_server_is_verified),
