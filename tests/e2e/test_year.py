@@ -1,9 +1,12 @@
 """A year in the life of a device, in three minutes: certificates of a minute from Pebble, a CA that
-hangs, a service that is killed and away, an agent that is killed, addresses that change. A client looks
-every second: it must never see a certificate that is over, and the device's own only when there is no
-public one to be had."""
+hangs, a service that is killed and away, an agent that is killed, addresses that the kernel takes away and
+gives. A client in the same LAN looks every second: it must never see a certificate that is over, the
+device's own only while there is no public one to be had, and nobody at all only while the agent is killed
+and not yet back."""
 
+import contextlib
 import datetime
+import json
 import signal
 import socket
 import ssl
@@ -15,14 +18,16 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
+from netns import Lan, ip, need_root
 from pebble import Pebble
-from ports import free_port
 from stack import Agent, Service
 from wait import until
 
 LIFE_S = 62  # provisiond takes none below a minute
 EPOCH = datetime.datetime(1970, 1, 1)
 PATIENCE_S = 240
+PORT = 8443
+OTHER = "10.77.0.6"
 
 
 @dataclass
@@ -38,34 +43,41 @@ class Look:
 
 
 class Client(threading.Thread):
-    """Connects once a second by the device's name, until stop()."""
+    """Connects once a second, from its own namespace and by the device's name for its present address, until
+    stop()."""
 
-    def __init__(self, port, name):
+    def __init__(self, lan, device):
         super().__init__(daemon=True)
-        self.port, self.name = port, name
+        self.lan, self.device, self.address = lan, device, Lan.DEVICE
         self.looks, self.ended = [], threading.Event()
+        self.looking = threading.Lock()
 
     def look(self):
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        wildcard = f"*.{self.device}.direct.example"
+        name = wildcard.replace("*", self.address.replace(".", "-"))
         before = time.time()
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 60) as tcp:
-                with context.wrap_socket(tcp, server_hostname=self.name) as tls:
+            with socket.create_connection((self.address, PORT), 60) as tcp:
+                with context.wrap_socket(tcp, server_hostname=name) as tls:
                     der = tls.getpeercert(binary_form=True)
         except OSError:
             return Look(before, time.time(), 0)
         cert = x509.load_der_x509_certificate(der)
         names = cert.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
-        wildcard = "*." + self.name.split(".", 1)[1]
         return Look(before, time.time(), cert.serial_number,
                     (cert.not_valid_before - EPOCH).total_seconds(),
                     (cert.not_valid_after - EPOCH).total_seconds(),
                     wildcard in names.value.get_values_for_type(x509.DNSName))
 
-    def run(self):
+    def watch(self):
         while not self.ended.wait(1):
-            self.looks.append(self.look())
+            with self.looking:
+                self.looks.append(self.look())
+
+    def run(self):
+        self.lan.client.call(self.watch)
 
     def public(self):
         return [look for look in self.looks if look.public]
@@ -82,84 +94,128 @@ class Client(threading.Thread):
         self.join(60)
 
 
+class Year:
+    """The device in its LAN, what is done to it, and when."""
+
+    def __init__(self, lan, service, agent, client):
+        self.lan, self.service, self.agent, self.client = lan, service, agent, client
+        self.down = []  # (from, to), Unix seconds: the agent was killed, and is back
+        self.away = []  # the same of the service
+
+    @contextlib.contextmanager
+    def noted(self, when):
+        began = time.time()
+        yield
+        when.append((began, time.time()))
+
+    def restart_agent(self):
+        with self.noted(self.down):
+            self.agent.kill()
+            self.agent.start()
+
+    def wait_for_new(self, what, old=None):
+        """A public certificate that the client had not seen by now, or that is not in `old`."""
+        old = self.client.serials() if old is None else old
+        until(lambda: self.client.sees_new(old), PATIENCE_S, lambda: f"{what}\n{self.agent.tail()}")
+
+    def move(self, old, new):
+        """The device gets another address, of which it learns from the kernel, and the service from it."""
+        def told():
+            report = json.loads(self.service.provisiond.admin("device", "show", self.client.device, "--json"))["report"]
+            return new in [c["address"] for c in (report or {}).get("connections", [])]
+
+        with self.client.looking:
+            ip("-n", self.lan.device.name, "addr", "del", f"{old}/24", "dev", "eth0")
+            ip("-n", self.lan.device.name, "addr", "add", f"{new}/24", "dev", "eth0")
+            self.client.address = new
+        began = time.monotonic()
+        until(told, PATIENCE_S, self.agent.tail)
+        print(f"\na new address was known to the service after {time.monotonic() - began:.1f} s")
+        assert any(new.replace(".", "-") in url for url in self.agent.status()["urls"])
+
 
 @pytest.fixture
 def year(tmp_path):
-    with Service(tmp_path, ca=lambda dns: Pebble(tmp_path, dns, validity_s=LIFE_S)) as service:
+    need_root()
+    with contextlib.ExitStack() as stack:
+        lan = stack.enter_context(Lan())
+        service = stack.enter_context(Service(
+            tmp_path, ca=lambda dns: Pebble(tmp_path, dns, netns=lan.service, validity_s=LIFE_S), lan=lan))
         token = service.provisiond.admin("token", "create").strip()
-        port = free_port()
-        agent = Agent(tmp_path, service.provisiond, token=token, extra="retry_s = 1",
-                      addresses=["192.168.1.5"], proxies=[(f"127.0.0.1:{port}", "127.0.0.1:9")])
-        with agent:
-            agent.wait_for_certificate(PATIENCE_S)
-            client = Client(port, f"192-168-1-5.{agent.status()['id']}.direct.example")
-            client.start()
-            yield service, agent, client
-            client.stop()
+        agent = stack.enter_context(Agent(tmp_path, service.provisiond, token=token, extra="retry_s = 1", netns=lan.device,
+                                          proxies=[(f"0.0.0.0:{PORT}", "127.0.0.1:9")]))
+        agent.wait_for_certificate(PATIENCE_S)
+        client = Client(lan, agent.status()["id"])
+        stack.callback(client.stop)
+        client.start()
+        yield Year(lan, service, agent, client)
 
 
-def wait_for_new(agent, client, what):
-    old = client.serials()
-    until(lambda: client.sees_new(old), PATIENCE_S, lambda: f"{what}\n{agent.tail()}")
+def overlaps(look, windows, more_s=0):
+    return any(look.before <= end + more_s and look.after >= start for start, end in windows)
 
 
-def change_addresses(agent, address):
-    text = agent.config.read_text()
-    agent.config.write_text(text.replace('"192.168.1.5"', f'"{address}"'), encoding="ascii")
-    agent.signal(signal.SIGHUP)
-
-
-def report(looks):
-    """What happened, and the longest time without a public certificate."""
-    serials = [look.serial for look in looks if look.public]
-    worst = last = 0
+def report(year):
+    """What happened, and the longest times without an answer, and without a public certificate."""
+    looks = year.client.looks
+    longest = {"anybody": 0, "a public certificate": 0}
+    last = {}
     for look in looks:
-        if look.public:
-            last = look.after
-        elif last:
-            worst = max(worst, look.after - last)
-    print(f"{len(looks)} looks, {len(set(serials))} public certificates, "
-          f"{sum(1 for look in looks if not look.serial)} with nobody there, "
+        for what, good in (("anybody", look.serial), ("a public certificate", look.public)):
+            if good:
+                last[what] = look.after
+            elif what in last:
+                longest[what] = max(longest[what], look.after - last[what])
+    print(f"\n{len(looks)} looks, {len(year.client.serials())} public certificates, "
+          f"{sum(1 for look in looks if not look.serial)} with nobody there in {len(year.down)} restarts, "
           f"{sum(1 for look in looks if look.serial and not look.public)} with the local certificate; "
-          f"longest without a public one: {worst:.0f} s")
+          + ", ".join(f"longest without {what}: {s:.0f} s" for what, s in longest.items()))
+
+
+def check(year):
+    known_end = 0
+    for look in year.client.looks:
+        if not look.serial:
+            assert overlaps(look, year.down), f"nobody there, though nothing was done to the agent: {look}, {year.down}"
+            continue
+        assert look.end > look.before, f"over when it was served: {look}"
+        assert look.start <= look.after + 1, f"not begun when it was served: {look}"
+        if look.public:
+            known_end = max(known_end, look.end)
+        else:
+            assert look.after >= known_end, f"a valid one was there: {look}"
+            assert overlaps(look, year.away, PATIENCE_S), f"one could have been had: {look}, {year.away}"
 
 
 def test_a_year(year):
-    service, agent, client = year
+    service, agent, client = year.service, year.agent, year.client
     until(client.public, PATIENCE_S, agent.tail)
-    wait_for_new(agent, client, "a renewal on a quiet day")
+    old = client.serials()
+    year.move(Lan.DEVICE, OTHER)
+    year.wait_for_new("a renewal on a quiet day", old)
 
     # the CA hangs when the next one is due, the service is killed meanwhile, and so is the agent
+    old = client.serials()
     service.ca.signal(signal.SIGSTOP)
     until(lambda: agent.status()["state"] != "serve", PATIENCE_S, agent.tail)
     service.provisiond.kill()
-    agent.kill()
-    agent.start()
+    year.restart_agent()
     service.provisiond.start()
     service.ca.signal(signal.SIGCONT)
-    agent.kill()
-    agent.start()
-    change_addresses(agent, "10.0.0.7")
-    wait_for_new(agent, client, "a renewal after all that")
+    year.restart_agent()
+    year.move(OTHER, Lan.DEVICE)
+    year.wait_for_new("a renewal after all that", old)
 
     # the service is away for longer than a certificate lasts
-    service.provisiond.kill()
-    until(lambda: client.looks[-1].serial and not client.looks[-1].public, PATIENCE_S,
-          "the local certificate")
-    agent.kill()
-    agent.start()
-    service.provisiond.start()
-    wait_for_new(agent, client, "a certificate when the service is back")
+    with year.noted(year.away):
+        service.provisiond.kill()
+        until(lambda: client.looks[-1].serial and not client.looks[-1].public, PATIENCE_S,
+              "the local certificate")
+        year.restart_agent()
+        service.provisiond.start()
+    year.wait_for_new("a certificate when the service is back")
 
     client.stop()
-    report(client.looks)
-    known_end = 0
-    for look in client.looks:
-        if look.serial:
-            assert look.end > look.before, f"over when it was served: {look}"
-            assert look.start <= look.after + 1, f"not begun when it was served: {look}"
-        if look.public:
-            known_end = max(known_end, look.end)
-        elif look.serial:
-            assert look.after >= known_end, f"a valid one was there: {look}"
+    report(year)
+    check(year)
     assert len(client.serials()) >= 4
