@@ -17,7 +17,6 @@ if(TARGET agent_sandbox AND NOT LANYARD_SANITIZE) # its own calls are forbidden,
     unit_test(agent/router/sandbox DEPS agent_sandbox base)
 endif()
 unit_test(agent/statefile DEPS agent_lib)
-set_tests_properties(unit/agent/certstore_crash PROPERTIES TIMEOUT 600)
 py_test(integration/test_agent_addresses.py TIMEOUT 600)
 py_test(integration/test_agent_access.py TIMEOUT 600)
 py_test(integration/test_agent_faults.py TIMEOUT 600)
