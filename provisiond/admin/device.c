@@ -60,22 +60,55 @@ static void print_row(void *arg, const struct device_row *row)
     (void)putchar('\n');
 }
 
+static bool is_state(const char *text)
+{
+    bool found = false;
+    for (int s = DEVICE_ACTIVE; s <= DEVICE_FORGOTTEN; s++)
+        found = found || strcmp(text, device_state_name((enum device_state)s)) == 0;
+    return found;
+}
+
+/* Reads the options of `list`; not 0: one is wrong, which was said. */
+static int read_filter(struct device_filter *f, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *key = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
+        if (strcmp(key, "--flagged") == 0) {
+            f->flagged = true;
+            continue;
+        }
+        if (strcmp(key, "--zone") == 0 && value[0] != 0)
+            f->zone = value;
+        else if (strcmp(key, "--state") == 0 && is_state(value))
+            f->state = value;
+        else if (strcmp(key, "--state") == 0)
+            return admin_usage("--state takes active, suspended or forgotten");
+        else if (strcmp(key, "--limit") != 0)
+            return admin_usage("device list takes --zone NAME, --state STATE, --flagged, --limit N "
+                               "and --json only");
+        else if (!admin_number(value, &f->limit))
+            return admin_usage("--limit takes a number");
+        i++;
+    }
+    return 0;
+}
+
 static int list(const struct admin *a, int argc, char **argv, bool json)
 {
     struct err_info info = { "" };
     struct listing l = { .json = json };
-    int64_t limit = LIST_DEFAULT;
-    if (argc == 3 && strcmp(argv[1], "--limit") == 0) {
-        if (!admin_number(argv[2], &limit))
-            return admin_usage("--limit takes a number");
-    } else if (argc != 1) {
-        return admin_usage("device list takes --limit N and --json only");
-    }
-    enum err e = device_each(a->db, limit, print_row, &l, &info);
+    struct device_filter f = { .limit = LIST_DEFAULT };
+    int wrong = read_filter(&f, argc, argv);
+    if (wrong != 0)
+        return wrong;
+    if (f.zone != NULL && config_zone_find(a->config, f.zone) == NULL)
+        return admin_usage("zone %s is not in the configuration", f.zone);
+    bool is_all = f.zone == NULL && f.state == NULL && !f.flagged;
+    enum err e = device_each(a->db, &f, print_row, &l, &info);
     if (e == ERR_OK && l.n == 0 && !json)
-        (void)puts("No device has enrolled yet.");
-    if (e == ERR_OK && l.n == limit && !json)
-        (void)printf("The newest %lld are shown; --limit N shows more.\n", (long long)limit);
+        (void)puts(is_all ? "No device has enrolled yet." : "There is no such device.");
+    if (e == ERR_OK && l.n == f.limit && !json)
+        (void)printf("The newest %lld are shown; --limit N shows more.\n", (long long)f.limit);
     return admin_end(e, &info);
 }
 

@@ -14,8 +14,8 @@ static const struct {
       "  token show NUMBER [--json]\n"
       "  token revoke NUMBER|--all\n"
       "                           it admits nobody any more; devices it admitted stay\n" },
-    { "device", "  device list [--limit N] [--json]\n"
-                "                           the newest devices\n"
+    { "device", "  device list [--zone NAME] [--state STATE] [--flagged] [--limit N] [--json]\n"
+                "                           the newest devices, or of them those\n"
                 "  device show ID [--json]  state, order, last trouble, certificates, report\n"
                 "  device suspend ID        no certificates until it is resumed\n"
                 "  device resume ID\n"

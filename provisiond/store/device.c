@@ -216,13 +216,18 @@ enum err device_list_stopped(struct sql *db, const char *zone, int64_t now_s, st
     return e == ERR_OK ? buf_error(out) : e;
 }
 
-enum err device_each(struct sql *db, int64_t limit,
+enum err device_each(struct sql *db, const struct device_filter *filter,
                      void (*fn)(void *arg, const struct device_row *row), void *arg,
                      struct err_info *info)
 {
     struct sql_query q;
-    sql_begin(&q, db, "SELECT " COLUMNS " FROM device ORDER BY admitted_at DESC, id LIMIT $1");
-    sql_bind_int(&q, 1, limit);
+    sql_begin(&q, db,
+              "SELECT " COLUMNS " FROM device WHERE ($1='' OR zone=$1) AND ($2='' OR state=$2)"
+              " AND ($3='' OR coalesce(flag, '')<>'') ORDER BY admitted_at DESC, id LIMIT $4");
+    sql_bind_text(&q, 1, filter->zone != NULL ? filter->zone : "");
+    sql_bind_text(&q, 2, filter->state != NULL ? filter->state : "");
+    sql_bind_text(&q, 3, filter->flagged ? "flagged" : "");
+    sql_bind_int(&q, 4, filter->limit);
     while (sql_row(&q)) {
         struct device_row row;
         read_row(&q, &row);

@@ -70,8 +70,15 @@ NODISCARD enum err device_release(struct sql *db, const char *id, struct err_inf
 NODISCARD enum err device_list_stopped(struct sql *db, const char *zone, int64_t now_s,
                                        struct buf *out, struct err_info *info);
 
-/* Calls fn for each device, newest first, at most `limit`. */
-NODISCARD enum err device_each(struct sql *db, int64_t limit,
+/* Which devices; NULL: of any. */
+struct device_filter {
+    const char *zone, *state; /* state: as device_state_name() has it */
+    bool flagged;
+    int64_t limit;
+};
+
+/* Calls fn for each device that the filter lets through, newest first. */
+NODISCARD enum err device_each(struct sql *db, const struct device_filter *filter,
                                void (*fn)(void *arg, const struct device_row *row), void *arg,
                                struct err_info *info);
 

@@ -93,6 +93,8 @@ WRONG = [
     ("lanyard-provisiond", 5, '    issuers = {{"unknown"}}', ["unknown"]),
     ("lanyard-provisiond", 6, '    enroll = "maybe"', ["enroll"]),
     ("lanyard-provisiond", 6, '    enroll = "open"  suspended = "nodir/x"', ["suspended", "folder is not there"]),
+    ("lanyard-provisiond", 1, 'store = "sqlite:store.db"  log_format = "xml"', ["log_format: 'xml': write text or json"]),
+    ("lanyard-agent", 2, 'zone = "direct.example"  log_format = "xml"', ["log_format: 'xml': write text or json"]),
     ("lanyard-agent", 1, 'server = "http://plain.example"', ["server"]),
     ("lanyard-agent", 2, 'zones = "direct.example"', ["zones"]),
     ("lanyard-agent", 2, 'zone = "direct.example"  token_file = "missing"', ["missing"]),

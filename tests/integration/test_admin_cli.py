@@ -84,6 +84,7 @@ JSON = [
     ("token list", ["token", "list"], {"token", "state", "uses", "used", "created", "expires", "revoked", "zone", "label"}),
     ("one token", ["token", "show", "1"], {"token", "state", "label"}),
     ("device list", ["device", "list"], {"device", "zone", "state", "flag", "admitted", "seen", "token"}),
+    ("those that are marked", ["device", "list", "--flagged"], {"device", "flag"}),
     ("a limit beside it", ["device", "list", "--limit", "1"], {"device"}),
     ("one device", ["device", "show", "FIRST"], {"device", "order", "certificates", "revocations"}),
     ("open orders", ["order", "list"], {"order", "device", "state", "held", "problem"}),
@@ -125,6 +126,20 @@ def test_what_is_said_in_json_is_true(service):
     assert (token["label"], token["state"], token["used"], token["revoked"]) == (LONG, "valid", 0, None)
     real_one = [r for r in lines(service, "issuer", "list") if r["issuer"] == "real"][0]
     assert real_one["accounts"] == [a["url"] for a in lines(service, "issuer", "show", "real")[0]["accounts"]]
+
+
+# options, which of the two devices
+FILTERS = [([], "12"), (["--flagged"], "2"), (["--state", "active"], "12"), (["--state", "suspended"], ""),
+           (["--zone", "direct.example"], "12"), (["--flagged", "--state", "forgotten"], ""),
+           (["--limit", "1", "--flagged", "--zone", "direct.example", "--state", "active"], "2")]
+
+
+def test_devices_by_what_they_are(service):
+    number = {service.first.id: "1", service.second.id: "2"}
+    for options, want in FILTERS:
+        found = "".join(sorted(number[r["device"]] for r in lines(service, "device", "list", *options)))
+        assert found == want, options
+    assert service.provisiond.admin("device", "list", "--state", "forgotten").strip() == "There is no such device."
 
 
 def test_a_token_is_shown_once(service):
@@ -182,6 +197,7 @@ WRONG = [
     ["token", "create", "--uses", "0"], ["token", "create", "--expires", "5y"], ["token", "create", "--expires", "10"], ["token", "create", "--zone", "no.example"],
     ["token", "create", "--label", "x" * 64], ["token", "list", "1"], ["token", "revoke"],
     ["device"], ["device", "show"], ["device", "show", "x"], ["device", "list", "--limit", "0"], ["device", "list", "x"],
+    ["device", "list", "--state", "new"], ["device", "list", "--state"], ["device", "list", "--zone", "no.example"],
     ["device", "eat", "a" * 32], ["device", "suspend", "a" * 32, "x"], ["device", "flag", "a" * 32, "--why"],
     ["device", "flag", "a" * 32, "--why", "x" * 64],
     ["order"], ["order", "show", "x"], ["order", "list", "--limit", "99999999999999999999"], ["limits", "x"], ["limits", "--verify"],

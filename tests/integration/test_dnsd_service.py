@@ -1,5 +1,6 @@
 """Living under a service manager: reload and restart under load, sockets that are passed on, the units."""
 
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import pytest
 
 from dot import DotServer
 from metrics import Metrics
-from nameserver import ID, ZONE_FILE, Nameserver, summary
+from nameserver import CONFIG, ID, ZONE_FILE, Nameserver, summary
 from ports import free_port
 from udpload import UdpLoad
 from wait import until
@@ -97,6 +98,29 @@ def test_case_15_nothing_that_is_asked_gets_into_the_log_raw(tmp_path):
         raw = server.log_path.read_bytes()
         assert re.fullmatch(rb"([\x20-\x7e]*\n)*", raw), "raw control bytes in the log"
         assert len(raw) - before < 2000, "questions do not write the log"
+
+
+def test_case_32_a_log_of_json(tmp_path):
+    """Each line is an object, whatever is asked or written into a file; the first one as well."""
+    zones = CONFIG.replace('file = ', 'suspended = "not-there"\n    file = ')
+    server = Nameserver(tmp_path, head='log_level = "debug"\nlog_format = "json"', zones=zones)
+    server.ready = re.compile('"text":"ready"')
+    with server:
+        server.raw(b"\x12\x34\1\0\0\1\0\0\0\0\0\0\4\"\\\n\xff\6direct\7example\0\0\1\0\1")
+        good = server.config.read_bytes()
+        server.config.write_bytes(good + b'zone "\xc3\xe4\\"" { }\n')
+        server.signal(signal.SIGHUP)
+        until(lambda: "the old configuration stays" in server.log(), 60, server.tail)
+        server.config.write_bytes(good)
+        server.signal(signal.SIGHUP)
+        until(lambda: "configuration reloaded" in server.log(), 60, server.tail)
+    raw = server.log_path.read_bytes()
+    found = [json.loads(line.decode("utf-8")) for line in raw.splitlines()]
+    assert len(found) > 5 and all(list(o) == ["time", "level", "program", "text"] for o in found)
+    assert {o["program"] for o in found} == {"dnsd"} and {o["level"] for o in found} == {"warn", "info", "error"}
+    assert "nobody is suspended while" in found[0]["text"]
+    if shutil.which("jq"):
+        subprocess.run(["jq", "-e", "-c", ".text"], input=raw, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("workers, n_udp", [(1, 1), (3, 1), (2, 2)])

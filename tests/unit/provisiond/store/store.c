@@ -217,6 +217,45 @@ static void admit(struct fixture *fx, const char *id)
     assert_true(try_admit(fx->db, id, ZONE, NULL) <= ADMISSION_KNOWN);
 }
 
+static void count_device(void *arg, const struct device_row *row)
+{
+    (void)row;
+    ++*(unsigned *)arg;
+}
+
+static void devices_by_what_they_are(void **state)
+{
+    static const struct {
+        const char *why;
+        struct device_filter filter;
+        unsigned want;
+    } CASES[] = {
+        { "all", { .limit = 9 }, 3 },
+        { "so many", { .limit = 2 }, 2 },
+        { "of a zone", { .zone = ZONE, .limit = 9 }, 2 },
+        { "of a zone without any", { .zone = "none.example", .limit = 9 }, 0 },
+        { "of a state", { .state = "suspended", .limit = 9 }, 1 },
+        { "marked", { .flagged = true, .limit = 9 }, 1 },
+        { "all of it", { .zone = ZONE, .state = "active", .flagged = true, .limit = 9 }, 1 },
+        { "a mark that does not fit", { .state = "suspended", .flagged = true, .limit = 9 }, 0 },
+    };
+    static const char A[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                      B[] = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    struct fixture *fx = *state;
+    admit(fx, A);
+    admit(fx, B);
+    assert_int_equal(try_admit(fx->db, "cccccccccccccccccccccccccccccccc", "b.example", NULL),
+                     ADMISSION_FRESH);
+    assert_int_equal(device_flag(fx->db, A, "look", NULL), ERR_OK);
+    assert_int_equal(device_set_state(fx->db, B, DEVICE_SUSPENDED, NOW, NULL), ERR_OK);
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        unsigned n = 0;
+        print_message("%s\n", CASES[i].why);
+        assert_int_equal(device_each(fx->db, &CASES[i].filter, count_device, &n, NULL), ERR_OK);
+        assert_int_equal(n, CASES[i].want);
+    }
+}
+
 static void admission_is_idempotent_and_uses_one_token(void **state)
 {
     struct fixture *fx = *state;
@@ -706,6 +745,7 @@ int main(void)
         TEST(opens_again_and_refuses_a_newer_schema),
         TEST(wrong_binding_is_a_defect_not_a_crash),
         TEST(parameters_are_matched_by_number),
+        TEST(devices_by_what_they_are),
         TEST(token_is_refused_when_it_should_be),
         TEST(one_use_has_one_winner),
         TEST(admission_is_idempotent_and_uses_one_token),
