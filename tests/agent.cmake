@@ -27,7 +27,7 @@ if(NOT LANYARD_SANITIZE) # little memory: a sanitizer's own does not fit
 endif()
 py_test(integration/test_agent_flood.py TIMEOUT 600)
 if(NOT LANYARD_SANITIZE) # how much memory connections cost that do not read
-    py_test(integration/test_agent_flood.py TIMEOUT 300 ONLY never_reads LABEL small)
+    py_test(integration/test_agent_flood.py TIMEOUT 600 ONLY never_reads LABEL small)
 endif()
 py_test(integration/test_agent_hostile.py TIMEOUT 600)
 py_test(integration/test_agent_delivery.py TIMEOUT 600)

@@ -64,6 +64,6 @@ if(NOT LANYARD_SANITIZE AND NOT LANYARD_TSAN)
     set_property(TEST integration/test_dnsd_memory APPEND PROPERTY
         ENVIRONMENT LANYARD_FAILMALLOC=$<TARGET_FILE:failmalloc>)
     # how much memory a flood costs
-    py_test(integration/test_dnsd_signing.py TIMEOUT 300 ONLY random_names LABEL small)
+    py_test(integration/test_dnsd_signing.py TIMEOUT 600 ONLY random_names LABEL small)
 endif()
 py_test(integration/test_offline.py TIMEOUT 600)

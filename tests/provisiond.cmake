@@ -58,7 +58,7 @@ target_link_libraries(killat PRIVATE lanyard_flags)
 py_test(integration/test_admission.py TIMEOUT 600)
 py_test(integration/test_device_api.py TIMEOUT 600)
 if(NOT LANYARD_SANITIZE) # how much memory idle connections cost
-    py_test(integration/test_device_api.py TIMEOUT 300 ONLY memory_of LABEL small)
+    py_test(integration/test_device_api.py TIMEOUT 600 ONLY memory_of LABEL small)
 endif()
 
 # tests/bench/README.md says how to run it
