@@ -128,6 +128,12 @@ def home(tmp_path_factory):
         h.stop()
 
 
+def test_doctor_tells_of_it(home):
+    findings = json.loads(home.agent.tool("doctor", "--json").stdout)["findings"]
+    (line,) = [f for f in findings if f["check"] == "relay"]
+    assert line["result"] == "pass" and f"{home.relay.relay_name}: connected since" in line["text"], line
+
+
 def test_the_url_is_that_of_the_relay(home):
     device = home.agent.status()["id"]
     assert home.status()["url"] == f"https://10-77-0-1.{device}.{ZONE}/"
