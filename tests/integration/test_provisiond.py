@@ -13,8 +13,9 @@ import time
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from daemon import environment, program
+from daemon import SANITIZED, environment, program
 from device import Device
+from fakeclock import FakeClock
 from ports import free_ports
 from stack import Provisiond, Service, poll_until
 from wait import until
@@ -98,6 +99,34 @@ def test_who_may_call_what(service, route, caller):
     else:
         reply = device.call(*route, device.csr() if route[0] == "POST" else None)
     assert (reply.status, reply.problem) == (403, problem), reply.body
+
+
+@pytest.mark.skipif(bool(SANITIZED), reason="libfaketime and a sanitizer wait for each other in this program")
+def test_failure_18_a_clock_that_is_set(tmp_path):
+    """By an hour and by a day, forth and back, while it runs: devices enrol and are issued certificates, the instant
+    of a renewal stays what was promised, and nobody is renewed before it."""
+    clock = FakeClock(tmp_path)
+    device_port, dns_port = free_ports(2)
+    with Provisiond(tmp_path, f"127.0.0.1:{device_port}", f"127.0.0.1:{dns_port}", enroll="open", env=clock.env) as p:
+        p.scratch = tmp_path
+        first = new_device(p)
+        assert first.submit().status in (200, 202)
+        poll_until(first, lambda r: r.status == 200, 120)
+
+        def promised():
+            reply = first.call("GET", "/v1/renewal")
+            assert reply.status == 200, reply.body
+            return reply.json["renew_at"]
+
+        before = promised()
+        for n, ahead_s in enumerate((3600, -3600, 86400, -86400, 0)):
+            clock.set_ahead(ahead_s)
+            new = new_device(p)
+            assert new.submit().status in (200, 202), ahead_s
+            poll_until(new, lambda r: r.status == 200, 120)
+            assert promised() == before, ahead_s
+            with sqlite3.connect(p.db, timeout=20) as db:
+                assert db.execute("SELECT count(*) FROM cert_order").fetchone()[0] == n + 2, "one for each device"
 
 
 def test_a_device_suspended_may_not_delete_itself_and_come_back(service):
