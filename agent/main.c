@@ -75,8 +75,7 @@ static int serve(struct config *config, const char *config_path, const int *fds)
     struct loop *loop = NULL;
     struct agent *agent = NULL;
     int lock = -1;
-    /* on a device root is common: the hook may want it */
-    enum err e = config->user == NULL ? ERR_OK : privdrop_to(config->user, &info);
+    enum err e = privdrop_to(config->user, &info);
     if (e == ERR_OK)
         e = statedir_lock(&lock, config->state_dir, &info);
     if (e == ERR_OK && loop_new(&loop) != ERR_OK)

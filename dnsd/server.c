@@ -12,6 +12,7 @@
 #include "common/base/notify.h"
 #include "common/base/process.h"
 #include "common/net/loop.h"
+#include "common/net/privdrop.h"
 #include "common/store/challenge.h"
 #include "dnsd/exposition.h"
 #include "dnsd/health.h"
@@ -414,6 +415,7 @@ enum err server_run(struct server *s, struct err_info *info)
         process_release_reload();
         log_listens(s->config, &s->sockets);
         log_zones(s->view);
+        privdrop_warn_root();
         log_info("ready");
         notify_ready(&s->notify);
         loop_run(s->loop);

@@ -459,6 +459,7 @@ enum err server_run(const struct config *config, struct err_info *info)
     if (e == ERR_OK) {
         s.started_s = clock_now_s();
         log_start(config);
+        privdrop_warn_root();
         notify_ready(&s.notify);
         loop_run(s.loop);
         log_info("stopped");

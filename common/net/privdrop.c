@@ -13,13 +13,8 @@
 
 enum err privdrop_to(const char *user, struct err_info *info)
 {
-    if (geteuid() != 0)
+    if (user == NULL || user[0] == 0 || geteuid() != 0)
         return ERR_OK;
-    if (user == NULL || user[0] == 0) {
-        log_warn("this stays root, which a fault in it would give away: set user, whom it becomes "
-                 "once it listens");
-        return ERR_OK;
-    }
     errno = 0;
     const struct passwd *pw = getpwnam(user);
     if (pw == NULL)
@@ -40,4 +35,11 @@ enum err privdrop_capabilities(struct err_info *info)
     if (geteuid() == 0 || syscall(SYS_capset, &self, none) == 0)
         return ERR_OK;
     return err_set(info, ERR_DENIED, "cannot give up capabilities: %s", strerror(errno));
+}
+
+void privdrop_warn_root(void)
+{
+    if (geteuid() == 0)
+        log_warn("this stays root, which a fault in it would give away: set user, whom it becomes "
+                 "once it listens");
 }

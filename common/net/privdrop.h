@@ -6,9 +6,12 @@
 #include "common/base/err.h"
 
 /* Becomes `user` (its primary group, no supplementary ones but those the account has). NULL or ""
- * keeps the present user, and warns in the log when that is root. Does nothing when not root, and
- * checks that root cannot be regained. Errors: ERR_CONFIG for an unknown user, ERR_DENIED. */
+ * keeps the present user. Does nothing when not root, and checks that root cannot be regained.
+ * Errors: ERR_CONFIG for an unknown user, ERR_DENIED. */
 NODISCARD enum err privdrop_to(const char *user, struct err_info *info);
+
+/* Says in the log that this is root, if it is: once a program that faces the Internet is ready. */
+void privdrop_warn_root(void);
 
 /* Gives up every capability, of which the service manager may have given some for what was done so
  * far. Does nothing as root, who has them all. Errors: ERR_DENIED. */

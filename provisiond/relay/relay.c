@@ -10,6 +10,7 @@
 #include "common/base/notify.h"
 #include "common/base/process.h"
 #include "common/net/listen.h"
+#include "common/net/privdrop.h"
 #include "common/net/relayframe.h"
 #include "common/net/tls.h"
 #include "common/pki/cert.h"
@@ -253,6 +254,7 @@ void relay_run(struct relay *r)
     process_release_reload();
     loop_timer_set(r->tick, 0);
     notify_ready(&r->notify);
+    privdrop_warn_root();
     log_info("ready");
     loop_run(r->loop);
     log_info("stopped");
