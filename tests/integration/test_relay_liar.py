@@ -54,15 +54,8 @@ proxy {{ listen = "127.0.0.1:{self.port}"  backend = "127.0.0.1:{self.backend.ge
         """The service names another relay, which says that, and to nobody who comes for the one before."""
         self.n += 1
         name = f"r{self.n}"
-        named = []
-
-        def answer(_body):
-            if not named:
-                named.append(name)
-                self.relay.say, self.relay.came = say, []
-            return self.relay.grant(self.service, name)
-
-        self.service.on_report = answer
+        self.relay.name, self.relay.say, self.relay.came = name, say, []
+        self.service.on_report = lambda body: self.relay.grant(self.service, name)
         self.agent.config.write_text(f'name = "{name}"\n{self.text}', encoding="ascii")
         self.agent.signal(signal.SIGHUP)  # a new name is a reason to report
 

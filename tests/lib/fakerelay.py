@@ -34,6 +34,7 @@ class FakeRelay:
 
     def __init__(self, folder, say):
         self.say, self.came = say, []  # came: when each device connected
+        self.name = ""  # of the grant by which a device is to come
         self.cert, self.key, self.id = identity(folder, "fakerelay")
         self.control = socket.create_server(("127.0.0.1", 0))
         self.data = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -62,14 +63,15 @@ class FakeRelay:
                 self.context.wrap_socket(raw, server_side=True) as c:
             head = c.recv(3)
             if head[:1] == bytes([TICKET]):
-                c.recv(struct.unpack(">H", head[1:])[0])
-                self.say(c)
+                ticket = c.recv(struct.unpack(">H", head[1:])[0])
+                if ticket.split(b".")[0] == self.name.encode():  # not on its way from before
+                    self.say(c)
 
     def grant(self, service, name):
         """The answer to a report that names this relay; another `name` is another relay to the agent."""
         relay = {"name": name, "id": self.id, "control": "127.0.0.1:%d" % self.control.getsockname()[1],
                  "data": "127.0.0.1:%d" % self.data.getsockname()[1], "address": "127.0.0.1", "port": 443,
-                 "host": f"127-0-0-1.{service.device_id}.direct.example", "ticket": f"1.{'t' * 43}",
+                 "host": f"127-0-0-1.{service.device_id}.direct.example", "ticket": f"{name}.{'t' * 43}",
                  "ticket_expires_at": 2000000000}
         return Reply(200, json.dumps({"observed": "127.0.0.1", "tags": [], "relay": relay,
                                       "next_report_s": 21600}).encode(), "application/json")
