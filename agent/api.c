@@ -82,6 +82,7 @@ enum err api_pool_new(struct fetch **out, struct loop *l, const char *ca_file,
         .client_key = id->key,
         .client_cert = id->cert,
         .tls13_only = true,
+        .built_s = LANYARD_BUILT_S,
         .connections_max = CONNECTIONS_MAX,
     };
     return fetch_new(out, l, &o, info);

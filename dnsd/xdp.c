@@ -221,6 +221,12 @@ static uint16_t port_of(const struct addr *a)
     return ((const struct sockaddr_in *)&a->ss)->sin_port; /* at the same place in both families */
 }
 
+static bool is_loopback(struct span ip)
+{
+    static const uint8_t V6[16] = { [15] = 1 };
+    return ip.len == 4 ? ip.p[0] == 127 : memcmp(ip.p, V6, sizeof V6) == 0;
+}
+
 /* Adds the machine's addresses of the family of `every`, with its port. */
 static size_t add_own(struct addr *ends, size_t n, const struct addr *every)
 {
@@ -231,6 +237,8 @@ static size_t add_own(struct addr *ends, size_t n, const struct addr *every)
         if (i->ifa_addr == NULL || i->ifa_addr->sa_family != every->ss.ss_family)
             continue;
         struct span ip = addr_ip(i->ifa_addr);
+        if ((i->ifa_flags & IFF_LOOPBACK) != 0 && is_loopback(ip))
+            continue; /* no frame from the network may be for these */
         struct addr *a = &ends[n++];
         *a = *every;
         memcpy((uint8_t *)(uintptr_t)addr_ip((struct sockaddr *)&a->ss).p, ip.p, ip.len);
@@ -243,6 +251,8 @@ static size_t find_ends(struct addr *ends, const struct xdp_listens *l)
 {
     size_t n = 0;
     for (size_t i = 0; i < l->n && n < XDPFILTER_ENDS_MAX; i++) {
+        if (is_loopback(addr_ip((const struct sockaddr *)&l->at[i].ss)))
+            continue;
         if (is_every_address(&l->at[i]))
             n = add_own(ends, n, &l->at[i]);
         else

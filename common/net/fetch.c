@@ -52,6 +52,7 @@ struct fetch {
     EVP_PKEY *key;
     X509 *cert;
     bool tls13_only, curl_is_up;
+    int64_t built_s;
     int64_t left_ms; /* monotonic: no connection of before is used; 0: any */
 };
 
@@ -220,6 +221,7 @@ enum err fetch_new(struct fetch **out, struct loop *l, const struct fetch_option
         return err_set(info, ERR_NOMEM, "out of memory");
     f->loop = l;
     f->tls13_only = o->tls13_only;
+    f->built_s = o->built_s;
     TAILQ_INIT(&f->active);
     TAILQ_INIT(&f->waiting);
     f->n_max = o->connections_max > 0 ? o->connections_max : CONNECTIONS_DEFAULT;
@@ -281,6 +283,19 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
     return 0; /* ends the exchange with CURLE_WRITE_ERROR */
 }
 
+/* After OpenSSL's own look, which believes the clock. */
+static int not_before_built(int ok, X509_STORE_CTX *store)
+{
+    const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    const struct fetch *f = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    const X509 *cert = X509_STORE_CTX_get_current_cert(store);
+    time_t built = (time_t)f->built_s;
+    if (ok == 0 || X509_cmp_time(X509_get0_notAfter(cert), &built) > 0)
+        return ok;
+    X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_HAS_EXPIRED);
+    return 0;
+}
+
 /* The key never passes through libcurl as text or file. */
 static CURLcode on_ssl_ctx(CURL *easy, void *ssl_ctx, void *arg)
 {
@@ -289,6 +304,10 @@ static CURLcode on_ssl_ctx(CURL *easy, void *ssl_ctx, void *arg)
     if (SSL_CTX_use_certificate(ssl_ctx, f->cert) != 1 ||
         SSL_CTX_use_PrivateKey(ssl_ctx, f->key) != 1)
         return CURLE_SSL_CERTPROBLEM;
+    if (f->built_s != 0) {
+        SSL_CTX_set_app_data((SSL_CTX *)ssl_ctx, arg);
+        SSL_CTX_set_verify(ssl_ctx, SSL_VERIFY_PEER, not_before_built);
+    }
     return CURLE_OK;
 }
 

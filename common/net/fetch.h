@@ -24,6 +24,8 @@ struct fetch_options {
     EVP_PKEY *client_key; /* with client_cert: mutual TLS; references are taken. NULL: none */
     X509 *client_cert;
     bool tls13_only;
+    int64_t built_s; /* Unix seconds; with client_key: no certificate of a server that ended before
+                        is good, whatever the clock says; 0: not looked at */
     size_t connections_max; /* exchanges at once; what is more waits its turn, in order, and its
                                time limit begins with it; 0: 8 */
 };

@@ -237,6 +237,17 @@ def test_case_43_first_start_in_1970(with_clock):
         assert device.agent.status()["warnings"] == []
 
 
+def test_case_43_a_certificate_from_before_the_build(tmp_path):
+    """A clock that somebody set back makes nothing good that ended before this program was made."""
+    day_s, clock = 86400, FakeClock(tmp_path)
+    clock.set(time.time() - 395 * day_s)
+    with FakeService(tmp_path, tmp_path / "agent" / "state", start_s=-400 * day_s, life_s=10 * day_s) as service:
+        with Agent(tmp_path, service, token="secret-secret-secret", env=clock.env) as agent:
+            until(lambda: agent.status()["last_error"], 60, "the reason")
+            assert "expired" in agent.status()["last_error"]["text"]
+            assert set(service.seen.values()) == {0}
+
+
 def test_case_43_1970_with_a_certificate(with_clock):
     device = with_clock
     with device.agent:

@@ -49,11 +49,11 @@ def make_certificate(subject, public_key, issuer, signer, *, names=(), ips=(), c
 class PrivateCa:
     """A root that signs leaves itself; the chain it hands out is leaf and root."""
 
-    def __init__(self, name="fake root"):
+    def __init__(self, name="fake root", start_s=-86400):
         self.name = name
         self.key = new_key()
         self.cert = make_certificate(name, self.key.public_key(), name, self.key,
-                                     ca=True, start_s=-86400, life_s=90 * 86400)
+                                     ca=True, start_s=start_s, life_s=90 * 86400 - start_s)
 
     def pem(self):
         return self.cert.public_bytes(PEM)
@@ -92,7 +92,7 @@ class FakeService:
         self.seen = {"enroll": 0, "submit": 0, "poll": 0, "delete": 0, "report": 0}
         self.tokens = []
         self.honest()
-        root, key = PrivateCa(), new_key()
+        root, key = PrivateCa(start_s=-500 * 86400), new_key()
         self.ca = folder / "service-root.pem"
         self.ca.write_bytes(root.pem())
         leaf = root.leaf(key.public_key(), [], ips=[ipaddress.ip_address(address)], **leaf_options)
