@@ -32,7 +32,13 @@ enum err privdrop_capabilities(struct err_info *info)
 {
     struct __user_cap_header_struct self = { .version = _LINUX_CAPABILITY_VERSION_3 };
     const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
-    if (geteuid() == 0 || syscall(SYS_capset, &self, none) == 0)
+    struct __user_cap_data_struct held[_LINUX_CAPABILITY_U32S_3];
+    if (geteuid() == 0)
+        return ERR_OK;
+    /* without any there is nothing to ask of a filter of system calls that may refuse it */
+    if (syscall(SYS_capget, &self, held) == 0 && memcmp(held, none, sizeof none) == 0)
+        return ERR_OK;
+    if (syscall(SYS_capset, &self, none) == 0)
         return ERR_OK;
     return err_set(info, ERR_DENIED, "cannot give up capabilities: %s", strerror(errno));
 }
