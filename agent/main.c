@@ -76,6 +76,8 @@ static int serve(struct config *config, const char *config_path, const int *fds)
     struct agent *agent = NULL;
     int lock = -1;
     enum err e = privdrop_to(config->user, &info);
+    if (e == ERR_OK) /* what it starts, such as the reload command, would inherit them */
+        e = privdrop_capabilities(&info);
     if (e == ERR_OK)
         e = statedir_lock(&lock, config->state_dir, &info);
     if (e == ERR_OK && loop_new(&loop) != ERR_OK)

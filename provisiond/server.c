@@ -355,6 +355,8 @@ static enum err prepare(struct server *s, struct err_info *info)
             e = err_prefix(info, e, "%s: user: ", c->user_where);
     }
     if (e == ERR_OK)
+        e = privdrop_capabilities(info);
+    if (e == ERR_OK)
         e = loop_new(&s->loop);
     if (e == ERR_OK)
         e = open_store(s, info);

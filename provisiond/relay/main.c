@@ -110,6 +110,8 @@ int main(int argc, char **argv)
         goto out;
     }
     config = NULL;
+    if (privdrop_capabilities(&info) != ERR_OK)
+        goto out;
     relay_run(relay);
     status = EXIT_SUCCESS;
 out:

@@ -3,12 +3,15 @@
 import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import ssl
 import stat
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -337,6 +340,24 @@ def drop_is_complete(agent, out):
     with open(f"/proc/{agent.pid}/status", encoding="ascii") as f:
         status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
     assert "0" not in status["Uid"].split() and status["CapEff"].strip("0") == ""
+
+
+def test_capability_is_given_up():
+    """As the systemd unit starts it, with one to bind its ports: neither it nor what it starts keeps it."""
+    need_root()
+    with open_folder() as folder, FakeService(folder, folder / "agent" / "state") as service:
+        shutil.copy(program("lanyard-agent"), folder / "lanyard-agent")
+        agent = Agent(folder, service, extra=f'reload_command = "cat /proc/self/status >{folder}/agent/inherited"')
+        shutil.chown(folder / "agent", "daemon")
+        agent.argv = ["setpriv", "--reuid=daemon", "--regid=daemon", "--clear-groups",
+                      "--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service",
+                      folder / "lanyard-agent", *agent.argv[1:]]
+        with agent:
+            assert hook_of(agent)["ok"]
+            seen = [Path(f"/proc/{agent.pid}/status"), folder / "agent/inherited"]
+            for status in (p.read_text(encoding="ascii") for p in seen):
+                assert re.search(r"Uid:\s+[1-9]", status)
+                assert re.findall(r"Cap(?:Inh|Prm|Eff|Amb):\s+(\w+)", status) == ["0" * 16] * 4
 
 
 HOOKS = {
