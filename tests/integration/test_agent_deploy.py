@@ -32,6 +32,39 @@ def test_the_unit(tmp_path):
     assert float(exposure.group(1)) <= 2.0
 
 
+def test_reload_units(tmp_path):
+    """They are well-formed, the package has them, and what they watch is what the documents have touched."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed: the units cannot be checked here")
+    units = [tmp_path / f"lanyard-reload@x.{kind}" for kind in ("path", "service")]
+    (tmp_path / "x.service").write_text("[Service]\nExecStart=/bin/true\n", encoding="ascii")
+    packaged = (ROOT / "deploy/debian/lanyard-agent.install").read_text(encoding="ascii")
+    for unit in units:
+        source = UNIT.with_name(unit.name.replace("x", ""))
+        assert f"deploy/systemd/{source.name} lib/systemd/system\n" in packaged
+        shutil.copy(source, unit)
+    done = analyze("verify", "--man=no", *units)
+    assert "lanyard-reload@" not in done.stderr, done.stderr
+    watched = re.search("^PathChanged=(.+)$", units[0].read_text(encoding="ascii"), re.M).group(1)
+    state = re.search("^StateDirectory=(.+)$", UNIT.read_text(encoding="ascii"), re.M).group(1)
+    assert watched == f"/var/lib/{state}/changed"
+    for document in ("agent/README.md", "agent/lanyard-agent.8", "deploy/systemd/lanyard-reload@.path"):
+        assert f'reload_command = "touch {watched}"' in (ROOT / document).read_text(encoding="utf-8"), document
+
+
+@pytest.mark.parametrize("name", ["agent", "dnsd", "relay"])
+def test_a_unit_that_gives_a_capability_lets_it_be_given_up(tmp_path, name):
+    """What the program does once it has bound, and does not start without."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed: what the unit filters is not known here")
+    unit = tmp_path / f"lanyard-{name}.service"
+    unit.write_text(UNIT.with_name(unit.name).read_text(encoding="ascii")
+                    .replace(f"/usr/sbin/lanyard-{name}", "/bin/true"), encoding="ascii")
+    assert re.search("^AmbientCapabilities=CAP_", unit.read_text(encoding="ascii"), re.M)
+    filters = re.findall("^SystemCallFilter=(.+)$", unit.read_text(encoding="ascii"), re.M)
+    assert "capset" in filters[-1].split() and filters[-1][0] != "~", filters
+
+
 # ---- UCI to configuration
 
 @pytest.fixture(params=["dash", "busybox sh"])
