@@ -299,6 +299,7 @@ static enum step move_piece(struct tunnel *t, struct flow *f, const struct flow_
 
 static void copy(struct tunnel *t)
 {
+    t->resume = false; /* an event may come before the timer, which then is a deadline again */
     for (int round = 0; round < ROUNDS_PER_CALL; round++) {
         enum step up = move_piece(t, &t->up, &UP);
         enum step down = up == STEP_BROKEN ? up : move_piece(t, &t->down, &DOWN);
