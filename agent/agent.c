@@ -15,10 +15,10 @@
 #include "agent/core/clientaddr.h"
 #include "agent/core/neighbour.h"
 #include "agent/core/worth.h"
+#include "agent/delivery.h"
 #include "agent/events.h"
 #include "agent/fallback.h"
 #include "agent/front.h"
-#include "agent/hook.h"
 #include "agent/identity.h"
 #include "agent/interfaces.h"
 #include "agent/issuance.h"
@@ -28,10 +28,8 @@
 #include "agent/portmap.h"
 #include "agent/proxy.h"
 #include "agent/relayclient.h"
-#include "agent/reloadsignal.h"
 #include "agent/report.h"
 #include "agent/resolverwatch.h"
-#include "agent/servedcheck.h"
 #include "agent/statedir.h"
 #include "agent/status.h"
 #include "agent/web.h"
@@ -46,7 +44,6 @@
 #define NET_QUIET_MS 1000
 #define RELAY_RETRIES 4 /* of its connection, in the time of one of the service */
 #define DAY_MS INT64_C(86400000)
-#define ENV_N 8
 #define DESCRIPTORS_SPARE 72 /* for files, the service, resolvers, commands and the page */
 
 struct agent {
@@ -58,9 +55,7 @@ struct agent {
     struct fetch *pool; /* to the service */
     struct issuance *issuance;
     struct report *report;
-    struct hook *hook;          /* NULL with a host */
-    struct servedcheck *served; /* NULL: not checked */
-    bool hook_again;            /* a newer certificate came while the command was running */
+    struct delivery *delivery; /* of the certificate to the application */
     struct front *front;
     struct fallback fallback;
     struct netwatch *netwatch; /* NULL: the system has none */
@@ -82,108 +77,6 @@ struct agent {
 
 /* ---- a new certificate ------------------------------------------------------------------------
  */
-
-static void run_hook(struct agent *a);
-
-/* The application has had its chance to read the new files. */
-static void check_served(struct agent *a)
-{
-    const struct certset *set = issuance_current(a->issuance);
-    if (a->served != NULL && set != NULL)
-        servedcheck_expect(a->served, sk_X509_value(set->chain, 0));
-}
-
-static void on_hook_done(void *arg, const struct hook_result *r)
-{
-    struct agent *a = arg;
-    const char *what = config_reload(a->config);
-    if (what == NULL) /* the configuration changed meanwhile */
-        what = "reload command";
-    if (r->timed_out)
-        log_error("the %s was stopped after %lld s", what,
-                  (long long)a->config->reload_timeout_ms / 1000);
-    else if (r->exit_status < 0)
-        log_error("the %s failed: %s", what, r->output);
-    else if (r->exit_status != 0)
-        log_error("the %s failed with exit status %d", what, r->exit_status);
-    else
-        log_info("the %s is done", what);
-    events_add(&a->events, r->at, "the %s %s", what,
-               r->timed_out || r->exit_status != 0 ? "failed" : "is done");
-    issuance_note_hook(a->issuance, r);
-    if (a->hook_again)
-        run_hook(a);
-    else
-        check_served(a);
-}
-
-static void free_env(char *env[ENV_N])
-{
-    for (size_t i = 0; i < ENV_N; i++)
-        free(env[i]);
-}
-
-static char *env_text(const char *key, const char *value, const char *more)
-{
-    char *text = NULL;
-    return asprintf(&text, "%s=%s%s", key, value, more) < 0 ? NULL : text;
-}
-
-/* False when out of memory; free_env() in any case. */
-static bool make_env(const struct agent *a, char *env[ENV_N])
-{
-    const char *dir = a->config->state_dir, *path = getenv("PATH");
-    size_t n = 0;
-    env[n++] = env_text("PATH", path != NULL ? path : "/usr/sbin:/usr/bin:/sbin:/bin", "");
-    env[n++] = env_text("LANYARD_ID", a->identity.id.text, "");
-    env[n++] = env_text("LANYARD_ZONE", a->config->zone, "");
-    env[n++] = env_text("LANYARD_NAME", issuance_name(a->issuance), "");
-    env[n++] = env_text("LANYARD_CERT_DIR", dir, "/current");
-    env[n++] = env_text("LANYARD_FULLCHAIN", dir, "/current/fullchain.pem");
-    env[n++] = env_text("LANYARD_PRIVKEY", dir, "/current/privkey.pem");
-    for (size_t i = 0; i < n; i++) {
-        if (env[i] == NULL)
-            return false;
-    }
-    return true;
-}
-
-static void run_command(struct agent *a, const struct certset *set)
-{
-    char *env[ENV_N] = { NULL };
-    struct err_info info;
-    enum err e = !make_env(a, env) ? err_set(&info, ERR_NOMEM, "out of memory")
-                                   : hook_run(a->hook, a->config->reload_command, env,
-                                              a->config->reload_timeout_ms, set->generation,
-                                              on_hook_done, a, &info);
-    free_env(env);
-    if (e == ERR_ILLEGAL) {
-        a->hook_again = true;
-    } else if (e != ERR_OK) {
-        struct hook_result failed = { .generation = set->generation,
-                                      .at = clock_now_s(),
-                                      .exit_status = -1 };
-        (void)snprintf(failed.output, sizeof failed.output, "%s", info.text);
-        log_error("%s", info.text);
-        issuance_note_hook(a->issuance, &failed);
-    }
-}
-
-static void run_hook(struct agent *a)
-{
-    const struct certset *set = issuance_current(a->issuance);
-    const struct config *c = a->config;
-    a->hook_again = false;
-    if (set == NULL || config_reload(c) == NULL)
-        return;
-    if (c->reload_command != NULL) {
-        run_command(a, set);
-        return;
-    }
-    struct hook_result r;
-    reloadsignal_send(&r, c->reload_pid_file, c->reload_signal, set->generation);
-    on_hook_done(a, &r);
-}
 
 static void use_certificate(struct agent *a)
 {
@@ -299,10 +192,7 @@ static void on_certificate(void *arg)
     events_add(&a->events, clock_now_s(), "a new certificate is in place");
     use_certificate(a);
     tell_network(a);
-    if (config_reload(a->config) != NULL)
-        run_hook(a);
-    else
-        check_served(a);
+    delivery_renewed(a->delivery);
 }
 
 /* ---- a port of the router ---------------------------------------------------------------------
@@ -516,7 +406,7 @@ json_t *agent_status(const struct agent *a)
         .detail = issuance_detail(a->issuance),
         .next_at = issuance_next_at(a->issuance),
         .fallback = &a->fallback,
-        .served = a->served,
+        .delivery = a->delivery,
         .portmap = a->portmap,
         .relay = a->relay,
         .mdns = a->mdns,
@@ -675,18 +565,6 @@ static bool same_text(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-/* Makes, or ends, the check of the application as the configuration says. */
-static enum err use_served_check(struct agent *a)
-{
-    char name[ISSUANCE_NAME_MAX + 8];
-    servedcheck_free(a->served);
-    a->served = NULL;
-    if (!a->config->check_served)
-        return ERR_OK;
-    (void)snprintf(name, sizeof name, "check%s", issuance_name(a->issuance) + 1);
-    return servedcheck_new(&a->served, a->loop, &a->config->served_at, name);
-}
-
 /* Everything can be changed but what was bound, opened or given up at the start. */
 static void reload(struct agent *a)
 {
@@ -720,9 +598,8 @@ static void reload(struct agent *a)
     config_free(a->config);
     a->config = c;
     log_init("agent", c->log_level);
-    if (use_served_check(a) != ERR_OK)
+    if (delivery_set_config(a->delivery, c) != ERR_OK)
         log_error("the application is not checked: out of memory");
-    check_served(a);
     refresh_fallback(a); /* `addresses` may be others */
     tell_network(a);
     resolverwatch_look(a->resolvers);
@@ -856,8 +733,6 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
         e = build_service(a, info);
     if (e == ERR_OK)
         e = build_relay(a);
-    if (e == ERR_OK && !hosted)
-        e = hook_new(&a->hook, a->loop);
     if (e == ERR_OK)
         e = front_new(&a->front, issuance_name(a->issuance), a->config->refuse_foreign);
     if (e == ERR_OK)
@@ -866,8 +741,13 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
         e = pairing_new(&a->pairing, a->loop, a->pool, a->config->server);
     if (e == ERR_OK)
         e = start_pages(a, fds + a->config->n_proxies);
+    const struct delivery_options delivery = { .config = a->config,
+                                               .id = &a->identity.id,
+                                               .issuance = a->issuance,
+                                               .events = &a->events,
+                                               .hosted = hosted };
     if (e == ERR_OK)
-        e = use_served_check(a);
+        e = delivery_new(&a->delivery, a->loop, &delivery);
     if (e == ERR_OK)
         e = resolverwatch_new(&a->resolvers, a->loop, a->config, a->identity.id.text, &a->events,
                               on_resolvers, a);
@@ -919,7 +799,6 @@ enum err agent_new(struct agent **out, struct loop *l, struct config *config,
 
 void agent_start(struct agent *a)
 {
-    const struct certset *set = issuance_current(a->issuance);
     log_info("starting with %zu %s", a->config->n_proxies,
              a->config->n_proxies == 1 ? "proxy" : "proxies");
     log_debug("device %s", a->identity.id.text);
@@ -933,12 +812,7 @@ void agent_start(struct agent *a)
     start_mdns(a);
     use_old_relay(a);
     resolverwatch_look(a->resolvers);
-    /* a crash between the new certificate and its reload command */
-    if (set != NULL && config_reload(a->config) != NULL &&
-        issuance_journal(a->issuance)->hook.generation != set->generation)
-        run_hook(a);
-    else
-        check_served(a);
+    delivery_start(a->delivery);
     issuance_start(a->issuance);
     notify_ready(&a->notify);
     if (a->notify.watchdog_ms > 0)
@@ -975,8 +849,7 @@ void agent_free(struct agent *a)
     loop_timer_free(a->control_retry);
     loop_timer_free(a->alive);
     resolverwatch_free(a->resolvers);
-    servedcheck_free(a->served);
-    hook_free(a->hook);
+    delivery_free(a->delivery);
     report_free(a->report);
     issuance_free(a->issuance);
     fetch_free(a->pool);

@@ -7,6 +7,7 @@
 #include <openssl/ssl.h>
 
 #include "agent/tlslook.h"
+#include "common/base/attr.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/pki/cert.h"
@@ -25,8 +26,10 @@ struct servedcheck {
     X509 *leaf;           /* expected; NULL: nothing yet */
     struct tlslook *look; /* NULL: none is under way */
     struct loop_timer *timer;
-    size_t looks; /* since the expectation */
-    struct served_result result;
+    size_t looks;                      /* in vain, in a row */
+    struct served_result seen, result; /* at the last look; what lasted */
+    void (*fn)(void *arg, enum served what);
+    void *arg;
 };
 
 static const char *const NAMES[] = {
@@ -52,33 +55,35 @@ static void report(const struct servedcheck *s)
 /* One look has ended. What lasts is the result; what may pass is looked at again. */
 static void settle(struct servedcheck *s, enum served what)
 {
-    bool last = s->looks >= sizeof PATIENCE_MS / sizeof PATIENCE_MS[0];
+    bool last = s->looks >= ARRAY_LEN(PATIENCE_MS);
+    bool changed = s->result.what != what;
     tlslook_free(s->look);
     s->look = NULL;
-    s->result.at = clock_now_s();
     if (what != SERVED_CURRENT && !last) {
         loop_timer_set(s->timer, PATIENCE_MS[s->looks++]);
         return;
     }
-    s->looks = sizeof PATIENCE_MS / sizeof PATIENCE_MS[0];
+    s->looks = 0;
     loop_timer_set(s->timer, EVERY_MS);
-    bool changed = s->result.what != what;
-    s->result.what = what;
+    s->seen.what = what;
+    s->seen.at = clock_now_s();
+    s->result = s->seen;
     if (changed)
         report(s);
+    s->fn(s->arg, what);
 }
 
 static void say(struct servedcheck *s, const char *what)
 {
-    (void)snprintf(s->result.text, sizeof s->result.text, "the application at %s %s",
-                   s->address_text, what);
+    (void)snprintf(s->seen.text, sizeof s->seen.text, "the application at %s %s", s->address_text,
+                   what);
 }
 
 static void compare(struct servedcheck *s, X509 *got)
 {
     bool same = X509_cmp(got, s->leaf) == 0;
-    if (cert_serial_hex(got, s->result.serial, sizeof s->result.serial) != ERR_OK)
-        s->result.serial[0] = 0;
+    if (cert_serial_hex(got, s->seen.serial, sizeof s->seen.serial) != ERR_OK)
+        s->seen.serial[0] = 0;
     if (same)
         say(s, "serves the present certificate");
     else
@@ -98,7 +103,7 @@ static void on_look(void *arg, enum tlslook_end end, X509 *leaf)
         compare(s, leaf);
         return;
     }
-    s->result.serial[0] = 0;
+    s->seen.serial[0] = 0;
     say(s, FAILED[end]);
     settle(s, SERVED_UNREACHABLE);
 }
@@ -113,12 +118,14 @@ static void look(void *arg)
 }
 
 enum err servedcheck_new(struct servedcheck **out, struct loop *l, const struct addr *address,
-                         const char *name)
+                         const char *name, void (*fn)(void *arg, enum served what), void *arg)
 {
     struct servedcheck *s = calloc(1, sizeof *s);
     if (s == NULL)
         return ERR_NOMEM;
     s->loop = l;
+    s->fn = fn;
+    s->arg = arg;
     s->address = *address;
     addr_format(address, s->address_text);
     s->name = strdup(name);
@@ -130,19 +137,24 @@ enum err servedcheck_new(struct servedcheck **out, struct loop *l, const struct 
         return ERR_NOMEM;
     }
     say(s, "was not asked yet");
+    s->result = s->seen;
     *out = s;
     return ERR_OK;
 }
 
 void servedcheck_expect(struct servedcheck *s, X509 *leaf)
 {
-    if (X509_up_ref(leaf) != 1)
+    bool same = s->leaf != NULL && X509_cmp(s->leaf, leaf) == 0;
+    if (!same && X509_up_ref(leaf) != 1)
         return;
-    X509_free(s->leaf);
-    s->leaf = leaf;
+    if (!same) {
+        X509_free(s->leaf);
+        s->leaf = leaf;
+        say(s, "is being asked for its certificate");
+        s->seen.what = SERVED_PENDING;
+        s->result = s->seen;
+    }
     s->looks = 0;
-    s->result.what = SERVED_PENDING;
-    say(s, "is being asked for its certificate");
     loop_timer_set(s->timer, 0);
 }
 

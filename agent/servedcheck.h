@@ -25,18 +25,20 @@ enum served {
 
 struct served_result {
     enum served what;
-    int64_t at;      /* Unix seconds of the last look; 0: never */
+    int64_t at;      /* Unix seconds of the look; 0: never */
     char serial[48]; /* of what was served; "" when nothing was */
     char text[256];  /* a sentence */
 };
 
-/* Checks the application at `address`, asking for `name` (SNI; kept). Errors:
- * ERR_NOMEM. */
+/* Checks the application at `address`, asking for `name` (SNI; kept). fn(arg, what) is told each
+ * result that lasted, also when it is the one of before. Errors: ERR_NOMEM. */
 NODISCARD enum err servedcheck_new(struct servedcheck **out, struct loop *l,
-                                   const struct addr *address, const char *name);
+                                   const struct addr *address, const char *name,
+                                   void (*fn)(void *arg, enum served what), void *arg);
 
-/* Expects `leaf` (referenced) from now on: looks at once, after 2, 5, 10 and 20 seconds while it
- * is something else, and every 6 hours. */
+/* Expects `leaf` (referenced) from now on: looks at once and every 6 hours, each time again after
+ * 2, 5, 10 and 20 seconds while it is something else. Expected already, it is looked for anew, and
+ * the result of before stands until then. */
 void servedcheck_expect(struct servedcheck *s, X509 *leaf);
 
 const struct served_result *servedcheck_result(const struct servedcheck *s);

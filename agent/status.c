@@ -47,11 +47,11 @@ static json_t *fallback_to_json(const struct fallback *f)
                      (json_int_t)to);
 }
 
-static json_t *served_to_json(const struct servedcheck *check)
+static json_t *served_to_json(const struct delivery *d)
 {
-    if (check == NULL)
+    const struct served_result *r = d != NULL ? delivery_served(d) : NULL;
+    if (r == NULL)
         return json_null();
-    const struct served_result *r = servedcheck_result(check);
     return json_pack("{ss sI ss ss}", "result", served_name(r->what), "at", (json_int_t)r->at,
                      "serial", r->serial, "text", r->text);
 }
@@ -62,10 +62,13 @@ static json_t *hook_to_json(const struct status *s)
     if (h->generation == 0)
         return json_null();
     json_t *output = json_string(h->output);
-    return json_pack("{sI sI sb sb si so}", "generation", (json_int_t)h->generation, "at",
-                     (json_int_t)h->at, "ok", h->exit_status == 0 && !h->timed_out, "timed_out",
-                     h->timed_out, "exit_status", h->exit_status, "output",
-                     output != NULL ? output : json_string("(not text)"));
+    int64_t next_at = s->delivery != NULL ? delivery_next_at(s->delivery) : 0;
+    return json_pack("{sI so sI sI sb sb si so}", "attempts",
+                     (json_int_t)(s->delivery != NULL ? delivery_attempts(s->delivery) : 0),
+                     "next_at", next_at > 0 ? json_integer(next_at) : json_null(), "generation",
+                     (json_int_t)h->generation, "at", (json_int_t)h->at, "ok",
+                     h->exit_status == 0 && !h->timed_out, "timed_out", h->timed_out, "exit_status",
+                     h->exit_status, "output", output != NULL ? output : json_string("(not text)"));
 }
 
 static json_t *proxies_to_json(const struct status *s)
@@ -177,7 +180,7 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
     (void)json_object_set_new(root, "last_error", error_to_json(j));
     (void)json_object_set_new(root, "warnings", warnings_to_json(s, now_s));
     (void)json_object_set_new(root, "hook", hook_to_json(s));
-    (void)json_object_set_new(root, "served", served_to_json(s->served));
+    (void)json_object_set_new(root, "served", served_to_json(s->delivery));
     (void)json_object_set_new(root, "port_mapping",
                               s->portmap != NULL ? portmap_to_json(s->portmap) : json_null());
     (void)json_object_set_new(root, "relay",
@@ -259,6 +262,11 @@ static void print_hook(FILE *out, const json_t *h)
     bool more = output[len] != 0 && output[len + 1] != 0;
     if (len > 0)
         (void)fprintf(out, "  output     %.*s%s\n", len, output, more ? " ..." : "");
+    if (int_of(h, "next_at") > 0) {
+        clock_format(int_of(h, "next_at"), date, sizeof date);
+        (void)fprintf(out, "  again      at %s (in vain so far: %lld)\n", date,
+                      int_of(h, "attempts"));
+    }
 }
 
 static void print_served(FILE *out, const json_t *s)

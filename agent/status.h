@@ -10,6 +10,7 @@
 
 #include "agent/certstore.h"
 #include "agent/config.h"
+#include "agent/delivery.h"
 #include "agent/fallback.h"
 #include "agent/journal.h"
 #include "agent/mdns.h"
@@ -18,7 +19,6 @@
 #include "agent/relayclient.h"
 #include "agent/proxy.h"
 #include "agent/report.h"
-#include "agent/servedcheck.h"
 #include "common/pki/devid.h"
 
 /* What is reported; borrowed where nothing else is said. */
@@ -28,18 +28,18 @@ struct status {
     const struct journal *journal;
     const struct certset *certificate; /* NULL: none */
     bool is_running;
-    const char *detail;               /* of the service about the order; "" when none */
-    int64_t next_at;                  /* Unix seconds; 0: now */
-    const char *storage;              /* why nothing can be stored; "" when it can */
-    const struct fallback *fallback;  /* NULL: not known */
-    const struct pairing *pairing;    /* NULL: nothing to show */
-    const struct servedcheck *served; /* NULL: not checked */
-    const struct relayclient *relay;  /* NULL: none is used */
-    const struct mdns *mdns;          /* NULL: the network is told nothing */
-    const struct portmap *portmap;    /* NULL: no port of the router is asked for */
-    const struct report *report;      /* NULL: not known */
-    struct proxy *const *proxies;     /* one for each of config's, or NULL */
-    json_t *resolvers;                /* of resolverwatch_detail(), taken over; NULL: not known */
+    const char *detail;              /* of the service about the order; "" when none */
+    int64_t next_at;                 /* Unix seconds; 0: now */
+    const char *storage;             /* why nothing can be stored; "" when it can */
+    const struct fallback *fallback; /* NULL: not known */
+    const struct pairing *pairing;   /* NULL: nothing to show */
+    const struct delivery *delivery; /* NULL: not known */
+    const struct relayclient *relay; /* NULL: none is used */
+    const struct mdns *mdns;         /* NULL: the network is told nothing */
+    const struct portmap *portmap;   /* NULL: no port of the router is asked for */
+    const struct report *report;     /* NULL: not known */
+    struct proxy *const *proxies;    /* one for each of config's, or NULL */
+    json_t *resolvers;               /* of resolverwatch_detail(), taken over; NULL: not known */
 };
 
 /* The JSON object, the caller's; NULL when out of memory. `now_s` in Unix seconds. */

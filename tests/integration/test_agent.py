@@ -411,6 +411,39 @@ def test_hook_does_not_run_at_every_start(tmp_path, service):
     assert marks.read_text() == "x\n"
 
 
+def test_hook_that_failed_is_tried_again(tmp_path, service):
+    """Twice in vain, then well: it has run three times, and no more at the next start."""
+    marks = tmp_path / "marks"
+    command = f"echo x >> {marks}; [ $(wc -l < {marks}) -ge 3 ]"
+    with Agent(tmp_path, service, extra=f'retry_s = 1\nreload_command = "{command}"') as agent:
+        until(lambda: hook_of(agent)["ok"], 60, agent.tail)
+        hook = hook_of(agent)
+        assert hook["attempts"] == 0 and hook["next_at"] is None, hook
+    with agent:
+        assert hook_of(agent)["ok"]
+    assert marks.read_text() == "x\n" * 3
+
+
+def test_hook_that_failed_runs_at_the_start(tmp_path, service):
+    """And, with nothing mended, waits as long as it says, unless the configuration is read again."""
+    cause, marks = tmp_path / "cause", tmp_path / "marks"
+    cause.touch()
+    agent = Agent(tmp_path, service,
+                  extra=f'retry_s = 3600\nreload_command = "echo x >> {marks}; [ ! -e {cause} ]"')
+    with agent:
+        until(lambda: hook_of(agent)["attempts"] == 1, 60, agent.tail)
+        assert hook_of(agent)["next_at"] > hook_of(agent)["at"]
+        text = agent.tool("status").stdout
+        assert "FAILED" in text and "in vain so far: 1" in text
+    with agent:
+        until(lambda: hook_of(agent)["attempts"] == 1, 60, agent.tail)
+        assert marks.read_text() == "x\n" * 2
+        cause.unlink()
+        os.kill(agent.pid, signal.SIGHUP)
+        until(lambda: hook_of(agent)["ok"], 60, agent.tail)
+    assert marks.read_text() == "x\n" * 3
+
+
 # --- restarts, renewals, failures --------------------------------------------------------------------
 
 def test_restart_asks_for_nothing(tmp_path, service):
