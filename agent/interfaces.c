@@ -30,11 +30,6 @@ struct interface {
     char name[WORTH_LINK_MAX], kind[WORTH_LINK_MAX];
 };
 
-struct route {
-    unsigned index; /* 0: there is none */
-    struct in_addr gateway, own;
-};
-
 /* One conversation with the kernel. */
 struct survey {
     int fd;
@@ -42,7 +37,7 @@ struct survey {
     size_t n_links;
     struct worth_address *out;
     size_t n_out, cap;
-    struct route route;
+    struct interfaces_way way;
 };
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -167,15 +162,11 @@ static void take_route(struct survey *s, struct nlmsghdr *h)
     read_attributes((const struct rtattr *)(const void *)((const char *)m + NLMSG_ALIGN(sizeof *m)),
                     h->nlmsg_len - NLMSG_LENGTH(sizeof *m), at, RTA_PREFSRC);
     if (m->rtm_type != RTN_UNICAST || at[RTA_OIF] == NULL ||
-        payload_len(at[RTA_OIF]) != sizeof s->route.index)
+        payload_len(at[RTA_OIF]) != sizeof s->way.link)
         return;
-    memcpy(&s->route.index, payload(at[RTA_OIF]), sizeof s->route.index);
-    if (m->rtm_family != AF_INET)
-        return;
-    if (at[RTA_GATEWAY] != NULL && payload_len(at[RTA_GATEWAY]) == 4)
-        memcpy(&s->route.gateway, payload(at[RTA_GATEWAY]), 4);
-    if (at[RTA_PREFSRC] != NULL && payload_len(at[RTA_PREFSRC]) == 4)
-        memcpy(&s->route.own, payload(at[RTA_PREFSRC]), 4);
+    memcpy(&s->way.link, payload(at[RTA_OIF]), sizeof s->way.link);
+    (void)copy_ip(&s->way.gateway, m->rtm_family, at[RTA_GATEWAY]);
+    (void)copy_ip(&s->way.own, m->rtm_family, at[RTA_PREFSRC]);
 }
 
 /* ---- the conversation ------------------------------------------------------------------------ */
@@ -243,7 +234,7 @@ static void ask_route(struct survey *s, const struct ip *to)
                   .at = { .rta_len = (unsigned short)RTA_LENGTH(len), .rta_type = RTA_DST } };
     request.h.nlmsg_len = (uint32_t)(NLMSG_LENGTH(sizeof request.m) + RTA_LENGTH(len));
     memcpy(request.to, to->bytes, len);
-    s->route = (struct route){ 0 };
+    s->way = (struct interfaces_way){ 0 };
     ask(s, &request.h);
 }
 
@@ -251,7 +242,7 @@ static void mark_default(struct survey *s, const struct ip *far)
 {
     ask_route(s, far);
     for (size_t i = 0; i < s->n_out; i++) {
-        if (s->out[i].link == s->route.index && s->out[i].ip.family == far->family)
+        if (s->out[i].link == s->way.link && s->out[i].ip.family == far->family)
             s->out[i].default_route = true;
     }
 }
@@ -270,16 +261,22 @@ size_t interfaces_list(struct worth_address *out, size_t cap)
     return s.n_out;
 }
 
-bool interfaces_gateway(struct in_addr *gateway, struct in_addr *own)
+struct interfaces_way interfaces_way_out(unsigned family)
 {
     struct survey s = { 0 };
     if (open_survey(&s))
-        ask_route(&s, &FAR4);
+        ask_route(&s, family == 4 ? &FAR4 : &FAR6);
     if (s.fd >= 0)
         close(s.fd);
-    if (s.route.index == 0 || s.route.gateway.s_addr == 0 || s.route.own.s_addr == 0)
+    return s.way;
+}
+
+bool interfaces_gateway(struct in_addr *gateway, struct in_addr *own)
+{
+    struct interfaces_way way = interfaces_way_out(4);
+    if (way.gateway.family != 4 || way.own.family != 4)
         return false;
-    *gateway = s.route.gateway;
-    *own = s.route.own;
-    return true;
+    memcpy(gateway, way.gateway.bytes, sizeof *gateway);
+    memcpy(own, way.own.bytes, sizeof *own);
+    return gateway->s_addr != 0 && own->s_addr != 0;
 }

@@ -15,8 +15,16 @@
  * system does not tell. */
 size_t interfaces_list(struct worth_address *out, size_t cap);
 
-/* The way to the Internet over IPv4: the next hop, and the address of ours that it sees. False when
- * there is none. */
+/* The way to the Internet. */
+struct interfaces_way {
+    unsigned link;          /* number of the interface; 0: there is no way */
+    struct ip gateway, own; /* the next hop, and the address of ours that it sees; family 0: none */
+};
+
+/* `family` is 4 or 6. */
+struct interfaces_way interfaces_way_out(unsigned family);
+
+/* The next hop and the address of ours over IPv4. False when one is missing. */
 bool interfaces_gateway(struct in_addr *gateway, struct in_addr *own);
 
 #endif

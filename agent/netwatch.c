@@ -10,7 +10,12 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 
+#include "agent/config.h"
+#include "agent/core/netprint.h"
+#include "agent/interfaces.h"
+#include "agent/resolvers.h"
 #include "common/base/clock.h"
+#include "common/base/log.h"
 
 #define BURST_FACTOR 2
 #define READS_MAX 64 /* before the rest of the loop gets its turn */
@@ -21,15 +26,48 @@ struct netwatch {
     struct loop_timer *timer;
     int64_t quiet_ms;
     int64_t first_ms; /* monotonic: first change of the burst; 0 when none is under way */
+    struct netprint print;
     void (*fn)(void *arg);
     void *arg;
 };
 
+static struct netprint take_print(void)
+{
+    /* the system's resolvers, even if the configuration names others to look at */
+    static const struct config AUTO = { .resolvers_auto = true };
+    static const unsigned FAMILIES[] = { 4, 6 };
+    struct worth_address own[INTERFACES_MAX];
+    struct resolver resolvers[VERDICT_RESOLVERS_MAX];
+    struct netprint p = { 0 };
+    size_t n_own = interfaces_list(own, INTERFACES_MAX);
+    size_t n_resolvers = resolvers_list(&AUTO, resolvers);
+    for (size_t i = 0; i < n_own; i++)
+        netprint_add_address(&p, &own[i]);
+    for (size_t i = 0; i < ARRAY_LEN(FAMILIES); i++) {
+        struct interfaces_way way = interfaces_way_out(FAMILIES[i]);
+        netprint_add_way(&p, way.link, &way.gateway, &way.own);
+    }
+    for (size_t i = 0; i < n_resolvers; i++) {
+        char text[ADDR_TEXT_MAX];
+        addr_format(&resolvers[i].addr, text);
+        netprint_add_resolver(&p, text);
+    }
+    return p;
+}
+
+/* A router advertisement that prolongs an address makes a message, too, and so do containers that
+ * come and go. */
 static void on_quiet(void *arg)
 {
     struct netwatch *w = arg;
+    struct netprint now = take_print();
+    bool changed = now.sum != w->print.sum;
     w->first_ms = 0;
-    w->fn(w->arg);
+    w->print = now;
+    if (changed)
+        w->fn(w->arg);
+    else
+        log_debug("the kernel told of addresses or routes, and the network is as it was");
 }
 
 static void note_change(struct netwatch *w)
@@ -43,7 +81,7 @@ static void note_change(struct netwatch *w)
     loop_timer_set(w->timer, wait_ms);
 }
 
-/* What the messages say is not looked at: whoever is called asks the system for all of it. */
+/* What the messages say is not looked at: the system is asked for all of it. */
 static void read_messages(struct netwatch *w)
 {
     char bytes[8192];
@@ -106,6 +144,7 @@ enum err netwatch_new(struct netwatch **out, struct loop *l, int64_t quiet_ms,
         netwatch_free(w);
         return e;
     }
+    w->print = take_print(); /* from here on there are messages */
     *out = w;
     return ERR_OK;
 }
