@@ -1,9 +1,9 @@
 """dnsd with AF_XDP, between two namespaces that a pair of virtual cables joins: what goes past the network
 stack, what does not, and that nothing is left behind."""
 
-import os
 import re
 import shutil
+import signal
 import socket
 import struct
 from collections import namedtuple
@@ -65,11 +65,16 @@ def in_client(cable, fn):
     return cable.client.call(fn)
 
 
-def test_reload_and_metrics(cable, tmp_path):
+@pytest.fixture
+def folder():
+    with open_folder() as path:
+        yield path
+
+
+def test_reload_and_metrics(cable, folder):
     """A reload changes what is answered; replies are counted; the filter goes with the process, kill -9 or not,
     and questions then find a closed port at once, or the next server."""
-    server = start(tmp_path, cable, [f"{V4}:5300"], 'metrics = "127.0.0.1:9153"\nuser = "daemon"\n', 5300)
-    os.chmod(tmp_path, 0o755)
+    server = start(folder, cable, [f"{V4}:5300"], 'metrics = "127.0.0.1:9153"\nuser = "daemon"\n', 5300)
     try:
         assert in_client(cable, lambda: server.ask(NAME, host=V4, timeout_s=60)).answer
         metrics = lambda: cable.server.call(lambda: Metrics(9153))  # noqa: E731
@@ -77,6 +82,11 @@ def test_reload_and_metrics(cable, tmp_path):
         until(lambda: metrics().sum("lanyard_dnsd_replies_total", **labels) == 1, 60, "the answer to be counted")
         m = metrics()
         assert m.sum("lanyard_dnsd_dropped_total", transport="udp", reason="xdp_full") == 0
+        with open(folder / "direct.example.zone", "a", encoding="ascii") as zone:
+            zone.write("\nfresh.direct.example. 60 IN A 198.51.100.9\n")
+        server.signal(signal.SIGHUP)
+        until(lambda: in_client(cable, lambda: server.ask("fresh.direct.example", host=V4, timeout_s=60)).answer, 60,
+              "the new record")
         assert "xdp" in ip("-n", cable.server.name, "link", "show", SERVER)
         server.kill()
         until(lambda: "xdp" not in ip("-n", cable.server.name, "link", "show", SERVER), 60, "the filter to go")
@@ -84,12 +94,6 @@ def test_reload_and_metrics(cable, tmp_path):
             in_client(cable, lambda: ask_connected(V4, 5300))
     finally:
         server.kill()
-
-
-@pytest.fixture
-def folder():
-    with open_folder() as path:
-        yield path
 
 
 def test_capabilities_in_place_of_root(cable, folder):
