@@ -323,7 +323,7 @@ def test_a_stop_does_not_wait_for_long_polls(tmp_path):
         with sqlite3.connect(p.db, timeout=60) as db:  # an order that is far from due
             device.submit()
             poll_until(device, lambda r: r.status == 200, 120)
-            db.execute("UPDATE cert_order SET state='queued', due_at=due_at+9999")
+            db.execute("UPDATE cert_order SET state='queued', due_at=due_at+9999, wake_at=due_at+9999")
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(device.poll, 60)
             until(lambda: waiting.running() and not waiting.done(), 60, "the long poll")
