@@ -30,7 +30,7 @@ foreach(target replay_query fuzz_query replay_query_signed fuzz_query_signed)
     endif()
 endforeach()
 
-foreach(name dnsd dnsd_challenge dnsd_config dnsd_guard dnsd_abuse dnsd_tcp dnsd_tls dnsd_dnssec dnsd_signing dnsd_dnsviz dnsd_status dnsd_service dnsd_xdp)
+foreach(name dnsd dnsd_table dnsd_challenge dnsd_config dnsd_guard dnsd_abuse dnsd_tcp dnsd_tls dnsd_dnssec dnsd_signing dnsd_dnsviz dnsd_status dnsd_service dnsd_xdp)
     py_test(integration/test_${name}.py TIMEOUT 600)
 endforeach()
 # what is answered for whom, and where challenges come from

@@ -151,7 +151,8 @@ static APART void sign_static(struct reply *r, const struct place *at, unsigned 
 }
 
 /* The SOA and the denial in the authority section; with `have` NULL there is no such name. The
- * SOA's TTL is what makes the answer's negative TTL. */
+ * SOA's TTL is what makes the answer's negative TTL: at most what the zone's own SOA says. It may
+ * be below the TTL that is signed, never above [RFC 2308 s3, RFC 4035 s5.3.3, RFC 9077 s3]. */
 static APART void put_negative(struct reply *r, const struct zone *z, const struct place *at,
                                const struct denial *have, uint32_t ttl_s)
 {
@@ -160,9 +161,9 @@ static APART void put_negative(struct reply *r, const struct zone *z, const stru
     r->kind = RRL_NEGATIVE;
     if (have == NULL)
         r->rcode = DNS_NXDOMAIN;
+    if (ttl_s > z->negative_ttl_s)
+        ttl_s = z->negative_ttl_s;
     if (r->secure != NULL) {
-        /* no TTL outlives the signed one [RFC 4035 s5.3.3] */
-        ttl_s = ttl_s < z->soa->ttl_s ? ttl_s : z->soa->ttl_s;
         struct rrsig s = signature_of(r, at, at->name->n_labels, ttl_s, NULL);
         have = have == NULL ? &NOTHING : have;
         if (r->type == RR_NSEC) {

@@ -55,7 +55,7 @@ struct zone {
     size_t n_index;  /* a power of two, at least twice n_nodes */
     const struct rrset *soa;
     struct keyring *keyring; /* NULL: the zone is not signed */
-    uint32_t negative_ttl_s; /* for a type that a static name lacks [RFC 2308 s3] */
+    uint32_t negative_ttl_s; /* the most that the SOA allows [RFC 2308 s3] */
 };
 
 /* A zone without records. The caller owns *out and calls zone_free(). Errors: ERR_NOMEM. */

@@ -77,7 +77,7 @@ def test_what_an_edge_says(tmp_path, tcp):
         assert upper.answer[0][0].target.to_text() == TARGET + "."
         assert summary(server.ask(f"10-0-0-1.{ID}.direct.example", tcp=tcp)).startswith("NOERROR AA | 86400")
         assert summary(server.ask(f"{ID}.direct.example", tcp=tcp)) == \
-            "NOERROR AA |  | 3600 SOA"
+            "NOERROR AA |  | 60 SOA"
 
 
 def test_a_cname_that_nothing_delegates_is_said(tmp_path):

@@ -119,10 +119,10 @@ static const struct row DEVICES[] = {
     { "its IPv6", "fd00--1." ID D, RR_AAAA, "NOERROR aa | fd00--1." ID D ". 86400 AAAA fd00::1" },
     { "TXT at an address", "10-0-0-1." ID D, RR_TXT,
       "NOERROR aa | 10-0-0-1." ID D ". 86400 TXT \"lanyard\"" },
-    { "the other family", "10-0-0-1." ID D, RR_AAAA, "NOERROR aa |" SOA " 3600" },
-    { "the other family, IPv6", "fd00--1." ID D, RR_A, "NOERROR aa |" SOA " 3600" },
-    { "any other type", "10-0-0-1." ID D, 65, "NOERROR aa |" SOA " 3600" },
-    { "RRSIG is as small as any", "10-0-0-1." ID D, RR_RRSIG, "NOERROR aa |" SOA " 3600" },
+    { "the other family", "10-0-0-1." ID D, RR_AAAA, "NOERROR aa |" SOA " 300" },
+    { "the other family, IPv6", "fd00--1." ID D, RR_A, "NOERROR aa |" SOA " 300" },
+    { "any other type", "10-0-0-1." ID D, 65, "NOERROR aa |" SOA " 300" },
+    { "RRSIG is as small as any", "10-0-0-1." ID D, RR_RRSIG, "NOERROR aa |" SOA " 300" },
     { "ANY", "10-0-0-1." ID D, QTYPE_ANY,
       "NOERROR aa | 10-0-0-1." ID D ". 3600 HINFO \"RFC8482\" \"\"" },
     { "a public address", "8-8-8-8." ID D, RR_A, "NXDOMAIN aa |" SOA " 60" },
@@ -135,8 +135,8 @@ static const struct row DEVICES[] = {
     { "a challenge's other types", "_acme-challenge." ID D, RR_A, "NOERROR aa |" SOA " 1" },
     { "a challenge without a store", "_acme-challenge." ID ".open.example", RR_TXT,
       "NOERROR aa | | open.example. SOA 1" },
-    { "an id", ID D, RR_A, "NOERROR aa |" SOA " 3600" },
-    { "an id has nothing for ANY either", ID D, QTYPE_ANY, "NOERROR aa |" SOA " 3600" },
+    { "an id", ID D, RR_A, "NOERROR aa |" SOA " 300" },
+    { "an id has nothing for ANY either", ID D, QTYPE_ANY, "NOERROR aa |" SOA " 300" },
     { "below an id", "www." ID D, RR_A, "NXDOMAIN aa |" SOA " 60" },
     { "below an address", "a.10-0-0-1." ID D, RR_A, "NXDOMAIN aa |" SOA " 60" },
     { "anything else", "nothing" D, RR_A, "NXDOMAIN aa |" SOA " 60" },
@@ -184,8 +184,8 @@ static const struct row STATIC[] = {
     { "ANY at the apex", "direct.example", QTYPE_ANY,
       "NOERROR aa | direct.example. 3600 HINFO \"RFC8482\" \"\"" },
     { "a static name", "ns1" D, RR_AAAA, "NOERROR aa | ns1.direct.example. 900 AAAA 3ffe::1" },
-    { "between the apex and a name", "ent" D, RR_TXT, "NOERROR aa |" SOA " 3600" },
-    { "ANY between", "ent" D, QTYPE_ANY, "NOERROR aa |" SOA " 3600" },
+    { "between the apex and a name", "ent" D, RR_TXT, "NOERROR aa |" SOA " 300" },
+    { "ANY between", "ent" D, QTYPE_ANY, "NOERROR aa |" SOA " 300" },
     { "a CNAME is followed, in any case", "www" D, RR_A,
       "NOERROR aa | www.direct.example. 60 CNAME Ns1.direct.example."
       " | Ns1.direct.example. 900 A 192.88.99.1" },
@@ -260,6 +260,61 @@ static void names_of_devices(void **state)
 static void static_names(void **state)
 {
     check_rows(*state, STATIC, ARRAY_LEN(STATIC));
+}
+
+/* What a negative answer may have at most is up to the zone's SOA, the lower of its TTL and
+ * MINIMUM; below that each kind of answer has a TTL of its own. [RFC 2308 s3] */
+static void negative_ttls(void **state)
+{
+    static const struct {
+        const char *why;
+        unsigned ttl_s, minimum_s, nodata, missing, challenge, lacking;
+    } CASES[] = {
+        { "more than ours changes nothing", 7200, 86400, 3600, 60, 1, 7200 },
+        { "as it is without a file", 3600, 3600, 3600, 60, 1, 3600 },
+        { "MINIMUM", 600, 300, 300, 60, 1, 300 },
+        { "the SOA's own TTL", 30, 300, 30, 30, 1, 30 },
+        { "nothing may be kept", 600, 0, 0, 0, 0, 0 },
+    };
+    struct fixture *fx = *state;
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        char soa[128], want[64];
+        (void)snprintf(soa, sizeof soa, "t.test. %u IN SOA ns.t.test. h.t.test. 1 2 3 4 %u",
+                       CASES[i].ttl_s, CASES[i].minimum_s);
+        const char *const records[] = { soa, "t.test. 60 IN NS ns.t.test." };
+        struct zone **zones = calloc(1, sizeof(struct zone *));
+        assert_non_null(zones);
+        zones[0] = dnsview_zone("t.test", records, ARRAY_LEN(records));
+        zones[0]->challenges = strdup("sqlite:challenges.db");
+        struct view *v = NULL;
+        assert_int_equal(zone_finish(zones[0], NULL), ERR_OK);
+        assert_int_equal(view_new(&v, zones, 1), ERR_OK);
+        fx->ctx.view = v;
+        const struct {
+            const char *name;
+            unsigned type, ttl_s;
+        } ROWS[] = {
+            { "10-0-0-1." ID ".t.test", RR_AAAA, CASES[i].nodata },
+            { ID ".t.test", RR_A, CASES[i].nodata },
+            { "x.t.test", RR_A, CASES[i].missing },
+            { "_acme-challenge." ID ".t.test", RR_A, CASES[i].challenge },
+            { "_acme-challenge." ID ".t.test", RR_TXT, CASES[i].challenge },
+            { "t.test", RR_A, CASES[i].lacking },
+        };
+        for (size_t k = 0; k < ARRAY_LEN(ROWS); k++) {
+            char got[1024];
+            size_t n = ask(fx, ROWS[k].name, ROWS[k].type, 0);
+            if (fx->ctx.deferred)
+                n = query_end_challenge(&fx->ctx.challenge, (struct span[1]){ { NULL, 0 } }, 0,
+                                        NULL, fx->reply, sizeof fx->reply);
+            describe(got, sizeof got, fx->reply, n);
+            (void)snprintf(want, sizeof want, " aa | | t.test. SOA %u", ROWS[k].ttl_s);
+            if (strstr(got, want) == NULL || strlen(strstr(got, want)) != strlen(want))
+                fail_msg("%s, %s: %s, not %s", CASES[i].why, ROWS[k].name, got, want);
+        }
+        view_free(v);
+        fx->ctx.view = fx->view;
+    }
 }
 
 static void a_loop_of_cnames_ends(void **state)
@@ -675,6 +730,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         T(names_of_devices),
         T(static_names),
+        T(negative_ttls),
         T(a_loop_of_cnames_ends),
         T(the_question_comes_back_as_asked),
         T(what_does_not_fit_is_truncated),

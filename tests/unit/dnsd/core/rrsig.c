@@ -171,6 +171,38 @@ static void test_everything_verifies(void **state)
     }
 }
 
+/* The SOA of a denial may be kept for less than what is signed, never longer, and so may what goes
+ * with it [RFC 2308 s3, RFC 4034 s3, RFC 4035 s5.3.3]. The SOA's TTL is 600, MINIMUM 300. */
+static void test_negative_ttls(void **state)
+{
+    static const struct {
+        const char *why, *name;
+        unsigned ttl_s;
+    } CASES[] = {
+        { "a type that a device's name lacks", "10-0-0-5." ID D, 300 },
+        { "a type that a static name lacks", "direct.example.", 300 },
+        { "no such name", "x." ID D, 60 },
+        { "a challenge", "_acme-challenge." ID D, 1 },
+    };
+    struct fixture *fx = *state;
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        ldns_pkt *p = ask(fx, CASES[i].name, RR_AAAA, DO, 0, NULL);
+        const ldns_rr_list *l = ldns_pkt_authority(p);
+        assert_int_equal(ldns_rr_list_rr_count(l), 4); /* SOA, NSEC, and their signatures */
+        for (size_t k = 0; k < ldns_rr_list_rr_count(l); k++) {
+            ldns_rr *rr = ldns_rr_list_rr(l, k);
+            if (ldns_rr_ttl(rr) != CASES[i].ttl_s)
+                fail_msg("%s: %u, not %u", CASES[i].why, ldns_rr_ttl(rr), CASES[i].ttl_s);
+            if (ldns_rr_get_type(rr) != LDNS_RR_TYPE_RRSIG)
+                continue;
+            uint32_t original_s = ldns_rdf2native_int32(ldns_rr_rrsig_origttl(rr));
+            bool of_soa = ldns_rdf2rr_type(ldns_rr_rrsig_typecovered(rr)) == LDNS_RR_TYPE_SOA;
+            assert_int_equal(original_s, of_soa ? 600 : CASES[i].ttl_s);
+        }
+        ldns_pkt_free(p);
+    }
+}
+
 /* The control: a bit that is wrong anywhere is noticed. */
 static void test_a_broken_signature_does_not_verify(void **state)
 {
@@ -318,6 +350,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_everything_verifies, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_negative_ttls, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_broken_signature_does_not_verify, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_case_14_denials, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_case_13_do_and_not_do, set_up, tear_down),
