@@ -129,8 +129,8 @@ static bool is_of_account(const struct visit *v, const struct device_row *row)
            strcmp(z->oidc_audience, v->zone->oidc_audience) == 0;
 }
 
-/* Done before and not answered, the code is gone: the client is told so, and finds the device in
- * its list. */
+/* An error undoes all of it: the code is used up only by who gets the device. Done before and not
+ * answered, it is gone: the client is told so, and finds the device in its list. */
 static enum err run_adopt(struct job *j, void *ctx)
 {
     struct visit *v = (struct visit *)j;
@@ -142,27 +142,27 @@ static enum err run_adopt(struct job *j, void *ctx)
         return e;
     e = device_get(ctx, v->id, &row, &j->info);
     if (e == ERR_OK && !is_of_account(v, &row)) {
-        v->pairing = PAIRING_WRONG;
-        return ERR_OK;
+        v->pairing = PAIRING_WRONG; /* as if there were no such code */
+        return err_set(&j->info, ERR_DENIED, "a device of another issuer's zone");
     }
     if (e == ERR_OK)
         e = viewer_add(ctx, &v->viewer, v->id, now_s, &j->info);
     if (e == ERR_OK)
         e = visit_audit(v, ctx, now_s, "adopted", "by an account, for the code");
     v->too_many = e == ERR_LIMIT;
-    return v->too_many ? ERR_OK : e;
+    return e;
 }
 
 static void done_adopt(struct job *j, enum err e)
 {
     struct visit *v = (struct visit *)j;
-    if (e != ERR_OK) {
-        visit_store_failed(v, e);
-    } else if (v->pairing != PAIRING_TAKEN) {
-        visit_refuse_code(v);
-    } else if (v->too_many) {
+    if (e == ERR_LIMIT && v->too_many) {
         visit_problem(v, 409, "too-many-devices", "this account has all the devices it can have",
                       0);
+    } else if (v->pairing != PAIRING_TAKEN && (e == ERR_OK || e == ERR_DENIED)) {
+        visit_refuse_code(v);
+    } else if (e != ERR_OK) {
+        visit_store_failed(v, e);
     } else {
         metric_add(&v->d->pairings[PAIRING_TAKEN], 1);
         v->answer = json_pack("{s:s}", "device", v->id);

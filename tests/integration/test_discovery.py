@@ -1,6 +1,7 @@
 """The discovery API, as browsers and strangers use it: pairing by a code, viewer tokens, accounts by tokens
 of an OpenID Connect issuer, devices near, other origins, limits, the companion page, and what is not said."""
 
+import hashlib
 import http.client
 import ipaddress
 import json
@@ -368,8 +369,23 @@ def test_an_account_adopts_and_lists(service, issuers, n):
 
 def test_an_account_gets_no_device_of_another_issuers_zone(service, issuers):
     device = service.device(zone_name="huge.example")
-    reply = service.ask("POST", "/v1/devices", {"code": device.code()}, bearer=issuers[0].token())
+    code = device.code()
+    reply = service.ask("POST", "/v1/devices", {"code": code}, bearer=issuers[0].token())
     assert reply.problem == "code-unknown"
+    assert service.pair(code).json["device"] == device.id, "the code is as good as before"
+
+
+def test_an_account_that_is_full_uses_up_no_code(service, issuers):
+    """Devices that are long gone count, too: it lets one go, and the same code is good."""
+    token, code = issuers[0].token("full"), service.device().code()
+    account = hashlib.sha256(f"{issuers[0].url}\0full".encode()).hexdigest()
+    sqlite(service, f"""WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 256)
+        INSERT INTO viewer (hash, device_id, kind, created_at, seen_at)
+        SELECT X'{account}', 'gone' || i, 1, {NOW}, {NOW} FROM n""")
+    reply = service.ask("POST", "/v1/devices", {"code": code}, bearer=token)
+    assert (reply.status, reply.problem) == (409, "too-many-devices")
+    sqlite(service, "DELETE FROM viewer WHERE device_id='gone1'")
+    assert service.ask("POST", "/v1/devices", {"code": code}, bearer=token).status == 201
 
 
 NOW = int(time.time())
