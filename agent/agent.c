@@ -28,6 +28,7 @@
 #include "agent/portmap.h"
 #include "agent/proxy.h"
 #include "agent/relayclient.h"
+#include "agent/relaywatch.h"
 #include "agent/report.h"
 #include "agent/resolverwatch.h"
 #include "agent/statedir.h"
@@ -60,7 +61,8 @@ struct agent {
     struct fallback fallback;
     struct netwatch *netwatch; /* NULL: the system has none */
     struct mdns *mdns;         /* NULL: not wanted */
-    struct relayclient *relay; /* NULL: not wanted */
+    struct relayclient *relay; /* NULL: not wanted; ... */
+    struct relaywatch *relays; /* ... then this, too */
     struct portmap *portmap;   /* NULL: not wanted */
     struct resolverwatch *resolvers;
     struct loop_timer *daily, *control_retry;
@@ -306,6 +308,25 @@ static void on_relay_stuck(void *arg)
     report_ask(a->report);
 }
 
+static void on_relay_tried(void *arg, bool connected)
+{
+    const struct agent *a = arg;
+    relaywatch_tried(a->relays, connected);
+}
+
+static void on_relays_changed(void *arg)
+{
+    const struct agent *a = arg;
+    (void)report_changed(a->report);
+}
+
+/* NULL: none. */
+static void use_grant(struct agent *a, const struct relaygrant *grant)
+{
+    relaywatch_use(a->relays, grant);
+    relayclient_use(a->relay, grant);
+}
+
 /* What the service answered to a report. */
 static void use_relay(struct agent *a, struct span answer)
 {
@@ -316,7 +337,7 @@ static void use_relay(struct agent *a, struct span answer)
     if (e == ERR_INVALID)
         log_warn("what the service says about its relay makes no sense");
     else
-        relayclient_use(a->relay, e == ERR_OK ? &grant : NULL);
+        use_grant(a, e == ERR_OK ? &grant : NULL);
 }
 
 /* The one of before the restart: the service may be away. */
@@ -324,7 +345,7 @@ static void use_old_relay(struct agent *a)
 {
     struct relaygrant grant;
     if (a->relay != NULL && a->config->report && report_relay(a->report, &grant) == ERR_OK)
-        relayclient_use(a->relay, &grant);
+        use_grant(a, &grant);
 }
 
 static enum err build_relay(struct agent *a)
@@ -336,10 +357,17 @@ static enum err build_relay(struct agent *a)
         .may_come = may_come,
         .on_client = on_relay_client,
         .on_state = on_relay_state,
+        .on_tried = on_relay_tried,
         .on_stuck = on_relay_stuck,
         .arg = a,
     };
-    return a->config->relay ? relayclient_new(&a->relay, a->loop, &o) : ERR_OK;
+    const struct relaywatch_options watch = {
+        .pool = a->pool, .unit_s = a->config->retry_s, .on_change = on_relays_changed, .arg = a
+    };
+    if (!a->config->relay)
+        return ERR_OK;
+    enum err e = relaywatch_new(&a->relays, a->loop, &watch);
+    return e == ERR_OK ? relayclient_new(&a->relay, a->loop, &o) : e;
 }
 
 /* ---- reports ----------------------------------------------------------------------------------
@@ -351,6 +379,7 @@ static char *compose_report(void *arg, bool lasting)
     const struct announce what = { .config = a->config,
                                    .fallback = &a->fallback,
                                    .portmap = a->portmap,
+                                   .relays = a->relays,
                                    .resolvers = a->resolvers };
     return announce_json(&what, lasting);
 }
@@ -370,6 +399,8 @@ static void use_public_name(struct agent *a)
 static void on_reported(void *arg, const struct answer *answer)
 {
     struct agent *a = arg;
+    if (a->relays != NULL)
+        relaywatch_report(a->relays, true);
     use_relay(a, answer->report);
     if (answer->next_check_in_s > 0)
         issuance_note_renewal(a->issuance, answer, report_last(a->report)->next_report_s);
@@ -378,6 +409,13 @@ static void on_reported(void *arg, const struct answer *answer)
     use_public_name(a);
     if (a->host.on_state != NULL)
         a->host.on_state(a->host.arg);
+}
+
+static void on_report_failed(void *arg)
+{
+    const struct agent *a = arg;
+    if (a->relays != NULL)
+        relaywatch_report(a->relays, false);
 }
 
 /* As long as the service knows this device, and is to know about it. */
@@ -716,6 +754,7 @@ static enum err build_service(struct agent *a, struct err_info *info)
                                            .id = &a->identity.id,
                                            .compose = compose_report,
                                            .on_answer = on_reported,
+                                           .on_failed = on_report_failed,
                                            .arg = a };
     return e == ERR_OK ? report_new(&a->report, a->loop, &report) : e;
 }
@@ -845,6 +884,7 @@ void agent_free(struct agent *a)
     portmap_free(a->portmap);
     mdns_free(a->mdns);
     relayclient_free(a->relay);
+    relaywatch_free(a->relays);
     loop_timer_free(a->daily);
     loop_timer_free(a->control_retry);
     loop_timer_free(a->alive);

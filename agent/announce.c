@@ -109,8 +109,12 @@ char *announce_json(const struct announce *a, bool lasting)
                              "nat_loopback", loopback(mapped), "pins", pins);
     if (root != NULL)
         add_verdict(root, a->resolvers, lasting);
-    if (root != NULL && a->config->relay)
+    if (root != NULL && a->relays != NULL) {
+        json_t *failed = relaywatch_to_json(a->relays);
         (void)json_object_set_new(root, "relay", json_true());
+        if (failed != NULL)
+            (void)json_object_set_new(root, "relay_failed", failed);
+    }
     char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     return text;

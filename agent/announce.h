@@ -8,6 +8,7 @@
 #include "agent/config.h"
 #include "agent/fallback.h"
 #include "agent/portmap.h"
+#include "agent/relaywatch.h"
 #include "agent/resolverwatch.h"
 
 #define ANNOUNCE_CONNECTIONS_MAX 16
@@ -17,6 +18,7 @@ struct announce {
     const struct config *config;
     const struct fallback *fallback; /* the device's own certificate */
     const struct portmap *portmap;   /* NULL: no port of the router is asked for */
+    const struct relaywatch *relays; /* NULL: no relay is wanted */
     const struct resolverwatch *resolvers;
 };
 

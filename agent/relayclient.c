@@ -31,8 +31,10 @@
 #define LASTING_MS 60000 /* a connection that held so long was a good one */
 #define FRAME_MS 10000   /* for the rest of a frame that has begun */
 #define FRAMES_MAX 1000  /* in a second */
-#define STUCK_N 2        /* attempts in a row that failed */
+#define STUCK_N 2        /* attempts in a row that failed, ... */
+#define STUCK_MORE 3     /* ... or up to so many more, by chance: a relay has many devices */
 #define ASK_AGAIN_MS INT64_C(3600000)
+#define ASK_ANEW_MS 600000 /* a connection that held so long is none of that hour */
 
 static const unsigned char ALPN[] = "\x0f" RELAYFRAME_ALPN;
 _Static_assert(sizeof RELAYFRAME_ALPN - 1 == 0x0f, "the length in front of it");
@@ -58,7 +60,8 @@ struct relayclient {
     struct fetch_op *op;      /* while CONNECT */
     struct bufferevent *bev;  /* from GREET on */
     struct addr at;           /* of the relay, likewise, with the port for dialling back */
-    unsigned attempts;        /* in a row that did not last */
+    unsigned attempts;        /* in a row that did not last, ... */
+    unsigned stuck_at;        /* ... and after how many of them the service is asked */
     int64_t up_ms, since_at;  /* since when it is up, or is not: monotonic, Unix seconds */
     int64_t second_ms;        /* in which the last frame came; monotonic */
     unsigned n_frames;        /* in it */
@@ -126,17 +129,29 @@ static int64_t wait_ms(const struct relayclient *r)
 static void ask_service(struct relayclient *r)
 {
     int64_t now_ms = clock_mono_ms();
-    if (r->attempts < STUCK_N || (r->asked_ms != 0 && now_ms - r->asked_ms < ASK_AGAIN_MS))
+    if (r->attempts < r->stuck_at || (r->asked_ms != 0 && now_ms - r->asked_ms < ASK_AGAIN_MS))
         return;
     r->asked_ms = now_ms;
     r->o.on_stuck(r->o.arg);
 }
 
+static unsigned pick_stuck(void)
+{
+    uint32_t random;
+    secret_random(&random, sizeof random);
+    return STUCK_N + random % STUCK_MORE;
+}
+
 static void lose(struct relayclient *r, const char *why)
 {
     bool was_up = r->state == STATE_UP;
-    if (was_up && clock_mono_ms() - r->up_ms >= LASTING_MS)
+    int64_t held_ms = was_up ? clock_mono_ms() - r->up_ms : 0;
+    if (held_ms >= LASTING_MS)
         r->attempts = 0;
+    if (held_ms >= ASK_ANEW_MS)
+        r->asked_ms = 0;
+    if (r->attempts == 0)
+        r->stuck_at = pick_stuck();
     int64_t ms = wait_ms(r);
     if (was_up || r->attempts == 0)
         log_info("relay %s: %s", r->grant.name, why);
@@ -145,6 +160,8 @@ static void lose(struct relayclient *r, const char *why)
     drop(r);
     set_state(r, STATE_WAIT);
     loop_timer_set(r->timer, ms);
+    if (!was_up)
+        r->o.on_tried(r->o.arg, false);
     ask_service(r);
 }
 
@@ -254,6 +271,7 @@ static void take_welcome(struct relayclient *r, struct span body)
     r->why[0] = 0;
     r->up_ms = clock_mono_ms();
     set_state(r, STATE_UP);
+    r->o.on_tried(r->o.arg, true);
 }
 
 /* A second device with our key: to fight with it for the place would help nobody. */
@@ -481,6 +499,7 @@ void relayclient_use(struct relayclient *r, const struct relaygrant *grant)
         return;
     drop(r);
     r->attempts = 0;
+    r->asked_ms = 0; /* that was about another one */
     connect_relay(r);
 }
 

@@ -29,7 +29,8 @@ struct relayclient_options {
     /* A client is here, on the non-blocking socket `fd`, which is taken over: its TLS hello comes
      * next. `client` and `ours` are the ends of its connection to the relay. */
     void (*on_client)(void *arg, int fd, const struct addr *client, const struct addr *ours);
-    void (*on_state)(void *arg); /* relayclient_to_json() has something new */
+    void (*on_state)(void *arg);                 /* relayclient_to_json() has something new */
+    void (*on_tried)(void *arg, bool connected); /* an attempt to connect ended */
     /* The relay cannot be used: the service may know better. Once an hour at most. */
     void (*on_stuck)(void *arg);
     void *arg;

@@ -127,6 +127,7 @@ static void end_badly(struct report *r)
     unsigned all = 1u << FOUR | 1u << SIX;
     r->error = r->why;
     r->error_at = clock_now_s();
+    r->o.on_failed(r->o.arg);
     if (r->retry_after_s >= 0)
         r->file.busy_until =
             r->error_at + (r->retry_after_s < PACE_BUSY_MAX_S ? r->retry_after_s : PACE_BUSY_MAX_S);

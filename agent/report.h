@@ -28,6 +28,7 @@ struct report_options {
     /* The body, heap, NULL when out of memory; `lasting`: without what is no news by itself. */
     char *(*compose)(void *arg, bool lasting);
     void (*on_answer)(void *arg, const struct answer *a); /* the service has taken a report */
+    void (*on_failed)(void *arg);                         /* it got through by no way */
     void *arg;
 };
 

@@ -66,6 +66,7 @@ struct call {
     /* report */
     struct ip from; /* the address of the connection */
     struct report_row report;
+    struct relaypick_failed relay_failed;
     size_t n_observed;
     struct observed_row observed[OBSERVED_MAX];
     int64_t wait_until_ms; /* monotonic; 0: answer at once */

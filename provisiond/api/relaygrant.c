@@ -4,15 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "provisiond/core/relaypick.h"
 #include "provisiond/core/relayticket.h"
 
-static const struct config_relay *pick(const struct config *c, const struct devid *id)
+static const struct config_relay *pick(const struct config *c, const struct devid *id,
+                                       const struct relaypick_failed *failed)
 {
     const char *names[CONFIG_LIST_MAX];
     for (size_t i = 0; i < c->n_relays; i++)
         names[i] = c->relays[i].name;
-    return c->n_relays > 0 ? &c->relays[relaypick(names, c->n_relays, id)] : NULL;
+    return c->n_relays > 0 ? &c->relays[relaypick(names, c->n_relays, id, failed)] : NULL;
 }
 
 /* As dnsd answers it: a public address has a tag, a private one (of a closed network) has none. */
@@ -29,12 +29,13 @@ static bool make_label(char out[TAG_LABEL_MAX], const struct config_zone *z, con
 }
 
 bool relaygrant_find(const struct config_relay **relay, char host[RELAYGRANT_HOST_MAX],
-                     const struct config *c, const struct config_zone *z, const char *id)
+                     const struct config *c, const struct config_zone *z, const char *id,
+                     const struct relaypick_failed *failed)
 {
     struct devid devid = { "" };
     char label[TAG_LABEL_MAX];
     (void)snprintf(devid.text, sizeof devid.text, "%s", id);
-    const struct config_relay *r = pick(c, &devid);
+    const struct config_relay *r = pick(c, &devid, failed);
     if (r == NULL || !make_label(label, z, id, &r->address))
         return false;
     int n = snprintf(host, RELAYGRANT_HOST_MAX, "%s.%s.%s", label, id, z->name);
@@ -43,13 +44,13 @@ bool relaygrant_find(const struct config_relay **relay, char host[RELAYGRANT_HOS
 }
 
 json_t *relaygrant_json(const struct config *c, const struct config_zone *z, const char *id,
-                        int64_t now_s)
+                        const struct relaypick_failed *failed, int64_t now_s)
 {
     const struct config_relay *r;
     struct devid devid = { "" };
     char host[RELAYGRANT_HOST_MAX], ticket[RELAYTICKET_TEXT_MAX], address[INET6_ADDRSTRLEN];
     int64_t expires_at = now_s + RELAYGRANT_LIFE_S;
-    if (z == NULL || !relaygrant_find(&r, host, c, z, id))
+    if (z == NULL || !relaygrant_find(&r, host, c, z, id, failed))
         return json_null();
     (void)snprintf(devid.text, sizeof devid.text, "%s", id);
     (void)inet_ntop(r->address.family == 4 ? AF_INET : AF_INET6, r->address.bytes, address,

@@ -49,7 +49,8 @@ static json_t *tags_json(const struct call *c)
 static json_t *relay_json(const struct call *c)
 {
     const struct config *conf = c->api->parts.config;
-    return relaygrant_json(conf, config_zone_find(conf, c->device.zone), c->id.text, clock_now_s());
+    return relaygrant_json(conf, config_zone_find(conf, c->device.zone), c->id.text,
+                           &c->relay_failed, clock_now_s());
 }
 
 static void respond(struct call *c)
@@ -84,6 +85,7 @@ void put_report(struct call *c)
     (void)snprintf(c->report.device, sizeof c->report.device, "%s", c->id.text);
     (void)snprintf(c->report.name, sizeof c->report.name, "%s", body.name);
     c->report.nearby = body.nearby;
+    c->relay_failed = body.relay_failed;
     c->report.body = reportbody_write(&body);
     if (c->report.body == NULL)
         call_problem(c, 503, "unavailable", "out of memory: try again", 10);

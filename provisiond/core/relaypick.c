@@ -15,16 +15,28 @@ static uint64_t score(const char *name, const struct devid *id)
     return siphash(KEY, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
-size_t relaypick(const char *const *names, size_t n, const struct devid *id)
+static bool has_failed(const struct relaypick_failed *failed, const char *name)
 {
-    size_t best = 0;
-    uint64_t high = score(names[0], id);
-    for (size_t i = 1; i < n; i++) {
+    for (size_t i = 0; failed != NULL && i < failed->n; i++) {
+        if (strcmp(failed->names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+size_t relaypick(const char *const *names, size_t n, const struct devid *id,
+                 const struct relaypick_failed *failed)
+{
+    size_t best = n;
+    uint64_t high = 0;
+    for (size_t i = 0; i < n; i++) {
         uint64_t s = score(names[i], id);
-        if (s > high || (s == high && strcmp(names[i], names[best]) < 0)) {
+        if (has_failed(failed, names[i]))
+            continue;
+        if (best == n || s > high || (s == high && strcmp(names[i], names[best]) < 0)) {
             high = s;
             best = i;
         }
     }
-    return best;
+    return best < n ? best : relaypick(names, n, id, NULL);
 }

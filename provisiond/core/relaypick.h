@@ -7,9 +7,19 @@
 #include <stddef.h>
 
 #include "common/pki/devid.h"
+#include "provisiond/core/relayticket.h"
 
-/* The index, below `n` (1 and up), of the relay for `id`. The order of the names does not matter.
- */
-size_t relaypick(const char *const *names, size_t n, const struct devid *id);
+#define RELAYPICK_FAILED_MAX 8
+
+/* Relays that a device says it cannot reach. */
+struct relaypick_failed {
+    size_t n;
+    char names[RELAYPICK_FAILED_MAX][RELAYTICKET_NAME_MAX + 1];
+};
+
+/* The index, below `n` (1 and up), of the relay for `id`: none of `failed` (NULL: none has) unless
+ * all have. The order of the names does not matter. */
+size_t relaypick(const char *const *names, size_t n, const struct devid *id,
+                 const struct relaypick_failed *failed);
 
 #endif

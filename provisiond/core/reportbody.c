@@ -215,6 +215,15 @@ static enum err read_pin(struct reportbody *b, const json_t *v, struct err_info 
     return ERR_OK;
 }
 
+static enum err read_failed(struct reportbody *b, const json_t *v, struct err_info *info)
+{
+    const char *name = json_string_value(v);
+    if (name == NULL || !relayticket_is_name(name))
+        return err_set(info, ERR_INVALID, "relay_failed has the names of relays");
+    memcpy(b->relay_failed.names[b->relay_failed.n++], name, strlen(name) + 1);
+    return ERR_OK;
+}
+
 static const struct {
     const char *key;
     size_t max;
@@ -223,6 +232,7 @@ static const struct {
     { "connections", REPORTBODY_CONNECTIONS_MAX, read_connection },
     { "dns", REPORTBODY_DNS_MAX, read_dns },
     { "pins", REPORTBODY_PINS_MAX, read_pin },
+    { "relay_failed", RELAYPICK_FAILED_MAX, read_failed },
 };
 
 /* --- the whole --- */
@@ -301,7 +311,8 @@ static json_t *dns_json(const struct reportbody_dns *d)
 
 char *reportbody_write(const struct reportbody *b)
 {
-    json_t *connections = json_array(), *dns = json_array(), *pins = json_array();
+    json_t *connections = json_array(), *dns = json_array(), *pins = json_array(),
+           *failed = json_array();
     bool whole = true;
     for (size_t i = 0; i < b->n_connections; i++)
         whole &= json_array_append_new(connections, connection_json(&b->connections[i])) == 0;
@@ -309,12 +320,17 @@ char *reportbody_write(const struct reportbody *b)
         whole &= json_array_append_new(dns, dns_json(&b->dns[i])) == 0;
     for (size_t i = 0; i < b->n_pins; i++)
         whole &= json_array_append_new(pins, json_string(b->pins[i])) == 0;
+    for (size_t i = 0; i < b->relay_failed.n; i++)
+        whole &= json_array_append_new(failed, json_string(b->relay_failed.names[i])) == 0;
     json_t *root =
         json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "name", b->name, "nearby", b->nearby,
                   "connections", connections, "dns", dns, "rebinding", answer_json(b->rebinding),
                   "nat_loopback", answer_json(b->nat_loopback), "pins", pins);
     if (b->relay)
         whole &= json_object_set_new(root, "relay", json_true()) == 0;
+    if (b->relay_failed.n > 0)
+        whole &= json_object_set(root, "relay_failed", failed) == 0;
+    json_decref(failed);
     char *text = whole && root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     return text;

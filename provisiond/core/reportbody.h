@@ -14,6 +14,7 @@
 #include "common/base/err.h"
 #include "common/base/span.h"
 #include "common/dns/iplabel.h"
+#include "provisiond/core/relaypick.h"
 
 #define REPORTBODY_MAX (16 * 1024) /* bytes of JSON */
 #define REPORTBODY_NAME_MAX 260    /* bytes with the NUL: 64 characters of UTF-8 */
@@ -60,7 +61,8 @@ struct reportbody {
     char name[REPORTBODY_NAME_MAX]; /* "" when it has none */
     bool nearby;                    /* may be shown to browsers in its network */
     bool relay;                     /* comes to clients by its relay, too */
-    size_t n_connections;           /* best first */
+    struct relaypick_failed relay_failed;
+    size_t n_connections; /* best first */
     struct reportbody_connection connections[REPORTBODY_CONNECTIONS_MAX];
     size_t n_dns;
     struct reportbody_dns dns[REPORTBODY_DNS_MAX];

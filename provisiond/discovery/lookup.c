@@ -11,14 +11,29 @@
 #include "provisiond/store/device.h"
 
 #define NETWORK_HASH_LEN 12 /* bytes of it that are shown */
+#define FAILED_HOLDS_S (2 * (int64_t)REPORT_EVERY_S)
+/* What a device said about relays: it may have come back to its own since, and lost a report. */
+
+/* What the device said last, and when; *reported: at all, and so that we can read it. */
+static enum err read_report(struct visit *v, struct sql *db, const char *id,
+                            struct reportbody *body, int64_t *at, bool *reported)
+{
+    struct report_row row = { .body = NULL };
+    enum err e = report_get(db, id, &row, &v->job.info);
+    *reported = e == ERR_OK && reportbody_parse(body, span_str(row.body), NULL) == ERR_OK;
+    *at = row.at;
+    report_clear(&row);
+    return e == ERR_NOTFOUND ? ERR_OK : e;
+}
 
 /* Adds one device to v->devices. */
 static enum err add_device(struct visit *v, struct sql *db, const char *id, int64_t now_s)
 {
     const struct config *config = v->d->parts.config;
     struct device_row row;
-    struct report_row report = { .body = NULL };
     struct reportbody body;
+    int64_t reported_at = 0;
+    bool reported = false;
     struct observed_row observed[OBSERVED_MAX];
     struct ip proven[OBSERVED_MAX];
     size_t n = 0;
@@ -30,12 +45,9 @@ static enum err add_device(struct visit *v, struct sql *db, const char *id, int6
         return ERR_OK;
     if (e == ERR_OK)
         e = observed_list(db, id, now_s - OBSERVED_PROVEN_S, observed, &n, &v->job.info);
+    if (e == ERR_OK)
+        e = read_report(v, db, id, &body, &reported_at, &reported);
     if (e != ERR_OK)
-        return e;
-    e = report_get(db, id, &report, &v->job.info);
-    bool reported = e == ERR_OK && reportbody_parse(&body, span_str(report.body), NULL) == ERR_OK;
-    report_clear(&report);
-    if (e != ERR_OK && e != ERR_NOTFOUND)
         return e;
     for (size_t i = 0; i < n; i++)
         proven[i] = observed[i].ip;
@@ -43,11 +55,13 @@ static enum err add_device(struct visit *v, struct sql *db, const char *id, int6
         reportbody_keep_proven(&body, proven, n);
     const struct config_relay *relay = NULL;
     char host[RELAYGRANT_HOST_MAX];
-    bool has_relay = relaygrant_find(&relay, host, config, zone, id);
+    bool recent = reported && now_s - reported_at <= FAILED_HOLDS_S;
+    bool has_relay =
+        relaygrant_find(&relay, host, config, zone, id, recent ? &body.relay_failed : NULL);
     const struct devicejson d = { .id = id,
                                   .zone = zone->name,
                                   .tag_keys = zone->tag_keys,
-                                  .seen_at = reported ? report.at : row.seen_at,
+                                  .seen_at = reported ? reported_at : row.seen_at,
                                   .report = reported ? &body : NULL,
                                   .n_observed = n,
                                   .observed = observed,

@@ -1,13 +1,15 @@
 """Two relays, and devices that are bound to one of them each: agents, provisiond, dnsd and curl in networks of
-their own. One relay is taken out of the configuration, and its devices are reached by the other."""
+their own. One relay dies, and then is taken out of the configuration: its devices are reached by the other."""
 
+import json
 import shutil
 
 import pytest
 
 from daemon import Daemon
+from fakeclock import FakeClock
 from netns import Lan, need_root
-from ports import free_ports
+from ports import free_port, free_ports
 from relay import Relay
 from stack import Agent, Dnsd, Provisiond
 from test_relay_device import BACKEND
@@ -43,9 +45,11 @@ class Service:
         self.lan = lan
         self.relays = {name: make_relay(folder, lan, name, port) for name, port in [("eu1", 443), ("us1", 4443)]}
         self.sections = {name: section(r, lan) for name, r in self.relays.items()}
+        self.clock = FakeClock(folder, monotonic=True)
+        self.public = f"{lan.SERVICE}:{free_port()}"
         dns, (device_port, backend_port) = f"{lan.SERVICE}:53", free_ports(2)
         self.provisiond = Provisiond(folder, f"{lan.SERVICE}:{device_port}", dns, netns=lan.service, enroll="open",
-                                     extra="".join(self.sections.values()))
+                                     extra=f'listen_public = "{self.public}"\n' + "".join(self.sections.values()))
         self.dnsd = Dnsd(folder, ["127.0.0.1:53", dns], self.provisiond.challenges, netns=lan.service)
         (folder / "file").write_bytes(b"")
         self.backend = Daemon("backend", ["/usr/bin/python3", "-I", "-c", BACKEND, str(backend_port), folder / "file"],
@@ -53,7 +57,8 @@ class Service:
         self.agents = []
         for i, port in enumerate(free_ports(N_DEVICES)):
             (folder / str(i)).mkdir()
-            self.agents.append(Agent(folder / str(i), self.provisiond, netns=lan.device, extra=f"""relay = true
+            self.agents.append(Agent(folder / str(i), self.provisiond, netns=lan.device, env=self.clock.env, extra=f"""relay = true
+nearby = true
 retry_s = 1
 proxy {{ listen = "127.0.0.1:{port}"  backend = "127.0.0.1:{backend_port}"  proxy_protocol = true }}"""))
         self.daemons = [*self.relays.values(), self.provisiond, self.dnsd, self.backend, *self.agents]
@@ -77,11 +82,28 @@ proxy {{ listen = "127.0.0.1:{port}"  backend = "127.0.0.1:{backend_port}"  prox
         said = agent.status()["relay"] or {"connected": False}
         return said["name"] if said["connected"] else None
 
-    def reach(self, agent):
-        run = self.lan.client.run("curl", "-s", "-S", "--max-time", str(PATIENCE_S), "--cacert", self.provisiond.ca,
-                                  agent.status()["relay"]["url"], timeout_s=2 * PATIENCE_S)
+    def wait_for(self, names, step_s=0):
+        """Until the agents are connected to relays of those names; each look makes it so much later for them."""
+        def there():
+            self.clock.set_ahead(self.clock.offset_s + step_s)
+            return [self.relay_of(a) for a in self.agents] == names
+
+        until(there, PATIENCE_S, lambda: "\n".join(a.tail() for a in self.agents))
+
+    def curl(self, where, url):
+        run = where.run("curl", "-s", "-S", "--max-time", str(PATIENCE_S), "--cacert", self.provisiond.ca, url,
+                        timeout_s=2 * PATIENCE_S)
         assert run.returncode == 0, run.stderr
-        assert run.stdout.startswith(self.lan.CLIENT)
+        return run.stdout
+
+    def reach_all(self, names):
+        """A client that asks the discovery API comes to each device, by the relay of that name."""
+        found = json.loads(self.curl(self.lan.device, f"https://{self.public}/v1/nearby"))["devices"]
+        uris = {d["id"]: c["uri"] for d in found for c in d["connections"] if c["relay"]}
+        for agent, name in zip(self.agents, names):
+            uri = uris[agent.status()["id"]]
+            assert uri.endswith(f":{self.relays[name].client_port}")
+            assert self.curl(self.lan.client, uri).startswith(self.lan.CLIENT)
 
     def take_out(self, name):
         """As the manual says: out of the configuration first."""
@@ -99,18 +121,31 @@ def service(tmp_path_factory):
         yield s
 
 
-def test_the_devices_of_a_relay_that_is_taken_out(service):
-    """They move to the other one, which those who are there do not notice."""
+def bound_now(service):
+    """The relay of each device, the one that the first is bound to, and the other."""
     until(lambda: all(map(service.relay_of, service.agents)), PATIENCE_S, "all to be connected")
     bound = [service.relay_of(a) for a in service.agents]
-    for a in service.agents:
-        service.reach(a)
-    gone, left = bound[0], next(n for n in service.relays if n != bound[0])
+    return bound, bound[0], next(n for n in service.relays if n != bound[0])
+
+
+def test_the_devices_of_a_relay_that_dies(service):
+    """They say so, and get the other one; once theirs is back, they are, too. Nobody changes the configuration."""
+    bound, dead, other = bound_now(service)
+    service.reach_all(bound)
+    service.relays[dead].kill()
+    service.wait_for([other] * N_DEVICES, step_s=1)
+    service.reach_all([other] * N_DEVICES)
+    service.relays[dead].start()
+    service.clock.set_ahead(service.clock.offset_s + 130)  # more than they leave it alone for
+    service.wait_for(bound)
+    service.reach_all(bound)
+
+
+def test_the_devices_of_a_relay_that_is_taken_out(service):
+    """They move to the other one, which those who are there do not notice."""
+    bound, gone, left = bound_now(service)
     controls = service.relays[left].count("controls_total")
-    assert controls == bound.count(left)
     service.take_out(gone)
-    until(lambda: [service.relay_of(a) for a in service.agents] == [left] * N_DEVICES, PATIENCE_S,
-          lambda: "\n".join(a.tail() for a in service.agents))
-    for a in service.agents:
-        service.reach(a)
-    assert service.relays[left].count("controls_total") == N_DEVICES, "each came once"
+    service.wait_for([left] * N_DEVICES)
+    service.reach_all([left] * N_DEVICES)
+    assert service.relays[left].count("controls_total") == controls + bound.count(gone), "each came once"

@@ -24,7 +24,7 @@ static void the_order_of_the_names_does_not_matter(void **state)
     (void)state;
     for (unsigned i = 0; i < N_DEVICES; i++) {
         struct devid id = device(i);
-        assert_string_equal(A[relaypick(A, 3, &id)], B[relaypick(B, 3, &id)]);
+        assert_string_equal(A[relaypick(A, 3, &id, NULL)], B[relaypick(B, 3, &id, NULL)]);
     }
 }
 
@@ -35,7 +35,7 @@ static void one_that_goes_moves_only_its_own(void **state)
     (void)state;
     for (unsigned i = 0; i < N_DEVICES; i++) {
         struct devid id = device(i);
-        size_t was = relaypick(ALL, 3, &id), is = relaypick(LEFT, 2, &id);
+        size_t was = relaypick(ALL, 3, &id, NULL), is = relaypick(LEFT, 2, &id, NULL);
         before[was]++;
         if (was == 1)
             after[is]++;
@@ -49,6 +49,24 @@ static void one_that_goes_moves_only_its_own(void **state)
         assert_in_range(after[i], before[1] / 2 * 4 / 5, before[1] / 2 * 6 / 5);
 }
 
+static void one_that_failed_is_as_one_that_went(void **state)
+{
+    static const char *const ALL[] = { "eu1", "eu2", "us1" }, *const LEFT[] = { "eu1", "us1" };
+    static const struct relaypick_failed NOT_HERE = { 1, { "eu9" } }, ONE = { 1, { "eu2" } },
+                                         TWO = { 2, { "us1", "eu2" } },
+                                         THREE = { 3, { "us1", "eu1", "eu2" } };
+    (void)state;
+    for (unsigned i = 0; i < N_DEVICES; i++) {
+        struct devid id = device(i);
+        size_t first = relaypick(ALL, 3, &id, NULL);
+        assert_int_equal(relaypick(ALL, 3, &id, &NOT_HERE), first);
+        assert_string_equal(ALL[relaypick(ALL, 3, &id, &ONE)], LEFT[relaypick(LEFT, 2, &id, NULL)]);
+        assert_string_equal(ALL[relaypick(ALL, 3, &id, &TWO)], "eu1");
+        assert_int_equal(relaypick(ALL, 3, &id, &THREE), first); /* better than none */
+        assert_int_equal(relaypick(ALL + 1, 1, &id, &ONE), 0);
+    }
+}
+
 static void every_build_chooses_the_same(void **state)
 {
     static const char *const NAMES[] = { "a", "b", "c", "d" };
@@ -56,7 +74,7 @@ static void every_build_chooses_the_same(void **state)
     (void)state;
     for (unsigned i = 0; i < 8; i++) {
         struct devid id = device(i);
-        chosen[i] = NAMES[relaypick(NAMES, 4, &id)][0];
+        chosen[i] = NAMES[relaypick(NAMES, 4, &id, NULL)][0];
     }
     assert_string_equal(chosen, "bdbbddaa");
 }
@@ -66,6 +84,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_order_of_the_names_does_not_matter),
         cmocka_unit_test(one_that_goes_moves_only_its_own),
+        cmocka_unit_test(one_that_failed_is_as_one_that_went),
         cmocka_unit_test(every_build_chooses_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,6 +52,12 @@ static const struct {
       "{\"name\":\"\",\"nearby\":false,\"connections\":[],\"dns\":[],\"rebinding\":null,"
       "\"nat_loopback\":null,\"pins\":[]}",
       NULL },
+    { "relays that it cannot reach", "{\"relay_failed\":[\"eu1\",\"us-2\"]}",
+      "{\"name\":\"\",\"nearby\":false,\"connections\":[],\"dns\":[],\"rebinding\":null,"
+      "\"nat_loopback\":null,\"pins\":[],\"relay_failed\":[\"eu1\",\"us-2\"]}",
+      NULL },
+    { "what is no relay's name", "{\"relay_failed\":[\"EU1\"]}", NULL, "relay_failed" },
+    { "no name at all", "{\"relay_failed\":[1]}", NULL, "relay_failed" },
     { "not JSON", "{\"name\":", NULL, "not JSON: line 1" },
     { "a member twice", "{\"name\":\"a\",\"name\":\"b\"}", NULL, "not JSON" },
     { "not UTF-8", "{\"name\":\"\xff\"}", NULL, "not JSON" },
@@ -170,6 +176,8 @@ static void lists_have_limits(void **state)
     assert_int_equal(parse_many("dns", d, REPORTBODY_DNS_MAX + 1), ERR_INVALID);
     assert_int_equal(parse_many("pins", p, REPORTBODY_PINS_MAX), ERR_OK);
     assert_int_equal(parse_many("pins", p, REPORTBODY_PINS_MAX + 1), ERR_INVALID);
+    assert_int_equal(parse_many("relay_failed", "\"eu1\"", RELAYPICK_FAILED_MAX), ERR_OK);
+    assert_int_equal(parse_many("relay_failed", "\"eu1\"", RELAYPICK_FAILED_MAX + 1), ERR_INVALID);
     assert_int_equal(parse_many("later", c, 1000), ERR_LIMIT);
 }
 

@@ -1,0 +1,51 @@
+/* relayfail.h - the relays that this device cannot reach, as the service is told: those that failed
+ * for minutes while the service answered, since a network that is down makes no relay a bad one.
+ * Whoever is on the list stays there until it takes connections again, which is looked at after an
+ * hour or two: the devices of a relay that is back do not come at once. Pure; any thread. */
+#ifndef LANYARD_AGENT_CORE_RELAYFAIL_H
+#define LANYARD_AGENT_CORE_RELAYFAIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/core/relaygrant.h"
+
+#define RELAYFAIL_MAX 4         /* relays on the list */
+#define RELAYFAIL_AFTER_UNITS 5 /* of failing, since the service was heard meanwhile */
+#define RELAYFAIL_LOOK_UNITS 60 /* until one is looked at again, and as much more by chance */
+
+struct relayfail_entry {
+    char name[RELAYGRANT_NAME_MAX], control[RELAYGRANT_END_MAX];
+    int64_t look_ms; /* when it is looked at, monotonic */
+    bool told;       /* the service knows */
+};
+
+/* Zero but for unit_ms to begin with. */
+struct relayfail {
+    int64_t unit_ms; /* normally a minute */
+    struct relayfail_entry used;
+    bool failing;     /* the one that is used */
+    bool heard;       /* the service, while it was failing, ... */
+    int64_t heard_ms; /* ... and when; monotonic */
+    size_t n;
+    struct relayfail_entry list[RELAYFAIL_MAX];
+};
+
+/* The relay that the service names; NULL: none. */
+void relayfail_use(struct relayfail *f, const struct relaygrant *grant);
+
+/* An attempt to connect to it ended. True when the list has changed. */
+bool relayfail_tried(struct relayfail *f, bool connected, int64_t now_ms, uint32_t random);
+
+/* The service has answered a report, or cannot be reached: what it was not told is then taken back,
+ * since it may be this network that failed. */
+void relayfail_report(struct relayfail *f, bool answered, int64_t now_ms);
+
+/* The one to be looked at next; NULL: none. Borrowed until the next call. */
+const struct relayfail_entry *relayfail_next(const struct relayfail *f);
+
+/* Whether that one takes connections now. True when the list has changed. */
+bool relayfail_looked(struct relayfail *f, bool works, int64_t now_ms, uint32_t random);
+
+#endif
