@@ -1,4 +1,4 @@
-/* clock.h - the two clocks. Cores never call these: time is passed in. Any thread. */
+/* clock.h - the clocks. Cores never call these: time is passed in. Any thread. */
 #ifndef LANYARD_BASE_CLOCK_H
 #define LANYARD_BASE_CLOCK_H
 
@@ -13,6 +13,10 @@ int64_t clock_mono_ms(void);
 
 /* The same in microseconds. */
 int64_t clock_mono_us(void);
+
+/* Milliseconds since the boot, those in suspend included. Cannot be set: for what must go on
+ * whatever happens to the wall clock. */
+int64_t clock_boot_ms(void);
 
 /* Writes `at_s` (Unix seconds) as RFC 3339 UTC, "2026-11-21T03:43:50Z". Needs 21 bytes. */
 void clock_format(int64_t at_s, char *out, size_t cap);

@@ -18,6 +18,13 @@
 struct fetch;    /* a connection pool with one TLS identity; opaque */
 struct fetch_op; /* one exchange under way; opaque */
 
+/* A clock that knows better than the system's. */
+struct fetch_clock {
+    int64_t (*now_s)(void *arg);                /* Unix seconds */
+    void (*on_date)(void *arg, int64_t date_s); /* a server said it, and no cache for it */
+    void *arg;
+};
+
 struct fetch_options {
     const char *user_agent; /* required, such as "lanyard-agent/0.1.0" */
     const char *ca_file;  /* PEM of the roots trusted instead of the system's; NULL: the system's */
@@ -26,6 +33,9 @@ struct fetch_options {
     bool tls13_only;
     int64_t built_s; /* Unix seconds; with client_key: no certificate of a server that ended before
                         is good, whatever the clock says; 0: not looked at */
+    const struct fetch_clock
+        *clock;             /* copied; with client_key: a server's certificate is good, too,
+                               that is so by this clock; NULL: by the system's alone */
     size_t connections_max; /* exchanges at once; what is more waits its turn, in order, and its
                                time limit begins with it; 0: 8 */
 };
