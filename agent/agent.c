@@ -33,6 +33,7 @@
 #include "agent/resolverwatch.h"
 #include "agent/statedir.h"
 #include "agent/status.h"
+#include "agent/timekeeper.h"
 #include "agent/web.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -53,6 +54,7 @@ struct agent {
     struct config *config;
     char *config_path;
     struct identity identity;
+    struct truetime time;
     struct fetch *pool; /* to the service */
     struct issuance *issuance;
     struct report *report;
@@ -86,7 +88,8 @@ static void use_certificate(struct agent *a)
     struct err_info info;
     if (set == NULL)
         return;
-    if (front_set_public(a->front, set->key, set->chain, set->not_after_s, &info) != ERR_OK)
+    if (front_set_public(a->front, set->key, set->chain, set->not_before_s, set->not_after_s,
+                         &info) != ERR_OK)
         log_error("the proxies cannot use the certificate: %s", info.text);
     if (a->host.on_certificate != NULL)
         a->host.on_certificate(a->host.arg, false, set->key, set->chain, set->not_after_s);
@@ -102,7 +105,7 @@ static void tell_network(struct agent *a)
     json_t *urls = json_array();
     if (a->mdns == NULL || urls == NULL)
         goto out;
-    if (set != NULL && clock_now_s() < set->not_after_s)
+    if (set != NULL && timekeeper_now_s(&a->time) < set->not_after_s)
         address_add_urls(a->config, a->identity.id.text, NULL, urls);
     const char *url = json_string_value(json_array_get(urls, 0));
     uint16_t port = url != NULL ? address_url_port(url) : 0;
@@ -139,7 +142,7 @@ static void refresh_fallback(struct agent *a)
     bool changed, first = f->cert == NULL;
     if (issuance_journal(a->issuance)->state == LIFECYCLE_GONE)
         return; /* forgotten: no new key on the disk */
-    enum err e = fallback_refresh(f, a->config, &changed, &info);
+    enum err e = fallback_refresh(f, a->config, timekeeper_now_s(&a->time), &changed, &info);
     if (e == ERR_OK && changed)
         e = front_set_local(a->front, f->key, f->cert, &info);
     if (e != ERR_OK) {
@@ -184,7 +187,7 @@ static void on_day(void *arg)
 static void on_clock(void *arg)
 {
     struct agent *a = arg;
-    events_add(&a->events, clock_now_s(), "the clock was set");
+    events_add(&a->events, clock_now_s(), "it is another time than it was taken to be");
     refresh_fallback(a);
 }
 
@@ -440,6 +443,7 @@ json_t *agent_status(const struct agent *a)
         .journal = issuance_journal(a->issuance),
         .certificate = issuance_current(a->issuance),
         .is_running = true,
+        .clock_s = clock_now_s(),
         .storage = storage.text,
         .detail = issuance_detail(a->issuance),
         .next_at = issuance_next_at(a->issuance),
@@ -453,7 +457,7 @@ json_t *agent_status(const struct agent *a)
         .pairing = a->pairing,
         .resolvers = resolverwatch_detail(a->resolvers),
     };
-    return status_to_json(&s, clock_now_s());
+    return status_to_json(&s, timekeeper_now_s(&a->time));
 }
 
 static json_t *status_json(void *arg)
@@ -739,10 +743,13 @@ static enum err start_pages(struct agent *a, int *fds)
 /* What talks to the service. */
 static enum err build_service(struct agent *a, struct err_info *info)
 {
-    enum err e = api_pool_new(&a->pool, a->loop, a->config->server_ca, &a->identity, info);
+    timekeeper_init(&a->time);
+    enum err e =
+        api_pool_new(&a->pool, a->loop, a->config->server_ca, &a->identity, &a->time, info);
     const struct issuance_options issuance = { .config = a->config,
                                                .identity = &a->identity,
                                                .pool = a->pool,
+                                               .time = &a->time,
                                                .on_certificate = on_certificate,
                                                .on_state = on_state,
                                                .on_clock = on_clock,
@@ -773,7 +780,7 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
     if (e == ERR_OK)
         e = build_relay(a);
     if (e == ERR_OK)
-        e = front_new(&a->front, issuance_name(a->issuance), a->config->refuse_foreign);
+        e = front_new(&a->front, issuance_name(a->issuance), a->config->refuse_foreign, &a->time);
     if (e == ERR_OK)
         e = start_proxies(a, fds);
     if (e == ERR_OK)

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "agent/timekeeper.h"
 #include "common/base/clock.h"
 #include "common/net/fetch.h"
 
@@ -73,9 +74,20 @@ static void start(struct api *a, enum answer_call call, const struct fetch_reque
     }
 }
 
-enum err api_pool_new(struct fetch **out, struct loop *l, const char *ca_file,
-                      const struct identity *id, struct err_info *info)
+static int64_t now_s(void *arg)
 {
+    return timekeeper_now_s(arg);
+}
+
+static void on_date(void *arg, int64_t date_s)
+{
+    timekeeper_hear(arg, date_s);
+}
+
+enum err api_pool_new(struct fetch **out, struct loop *l, const char *ca_file,
+                      const struct identity *id, struct truetime *time, struct err_info *info)
+{
+    const struct fetch_clock clock = { now_s, on_date, time };
     struct fetch_options o = {
         .user_agent = "lanyard-agent/" LANYARD_VERSION,
         .ca_file = ca_file,
@@ -83,6 +95,7 @@ enum err api_pool_new(struct fetch **out, struct loop *l, const char *ca_file,
         .client_cert = id->cert,
         .tls13_only = true,
         .built_s = LANYARD_BUILT_S,
+        .clock = time != NULL ? &clock : NULL,
         .connections_max = CONNECTIONS_MAX,
     };
     return fetch_new(out, l, &o, info);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "agent/core/answer.h"
+#include "agent/core/truetime.h"
 #include "agent/identity.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
@@ -35,10 +36,12 @@ struct api_way {
 typedef void api_fn(void *arg, const struct api_result *res);
 
 /* The connections of all clients: with the device's identity, to a service with a certificate from
- * `ca_file` (NULL: the system's roots). End with fetch_free(), after the clients.
+ * `ca_file` (NULL: the system's roots), which is good by `time`, too, and sets it by its answers
+ * (borrowed; NULL: neither). End with fetch_free(), after the clients.
  * Errors: ERR_CONFIG when ca_file cannot be used, ERR_NOMEM. */
 NODISCARD enum err api_pool_new(struct fetch **out, struct loop *l, const char *ca_file,
-                                const struct identity *id, struct err_info *info);
+                                const struct identity *id, struct truetime *time,
+                                struct err_info *info);
 
 /* A client of `server` ("https://host:port") over the connections of `pool`. Errors: ERR_NOMEM. */
 NODISCARD enum err api_new(struct api **out, struct loop *l, struct fetch *pool,

@@ -40,6 +40,7 @@ struct doctor {
     struct identity identity; /* key NULL: none yet */
     struct certset set;       /* chain NULL: none */
     struct journal journal;
+    int64_t now_s; /* as the agent takes it to be, while it is running */
 };
 
 static void add_days(char *out, size_t cap, int64_t seconds)
@@ -133,6 +134,8 @@ static void check_daemon(struct doctor *d)
             "not running: nothing is renewed and no proxy works; start `lanyard-agent run`");
     else
         findings_add(&d->found, FINDING_FAIL, "agent", "%s", info.text);
+    if (json_is_integer(json_object_get(root, "now")))
+        d->now_s = json_integer_value(json_object_get(root, "now"));
     check_port_mapping(d, json_object_get(root, "port_mapping"));
     check_mdns(d, json_object_get(root, "mdns"));
     check_report(d, json_object_get(root, "report"));
@@ -175,13 +178,12 @@ static void load_state(struct doctor *d)
 static void check_certificate(struct doctor *d)
 {
     const struct certset *set = &d->set;
-    int64_t now_s = clock_now_s();
-    int64_t life_s = set->not_after_s - set->not_before_s, left_s = set->not_after_s - now_s;
+    int64_t life_s = set->not_after_s - set->not_before_s, left_s = set->not_after_s - d->now_s;
     char left[32];
     if (set->chain == NULL)
         return;
     add_days(left, sizeof left, left_s);
-    if (now_s < set->not_before_s)
+    if (d->now_s < set->not_before_s)
         findings_add(&d->found, FINDING_FAIL, "certificate",
                      "not valid yet: this device's clock is behind");
     else if (left_s <= 0)
@@ -447,6 +449,7 @@ enum err doctor_run(const struct config *c, bool json, bool *healthy, struct err
     if (d == NULL)
         return err_set(info, ERR_NOMEM, "out of memory");
     d->config = c;
+    d->now_s = clock_now_s();
     check_daemon(d);
     check_disk(d);
     load_state(d);

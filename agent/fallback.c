@@ -7,7 +7,6 @@
 
 #include "agent/address.h"
 #include "agent/statedir.h"
-#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/pki/cert.h"
@@ -96,12 +95,11 @@ static void save_cert(const char *path, X509 *cert)
     buf_clear(&pem);
 }
 
-enum err fallback_refresh(struct fallback *f, const struct config *c, bool *changed,
+enum err fallback_refresh(struct fallback *f, const struct config *c, int64_t now_s, bool *changed,
                           struct err_info *info)
 {
     struct localcert_names names;
     char path[PATH_MAX];
-    int64_t now_s = clock_now_s();
     struct fallback next = { 0 };
     *changed = false;
     read_names(&names, c);

@@ -5,6 +5,7 @@
 #define LANYARD_AGENT_FALLBACK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>
@@ -22,11 +23,11 @@ struct fallback {
 };
 
 /* Loads key and certificate, or makes what is missing, damaged, or no longer right for the device's
- * names and addresses; *changed tells whether the certificate in *f is another than before the
- * call. What cannot be read or written is made all the same, in memory. Errors: ERR_NOMEM,
- * ERR_CRYPTO, ERR_LIMIT; *f is then as before. */
-NODISCARD enum err fallback_refresh(struct fallback *f, const struct config *c, bool *changed,
-                                    struct err_info *info);
+ * names and addresses, or not good at `now_s` (Unix seconds); *changed tells whether the
+ * certificate in *f is another than before the call. What cannot be read or written is made all the
+ * same, in memory. Errors: ERR_NOMEM, ERR_CRYPTO, ERR_LIMIT; *f is then as before. */
+NODISCARD enum err fallback_refresh(struct fallback *f, const struct config *c, int64_t now_s,
+                                    bool *changed, struct err_info *info);
 
 void fallback_clear(struct fallback *f);
 

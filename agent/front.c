@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "agent/core/issued.h"
+#include "agent/timekeeper.h"
 #include "common/base/clock.h"
 #include "common/net/tls.h"
 
@@ -16,6 +17,8 @@ struct front {
     bool refuse_foreign;
     SSL_CTX *public; /* NULL: none yet */
     int64_t not_after_s;
+    int64_t over_ms; /* since the boot: its life is over, whatever clocks say */
+    const struct truetime *time;
     SSL_CTX *local; /* what connections begin with */
     struct front_counters n;
 };
@@ -40,11 +43,13 @@ static bool is_local(const char *name)
     return strcasecmp(name, "localhost") == 0 || ends_with(name, ".local");
 }
 
-/* A clock that lost its time says nothing about the end of a certificate. */
+/* A clock that lost its time says nothing about the end of a certificate, but it cannot last longer
+ * than its life from the moment on when it was here. */
 static bool is_usable(const struct front *f)
 {
-    int64_t now_s = clock_now_s();
-    return f->public != NULL && (now_s < f->not_after_s || now_s < ISSUED_CLOCK_FLOOR_S);
+    int64_t now_s = timekeeper_now_s(f->time);
+    return f->public != NULL && clock_boot_ms() < f->over_ms &&
+           (now_s < f->not_after_s || now_s < ISSUED_CLOCK_FLOOR_S);
 }
 
 /* Called in each handshake, with or without a name. [RFC 6066 s3] */
@@ -101,13 +106,15 @@ static enum err new_context(SSL_CTX **out, EVP_PKEY *key, STACK_OF(X509) * chain
     return e;
 }
 
-enum err front_new(struct front **out, const char *name, bool refuse_foreign)
+enum err front_new(struct front **out, const char *name, bool refuse_foreign,
+                   const struct truetime *time)
 {
     struct front *f = calloc(1, sizeof *f);
     if (f == NULL)
         return ERR_NOMEM;
     f->suffix = strdup(name[0] == '*' ? name + 1 : name);
     f->refuse_foreign = refuse_foreign;
+    f->time = time;
     if (f->suffix == NULL) {
         free(f);
         return ERR_NOMEM;
@@ -117,7 +124,7 @@ enum err front_new(struct front **out, const char *name, bool refuse_foreign)
 }
 
 enum err front_set_public(struct front *f, EVP_PKEY *key, STACK_OF(X509) * chain,
-                          int64_t not_after_s, struct err_info *info)
+                          int64_t not_before_s, int64_t not_after_s, struct err_info *info)
 {
     SSL_CTX *tls = NULL;
     enum err e = new_context(&tls, key, chain, info);
@@ -126,6 +133,7 @@ enum err front_set_public(struct front *f, EVP_PKEY *key, STACK_OF(X509) * chain
     SSL_CTX_free(f->public);
     f->public = tls;
     f->not_after_s = not_after_s;
+    f->over_ms = clock_boot_ms() + (not_after_s - not_before_s) * 1000;
     return ERR_OK;
 }
 

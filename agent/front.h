@@ -10,6 +10,7 @@
 #include <openssl/ssl.h>
 
 #include "agent/core/alpn.h"
+#include "agent/core/truetime.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
 
@@ -22,13 +23,17 @@ struct front_counters {
 };
 
 /* `name` is "*.<id>.<zone>"; with `refuse_foreign` clients that ask for a name which is neither
- * under it nor local ("localhost", "<x>.local", none at all) are refused. Errors: ERR_NOMEM. */
-NODISCARD enum err front_new(struct front **out, const char *name, bool refuse_foreign);
+ * under it nor local ("localhost", "<x>.local", none at all) are refused. `time` is borrowed.
+ * Errors: ERR_NOMEM. */
+NODISCARD enum err front_new(struct front **out, const char *name, bool refuse_foreign,
+                             const struct truetime *time);
 
-/* Serves `key` and `chain` (leaf first, both only referenced) until `not_after_s`, Unix seconds.
+/* Serves `key` and `chain` (leaf first, both only referenced), which is good from `not_before_s` to
+ * `not_after_s`, Unix seconds, until its end.
  * Errors: those of tls_server_new(); what was served before goes on. */
 NODISCARD enum err front_set_public(struct front *f, EVP_PKEY *key, STACK_OF(X509) * chain,
-                                    int64_t not_after_s, struct err_info *info);
+                                    int64_t not_before_s, int64_t not_after_s,
+                                    struct err_info *info);
 
 /* The same for the device's own certificate. */
 NODISCARD enum err front_set_local(struct front *f, EVP_PKEY *key, X509 *cert,

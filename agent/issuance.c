@@ -13,6 +13,7 @@
 #include "agent/core/renewal.h"
 #include "agent/fallback.h"
 #include "agent/statefile.h"
+#include "agent/timekeeper.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
@@ -43,7 +44,7 @@ struct issuance {
     char detail[sizeof(struct err_info)];
     int64_t due_ms;         /* monotonic: the next step, outside LIFECYCLE_SERVE */
     int64_t ask_ms;         /* monotonic, in LIFECYCLE_SERVE: when to ask how long to wait */
-    int64_t clock_offset_s; /* of the wall clock against the monotonic one, when last looked at */
+    int64_t clock_offset_s; /* of the time against the monotonic clock, when last looked at */
     unsigned refused;       /* certificates in a row that could not be put in place */
     char storage[sizeof(struct err_info)]; /* why the journal could not be written; "": it was */
     bool under_way;                        /* an exchange is */
@@ -56,6 +57,11 @@ struct issuance {
 static const char *state_dir(const struct issuance *s)
 {
     return s->o.config->state_dir;
+}
+
+static int64_t now_s(const struct issuance *s)
+{
+    return timekeeper_now_s(s->o.time);
 }
 
 static void save(struct issuance *s)
@@ -87,9 +93,9 @@ static bool is_waiting(const struct issuance *s)
     return !s->under_way && !s->forgetting;
 }
 
-static int64_t clock_offset(void)
+static int64_t clock_offset(const struct issuance *s)
 {
-    return clock_now_s() - clock_mono_ms() / 1000;
+    return now_s(s) - clock_mono_ms() / 1000;
 }
 
 /* Arms the timer for the next step of the present state, and for a look at the clock. */
@@ -100,7 +106,7 @@ static void schedule(struct issuance *s)
     if (s->journal.state == LIFECYCLE_SERVE) {
         /* by the calendar: a certificate's dates are. Asked again and again, since it may be set.
          */
-        wait_ms = backoff_remaining_s(s->journal.renew_at, clock_now_s(), WAIT_MAX_S) * 1000;
+        wait_ms = backoff_remaining_s(s->journal.renew_at, now_s(s), WAIT_MAX_S) * 1000;
         int64_t ask_ms = s->ask_ms - clock_mono_ms();
         if (ask_ms < wait_ms)
             wait_ms = ask_ms > 0 ? ask_ms : 0;
@@ -112,7 +118,7 @@ static void schedule(struct issuance *s)
 
 static void set_wait(struct issuance *s, int64_t wait_s)
 {
-    s->journal.retry_at = wait_s > 0 ? clock_now_s() + wait_s : 0;
+    s->journal.retry_at = wait_s > 0 ? now_s(s) + wait_s : 0;
     s->due_ms = clock_mono_ms() + wait_s * 1000;
 }
 
@@ -126,12 +132,12 @@ static void tell_state(const struct issuance *s)
  * now, and a long wait may just have begun. */
 static void notice_clock(struct issuance *s)
 {
-    int64_t by_s = clock_offset() - s->clock_offset_s;
+    int64_t by_s = clock_offset(s) - s->clock_offset_s;
     s->clock_offset_s += by_s;
     if (by_s > -CLOCK_STEP_S && by_s < CLOCK_STEP_S)
         return;
-    log_info("the clock was set %lld s %s", (long long)(by_s < 0 ? -by_s : by_s),
-             by_s < 0 ? "back" : "ahead");
+    log_info("it is %lld s %s than it was taken to be", (long long)(by_s < 0 ? -by_s : by_s),
+             by_s < 0 ? "earlier" : "later");
     if (s->journal.error[0] != 0)
         set_wait(s, 0);
     s->o.on_clock(s->o.arg);
@@ -140,7 +146,7 @@ static void notice_clock(struct issuance *s)
 static void note_error(struct issuance *s, const char *text)
 {
     (void)snprintf(s->journal.error, sizeof s->journal.error, "%s", text);
-    s->journal.error_at = text[0] != 0 ? clock_now_s() : 0;
+    s->journal.error_at = text[0] != 0 ? now_s(s) : 0;
 }
 
 /* Takes the event: the new state is on disk before its step runs, from the loop, `wait_s` later. */
@@ -321,9 +327,9 @@ static void choose_renewal(struct issuance *s)
                              span_str(s->o.identity->id.text));
     /* a clock behind the certificate's start must not make the life look longer than it is */
     int64_t life_s = s->current.not_after_s - s->current.not_before_s;
-    int64_t now_s = clock_now_s();
-    if (now_s >= ISSUED_CLOCK_FLOOR_S && j->renew_at - now_s > life_s)
-        j->renew_at = now_s + life_s / 2;
+    int64_t present_s = now_s(s);
+    if (present_s >= ISSUED_CLOCK_FLOOR_S && j->renew_at - present_s > life_s)
+        j->renew_at = present_s + life_s / 2;
 }
 
 static enum err put_in_place(struct issuance *s, struct span pem, struct err_info *info)
@@ -339,7 +345,7 @@ static enum err put_in_place(struct issuance *s, struct span pem, struct err_inf
     if (e == ERR_OK && cert_chain_parse(&chain, pem, info) != ERR_OK)
         e = err_prefix(info, ERR_CRYPTO, "what the service calls a certificate is none: ");
     if (e == ERR_OK)
-        e = issued_check(chain, key, s->name, clock_now_s(), info);
+        e = issued_check(chain, key, s->name, now_s(s), info);
     if (e == ERR_OK)
         e = certstore_install(state_dir(s), key, chain, &s->o.config->bundle, &s->o.config->access,
                               info);
@@ -470,7 +476,7 @@ static bool take_renewal(struct issuance *s, const struct answer *a)
 {
     if (s->current.chain == NULL || strcasecmp(a->serial, s->current.serial) != 0)
         return false;
-    int64_t at = bounded_renewal(s, clock_now_s() + a->renew_in_s);
+    int64_t at = bounded_renewal(s, now_s(s) + a->renew_in_s);
     int64_t change_s = at - s->journal.renew_at;
     if (change_s > RENEWAL_CHANGE_S || change_s < -RENEWAL_CHANGE_S) {
         char text[CLOCK_TEXT_MAX];
@@ -507,7 +513,7 @@ static void on_renewal(void *arg, const struct api_result *res)
 
 static void step_serve(struct issuance *s)
 {
-    if (clock_now_s() < s->journal.renew_at) {
+    if (now_s(s) < s->journal.renew_at) {
         if (clock_mono_ms() >= s->ask_ms) {
             s->under_way = true;
             api_renewal(s->api, on_renewal, s);
@@ -625,10 +631,10 @@ enum err issuance_new(struct issuance **out, struct loop *l, const struct issuan
 void issuance_start(struct issuance *s)
 {
     struct journal *j = &s->journal;
-    int64_t wait_s = backoff_remaining_s(j->retry_at, clock_now_s(), WAIT_MAX_S);
-    if (j->retry_at - clock_now_s() > WAIT_MAX_S)
+    int64_t wait_s = backoff_remaining_s(j->retry_at, now_s(s), WAIT_MAX_S);
+    if (j->retry_at - now_s(s) > WAIT_MAX_S)
         wait_s = 0; /* no wait is that long: it was written under a clock that was ahead */
-    s->clock_offset_s = clock_offset();
+    s->clock_offset_s = clock_offset(s);
     log_info("state: %s", lifecycle_name(j->state));
     if (j->state != LIFECYCLE_SERVE) {
         /* A start in the middle of something may be a crash loop: some are free, then they wait as
@@ -741,7 +747,7 @@ int64_t issuance_next_at(const struct issuance *s)
     if (s->journal.state == LIFECYCLE_SERVE)
         return s->journal.renew_at;
     int64_t wait_ms = s->due_ms - clock_mono_ms();
-    return clock_now_s() + (wait_ms > 0 ? wait_ms / 1000 : 0);
+    return now_s(s) + (wait_ms > 0 ? wait_ms / 1000 : 0);
 }
 
 const char *issuance_name(const struct issuance *s)

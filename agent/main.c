@@ -144,6 +144,7 @@ static enum err offline_status(json_t **out, const struct config *c, struct err_
         .journal = &journal,
         .certificate = has_set ? &set : NULL,
         .detail = "",
+        .clock_s = clock_now_s(),
         .storage = storage.text,
         .next_at = journal.state == LIFECYCLE_SERVE ? journal.renew_at : journal.retry_at,
     };
@@ -226,7 +227,7 @@ static enum err forget_alone(const struct config *c, bool force, struct err_info
     if (e == ERR_OK)
         e = loop_new(&f.loop);
     if (e == ERR_OK)
-        e = api_pool_new(&pool, f.loop, c->server_ca, &id, info);
+        e = api_pool_new(&pool, f.loop, c->server_ca, &id, NULL, info);
     o.pool = pool;
     if (e == ERR_OK)
         e = issuance_new(&issuance, f.loop, &o, info);

@@ -132,7 +132,7 @@ enum err servicelook_run(struct servicelook *out, const struct config *c, const 
     };
     enum err e = loop_new(&l.loop);
     if (e == ERR_OK)
-        e = api_pool_new(&l.pool, l.loop, c->server_ca, id, info);
+        e = api_pool_new(&l.pool, l.loop, c->server_ca, id, NULL, info);
     if (e == ERR_OK)
         e = fetch_start(l.pool, &r, on_answer, &l, NULL);
     if (e == ERR_OK)

@@ -109,14 +109,24 @@ static void warn(json_t *list, const char *text)
     (void)json_array_append_new(list, json_string(text));
 }
 
+#define CLOCK_NEAR_S 60
+
 /* What a person has to do something about, beside the last error. */
 static json_t *warnings_to_json(const struct status *s, int64_t now_s)
 {
     json_t *list = json_array();
     const struct certset *c = s->certificate;
-    char now[CLOCK_TEXT_MAX], text[256];
-    clock_format(now_s, now, sizeof now);
-    if (now_s < ISSUED_CLOCK_FLOOR_S || (c != NULL && now_s < c->not_before_s)) {
+    char now[CLOCK_TEXT_MAX], told[CLOCK_TEXT_MAX], text[256];
+    int64_t off_s = s->clock_s - now_s;
+    clock_format(s->clock_s, now, sizeof now);
+    clock_format(now_s, told, sizeof told);
+    if (off_s > CLOCK_NEAR_S || off_s < -CLOCK_NEAR_S) {
+        (void)snprintf(text, sizeof text,
+                       "the clock is wrong (it says %s, the service's %s): set it, or start NTP; "
+                       "this device goes by the service's until then",
+                       now, told);
+        warn(list, text);
+    } else if (now_s < ISSUED_CLOCK_FLOOR_S || (c != NULL && now_s < c->not_before_s)) {
         (void)snprintf(text, sizeof text,
                        "the clock is behind (it says %s): set it, or start NTP; the certificate is "
                        "served all the same, but none can be had until then",

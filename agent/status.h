@@ -28,6 +28,7 @@ struct status {
     const struct journal *journal;
     const struct certset *certificate; /* NULL: none */
     bool is_running;
+    int64_t clock_s;                 /* what the clock says, Unix seconds */
     const char *detail;              /* of the service about the order; "" when none */
     int64_t next_at;                 /* Unix seconds; 0: now */
     const char *storage;             /* why nothing can be stored; "" when it can */
@@ -42,7 +43,8 @@ struct status {
     json_t *resolvers;               /* of resolverwatch_detail(), taken over; NULL: not known */
 };
 
-/* The JSON object, the caller's; NULL when out of memory. `now_s` in Unix seconds. */
+/* The JSON object, the caller's; NULL when out of memory. `now_s` is the time, Unix seconds,
+ * whatever the clock says. */
 json_t *status_to_json(const struct status *s, int64_t now_s);
 
 /* Writes the JSON object `root` as text for a person. */

@@ -266,8 +266,10 @@ def test_case_43_1970_with_a_certificate(with_clock):
 
 
 def test_case_43_ten_years_ahead_while_running(with_clock):
-    """Nothing is thrown away, open connections stay, and what follows the right time is right."""
+    """By the clock alone: nothing is thrown away, open connections stay, and what follows the right time is
+    right."""
     device = with_clock
+    device.service.date_ahead_s = None
     with device.agent:
         device.at_rest()
         before, serial = device.snapshot(), device.serial()
@@ -286,9 +288,57 @@ def test_case_43_ten_years_ahead_while_running(with_clock):
               "a local certificate that is valid now")
 
 
+def test_case_43_the_service_knows_the_time(with_clock):
+    """Ten years ahead, and clients whose clock is right notice nothing: what the service said before counts,
+    its certificate is judged by that, too, and a certificate is had as ever."""
+    device = with_clock
+    device.service.http.RequestHandlerClass.protocol_version = "HTTP/1.0"  # a connection for each exchange
+    with device.agent:
+        device.at_rest()
+        serial = device.serial()
+        device.clock.set_ahead(10 * YEAR_S)
+        assert device.serial() == serial
+        assert warned_of_clock(device, "the clock is wrong (it says 20")
+        status = device.agent.status()
+        assert not status["certificate"]["expired"] and abs(status["now"] - time.time()) < 300
+        device.agent.tool("renew")
+        device.at_rest(2)
+        assert device.serial() != serial
+        assert abs(device.agent.status()["certificate"]["renew_at"] - time.time()) < YEAR_S
+        device.clock.set(100)
+        assert warned_of_clock(device, "the clock is wrong (it says 1970")
+        device.agent.tool("renew")
+        device.at_rest(3)
+        device.clock.set_ahead(0)
+        assert device.agent.status()["warnings"] == []
+        assert device.generation() == 3, "nothing is renewed for a clock that was set"
+
+
+def test_case_43_no_clock_prolongs_a_certificate(with_clock):
+    """The device's clock says that there is time left, the service's that it is over: clients get the local
+    certificate, until there is a new one."""
+    device = with_clock
+    with device.agent.config.open("a", encoding="ascii") as config:
+        config.write("report = false\n")  # none that is under way says another time
+    with device.agent:
+        device.at_rest()
+        device.service.date_ahead_s = 100 * 86400
+        device.agent.tool("renew")
+        until(lambda: device.agent.status()["certificate"]["expired"], 60, device.agent.tail)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            device.serial()
+        assert warned_of_clock(device, "the clock is wrong")
+        until(lambda: "expired at" in device.error(), 60, device.agent.tail)
+        device.service.date_ahead_s = 0
+        device.agent.tool("renew")
+        until(lambda: device.generation() == 2, 60, device.agent.tail)
+        device.serial()
+
+
 def test_case_43_new_certificate_that_looks_expired(with_clock):
     """The service is right and we are ahead: the certificate waits for the clock, and costs one order."""
     device, requests = with_clock, []
+    device.service.date_ahead_s = None
 
     def submit(body):
         requests.append(body)

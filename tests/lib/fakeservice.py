@@ -6,6 +6,7 @@ import ipaddress
 import json
 import ssl
 import threading
+import time
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -89,6 +90,7 @@ class FakeService:
         self.issuer = PrivateCa()
         self.csr = None
         self.life_s = 90 * 86400
+        self.date_ahead_s = 0  # of the Date that it says; None: none
         self.seen = {"enroll": 0, "submit": 0, "poll": 0, "delete": 0, "report": 0}
         self.tokens = []
         self.honest()
@@ -108,6 +110,11 @@ class FakeService:
 
             def log_message(self, *args):
                 pass
+
+            def date_time_string(self, timestamp=None):
+                if service.date_ahead_s is None:
+                    return "some day"
+                return super().date_time_string(time.time() + service.date_ahead_s)
 
             def answer(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -24,6 +24,7 @@
 #include "agent/identity.h"
 #include "agent/journal.h"
 #include "agent/reportfile.h"
+#include "common/base/clock.h"
 #include "tests/lib/treecopy.h"
 #include "tests/unit/agent/certset.h"
 
@@ -477,7 +478,7 @@ static enum err refresh(struct fallback *f, const char *dir)
     (void)snprintf(path, sizeof path, "%s", dir);
     config = (struct config){ .state_dir = path };
     *f = (struct fallback){ 0 };
-    return fallback_refresh(f, &config, &changed, &info);
+    return fallback_refresh(f, &config, clock_now_s(), &changed, &info);
 }
 
 static enum err make_fallback(const char *dir)

@@ -52,7 +52,7 @@ static void test_case_49_nothing_is_written_after_forget(void **state)
     assert_int_equal(config_load(&config, treedir_path(&d, "agent.conf"), &info), ERR_OK);
     assert_int_equal(loop_new(&fx.loop), ERR_OK);
     assert_int_equal(identity_load(&id, config->state_dir, true, &info), ERR_OK);
-    assert_int_equal(api_pool_new(&pool, fx.loop, NULL, &id, &info), ERR_OK);
+    assert_int_equal(api_pool_new(&pool, fx.loop, NULL, &id, NULL, &info), ERR_OK);
     const struct issuance_options o = { .config = config,
                                         .identity = &id,
                                         .pool = pool,

@@ -26,6 +26,7 @@ struct row {
     const char *detail, *error, *storage;
     int64_t cert_from, cert_to; /* 0: no certificate */
     int64_t now;                /* 0: NOW */
+    int64_t clock;              /* what the clock says; 0: now */
     const char *wanted[WANTED_MAX], *not_wanted;
 };
 
@@ -91,6 +92,15 @@ static const struct row ROWS[] = {
       .wanted = { "WARNING      the certificate has expired, if the clock is right (it says "
                   "2027-01-15",
                   "  EXPIRED    2027-01-14T08:00:00Z", "at 2027-01-15T09:00:00Z" } },
+    { "the clock is ten years ahead, and the service was heard", LIFECYCLE_SERVE, .next_in_s = DAY,
+      GOOD, .clock = NOW + 3650 * DAY,
+      .wanted = { "WARNING      the clock is wrong (it says 2037-01-12T08:00:00Z, the service's "
+                  "2027-01-15T08:00:00Z): set it",
+                  "  until      2027-02-14T08:00:00Z" },
+      .not_wanted = "EXPIRED" },
+    { "a clock that lost its time, and the service was heard", LIFECYCLE_SERVE, .next_in_s = DAY,
+      GOOD, .clock = 1000, .wanted = { "the clock is wrong (it says 1970-01-01T00:16:40Z" },
+      .not_wanted = "behind" },
     { "expired this second", LIFECYCLE_SERVE, .next_in_s = HOUR, .cert_from = NOW - 92 * DAY,
       .cert_to = NOW, .wanted = { "EXPIRED" } },
 };
@@ -116,6 +126,7 @@ static char *render(const struct row *r)
         .journal = &j,
         .certificate = r->cert_to != 0 ? &set : NULL,
         .is_running = !r->stopped,
+        .clock_s = r->clock != 0 ? r->clock : now,
         .detail = or_empty(r->detail),
         .storage = or_empty(r->storage),
         .next_at = r->next_in_s != 0 ? now + r->next_in_s : 0,
