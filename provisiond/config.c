@@ -530,23 +530,21 @@ static enum err read_zone(struct reader *r, cfg_t *sec, struct config_zone *z)
 }
 
 /* "HOST:PORT"; *host_len is set to the length of its host. */
-static enum err read_relay_end(struct reader *r, cfg_t *sec, const char *key, char **out,
-                               size_t *host_len)
+static enum err read_relay_end(struct reader *r, cfg_t *sec, const char *key,
+                               char out[RELAYS_END_MAX], size_t *host_len)
 {
-    enum err e = copy(r, sec, key, out);
-    const char *colon = *out != NULL ? strrchr(*out, ':') : NULL;
-    if (e != ERR_OK)
-        return e;
+    const char *v = cfg_getstr(sec, key), *colon = v != NULL ? strrchr(v, ':') : NULL;
     char *end = NULL;
     long port = colon != NULL ? strtol(colon + 1, &end, 10) : 0;
-    if (port < 1 || port > 65535 || *end != 0 || colon == *out || strlen(*out) > 255 ||
-        strcspn(*out, "/@?# \"\\") != strlen(*out))
+    if (port < 1 || port > 65535 || *end != 0 || colon == v || strlen(v) >= RELAYS_END_MAX ||
+        strcspn(v, "/@?# \"\\") != strlen(v))
         return FAIL(r, sec, key, "is needed: \"HOST:PORT\", where devices find the relay");
-    *host_len = (size_t)(colon - *out);
+    *host_len = (size_t)(colon - v);
+    memcpy(out, v, strlen(v) + 1);
     return ERR_OK;
 }
 
-static enum err read_relay_address(struct reader *r, cfg_t *sec, struct config_relay *relay)
+static enum err read_relay_address(struct reader *r, cfg_t *sec, struct relays_entry *relay)
 {
     const char *v = cfg_getstr(sec, "address");
     struct ip ip = { .family = 4 };
@@ -561,11 +559,12 @@ static enum err read_relay_address(struct reader *r, cfg_t *sec, struct config_r
     return ERR_OK;
 }
 
-static enum err read_relay_keys(struct reader *r, cfg_t *sec, struct config_relay *relay)
+static enum err read_relay_keys(struct reader *r, cfg_t *sec, struct relays_entry *relay)
 {
     char *path = NULL;
     struct buf text;
     struct err_info why;
+    const struct passwd *pw = r->out->user != NULL ? getpwnam(r->out->user) : NULL;
     enum err e = copy_path(r, sec, "key_file", &path);
     if (e == ERR_OK && path == NULL)
         e = FAIL(r, sec, NULL,
@@ -574,7 +573,7 @@ static enum err read_relay_keys(struct reader *r, cfg_t *sec, struct config_rela
     if (e != ERR_OK)
         return e;
     buf_init(&text, 4096);
-    if (file_read_secret(path, &text, &why) != ERR_OK)
+    if (file_read_secret_of(path, pw != NULL ? pw->pw_uid : geteuid(), &text, &why) != ERR_OK)
         e = FAIL(r, sec, "key_file", "%s", why.text);
     else if (relayticket_keys_parse(&relay->keys, buf_span(&text), &why) != ERR_OK)
         e = FAIL(r, sec, "key_file", "%s: %s", path, why.text);
@@ -583,7 +582,7 @@ static enum err read_relay_keys(struct reader *r, cfg_t *sec, struct config_rela
     return e;
 }
 
-static enum err read_relay(struct reader *r, cfg_t *sec, struct config_relay *relay)
+static enum err read_relay(struct reader *r, cfg_t *sec, struct relays_entry *relay)
 {
     const char *id = cfg_getstr(sec, "id");
     size_t control_host = 0, data_host = 0;
@@ -591,15 +590,14 @@ static enum err read_relay(struct reader *r, cfg_t *sec, struct config_relay *re
     if (!relayticket_is_name(cfg_title(sec)))
         return FAIL(r, sec, NULL, "the name of a relay has 1 to %d of a-z, 0-9 and -",
                     RELAYTICKET_NAME_MAX);
-    if ((relay->name = strdup(cfg_title(sec))) == NULL)
-        return no_memory(r);
+    (void)snprintf(relay->name, sizeof relay->name, "%s", cfg_title(sec));
     if (id == NULL || !devid_is_valid(span_str(id)))
         return FAIL(r, sec, id != NULL ? "id" : NULL,
                     "a relay needs id = \"...\", as lanyard-relay --id prints it");
     memcpy(relay->id.text, id, sizeof relay->id.text);
-    enum err e = read_relay_end(r, sec, "control", &relay->control, &control_host);
+    enum err e = read_relay_end(r, sec, "control", relay->control, &control_host);
     if (e == ERR_OK)
-        e = read_relay_end(r, sec, "data", &relay->data, &data_host);
+        e = read_relay_end(r, sec, "data", relay->data, &data_host);
     /* a device must come to the one that called it, whatever addresses the host has */
     if (e == ERR_OK &&
         (control_host != data_host || strncasecmp(relay->control, relay->data, data_host) != 0))
@@ -610,6 +608,16 @@ static enum err read_relay(struct reader *r, cfg_t *sec, struct config_relay *re
         e = read_int(r, sec, "port", 1, 65535, &port);
     relay->port = (uint16_t)port;
     return e == ERR_OK ? read_relay_keys(r, sec, relay) : e;
+}
+
+static enum err add_relay(struct reader *r, cfg_t *sec)
+{
+    struct relays_entry relay = { .port = 0 };
+    enum err e = read_relay(r, sec, &relay);
+    if (e == ERR_OK && relays_add(r->out->relays, &relay) != ERR_OK)
+        e = FAIL(r, sec, NULL, "is there twice: remove one");
+    explicit_bzero(&relay, sizeof relay);
+    return e;
 }
 
 static enum err read_proxies(struct reader *r, const char *key, struct config_proxies *out)
@@ -748,7 +756,7 @@ static enum err read_sections(struct reader *r)
     for (unsigned i = 0; i < n_zones && e == ERR_OK; i++)
         e = read_zone(r, cfg_getnsec(root, "zone", i), &r->out->zones[r->out->n_zones++]);
     for (unsigned i = 0; i < n_relays && e == ERR_OK; i++)
-        e = read_relay(r, cfg_getnsec(root, "relay", i), &r->out->relays[r->out->n_relays++]);
+        e = add_relay(r, cfg_getnsec(root, "relay", i));
     if (e == ERR_OK && n_zones == 0)
         e = FAIL(r, root, "zone", "there is none: write zone \"direct.example\" { ... }");
     if (e == ERR_OK && r->out->tls_cert == NULL && config_local_issuer(r->out) == NULL)
@@ -765,7 +773,11 @@ enum err config_load(struct config **out, const char *path, struct err_info *inf
     struct config *c = calloc(1, sizeof *c);
     if (c == NULL)
         return err_set(info, ERR_NOMEM, "out of memory");
-    enum err e = conf_load(&conf, path, root_opts, info);
+    (void)err_set(info, ERR_NOMEM, "out of memory");
+    c->path = strdup(path);
+    enum err e = c->path != NULL ? relays_new(&c->relays) : ERR_NOMEM;
+    if (e == ERR_OK)
+        e = conf_load(&conf, path, root_opts, info);
     struct reader r = { conf, c, info };
     if (e == ERR_OK)
         e = read_root(&r);
@@ -786,6 +798,7 @@ void config_free(struct config *c)
 {
     if (c == NULL)
         return;
+    free(c->path);
     free(c->store);
     free(c->node);
     free(c->device.where);
@@ -826,12 +839,7 @@ void config_free(struct config *c)
         for (size_t k = 0; k < ARRAY_LEN(all); k++)
             free(all[k]);
     }
-    for (size_t i = 0; i < c->n_relays; i++) {
-        free(c->relays[i].name);
-        free(c->relays[i].control);
-        free(c->relays[i].data);
-    }
-    explicit_bzero(c->relays, sizeof c->relays);
+    relays_free(c->relays);
     free(c);
 }
 

@@ -13,7 +13,7 @@
 #include "common/net/cidr.h"
 #include "common/net/httpd.h"
 #include "provisiond/core/bucket.h"
-#include "provisiond/core/relayticket.h"
+#include "provisiond/relays.h"
 #include "provisiond/tagkeys.h"
 
 #define CONFIG_LIST_MAX 16
@@ -77,17 +77,8 @@ struct config_zone {
     char *oidc_issuer, *oidc_audience, *oidc_ca_file;
 };
 
-/* Where devices can be reached that nobody can reach directly: see provisiond/relay. */
-struct config_relay {
-    char *name;
-    struct devid id;      /* of the key that the relay proves to devices */
-    char *control, *data; /* "host:port" for devices, of one host */
-    struct ip address;    /* where browsers connect, ... */
-    uint16_t port;        /* ... at this port */
-    struct relayticket_keys keys;
-};
-
 struct config {
+    char *path; /* of the file itself, as given */
     char *store,
         *store_where; /* "sqlite:PATH", PATH resolved, or "postgresql://..."; "FILE:LINE" */
     char *node;       /* unlike that of every other node over the same store */
@@ -114,8 +105,7 @@ struct config {
     struct config_issuer issuers[CONFIG_LIST_MAX];
     size_t n_zones;
     struct config_zone zones[CONFIG_LIST_MAX];
-    size_t n_relays;
-    struct config_relay relays[CONFIG_LIST_MAX];
+    struct relays *relays;
 };
 
 /* Reads and checks the whole file. On success *out is the caller's: config_free().

@@ -105,7 +105,8 @@ void exposition_write(struct buf *out, const struct exposition *e)
     put_one(out, "lanyard_provisiond_reloads_total", "counter", "Reloads that were done.",
             e->reloads);
     put_one(out, "lanyard_provisiond_reloads_failed_total", "counter",
-            "Reloads that failed: the old certificate, or tag keys, stayed.", e->reloads_failed);
+            "Reloads that failed: the old certificate, tag keys or relays stayed.",
+            e->reloads_failed);
     put_one(out, "lanyard_provisiond_tls_certificate_not_before_seconds", "gauge",
             "When the listeners' certificate begins, Unix time.",
             (uint64_t)e->owncert->not_before_s);

@@ -235,6 +235,21 @@ static bool reload_tag_keys(const struct config *c)
     return all;
 }
 
+/* The sections of the file, of which nothing else counts before a restart. */
+static bool reload_relays(const struct config *c)
+{
+    struct config *fresh = NULL;
+    struct err_info info = { "" };
+    if (config_load(&fresh, c->path, &info) != ERR_OK) {
+        log_error("SIGHUP: the old relays stay: %s", info.text);
+        return false;
+    }
+    relays_replace(c->relays, fresh->relays);
+    log_info("SIGHUP: the relays are those of the file now");
+    config_free(fresh);
+    return true;
+}
+
 static void on_hup(void *arg)
 {
     struct server *s = arg;
@@ -243,14 +258,15 @@ static void on_hup(void *arg)
         return;
     notify_reloading(&s->notify);
     api_reload_lists(s->api);
-    bool keys = reload_tag_keys(s->config), cert = renew_contexts(s, &info) == ERR_OK;
+    bool keys = reload_tag_keys(s->config), relays = reload_relays(s->config),
+         cert = renew_contexts(s, &info) == ERR_OK;
     if (cert)
         log_info("SIGHUP: new connections get %s; other changes need a restart",
                  s->config->tls_cert != NULL ? "the certificate that the files hold now"
                                              : "a fresh certificate by the local CA");
     else
         log_error("SIGHUP: the old certificate stays: %s", info.text);
-    if (keys && cert)
+    if (keys && relays && cert)
         s->reloads++;
     else
         s->reloads_failed++;

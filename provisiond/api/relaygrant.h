@@ -16,8 +16,9 @@
 
 /* Finds the relay of the device `id` in `z`, which says that it cannot reach those of `failed`
  * (NULL: none), and the name by which browsers come to it there: `host`. False when there is none,
- * or when its address can have no name in the zone, which then has no tag keys. */
-bool relaygrant_find(const struct config_relay **relay, char host[RELAYGRANT_HOST_MAX],
+ * or when its address can have no name in the zone, which then has no tag keys. Wipe relay->keys.
+ */
+bool relaygrant_find(struct relays_entry *relay, char host[RELAYGRANT_HOST_MAX],
                      const struct config *c, const struct config_zone *z, const char *id,
                      const struct relaypick_failed *failed);
 

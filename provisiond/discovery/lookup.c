@@ -53,11 +53,12 @@ static enum err add_device(struct visit *v, struct sql *db, const char *id, int6
         proven[i] = observed[i].ip;
     if (reported)
         reportbody_keep_proven(&body, proven, n);
-    const struct config_relay *relay = NULL;
+    struct relays_entry relay = { .port = 0 };
     char host[RELAYGRANT_HOST_MAX];
     bool recent = reported && now_s - reported_at <= FAILED_HOLDS_S;
     bool has_relay =
         relaygrant_find(&relay, host, config, zone, id, recent ? &body.relay_failed : NULL);
+    explicit_bzero(&relay.keys, sizeof relay.keys);
     const struct devicejson d = { .id = id,
                                   .zone = zone->name,
                                   .tag_keys = zone->tag_keys,
@@ -67,8 +68,8 @@ static enum err add_device(struct visit *v, struct sql *db, const char *id, int6
                                   .observed = observed,
                                   .visitor = &v->from,
                                   .relay_host = has_relay ? host : NULL,
-                                  .relay_ip = has_relay ? &relay->address : NULL,
-                                  .relay_port = has_relay ? relay->port : 0,
+                                  .relay_ip = has_relay ? &relay.address : NULL,
+                                  .relay_port = has_relay ? relay.port : 0,
                                   .now_s = now_s };
     return json_array_append_new(v->devices, devicejson_make(&d)) == 0 ? ERR_OK : ERR_NOMEM;
 }
