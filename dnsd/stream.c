@@ -30,9 +30,11 @@
 #define EVENTS_MAX 64
 #define STACK_LEN (256 * 1024)
 
-/* What an epoll event is about: a connection's slot, or one of these plus an index. */
+/* What an epoll event is about: a connection, by slot and generation, or one of these, which no
+ * generation has, plus an index. */
 #define TAG_LISTENER (UINT64_C(1) << 32)
 #define TAG_MAILBOX (UINT64_C(2) << 32)
+#define TAG_GENERATION_SHIFT 34
 
 /* A reply from the reader's thread. */
 struct late_reply {
@@ -67,6 +69,11 @@ struct stream {
     size_t n_fds;
     int fds[];
 };
+
+static uint64_t tag_of(const struct conn *c)
+{
+    return (uint64_t)c->generation << TAG_GENERATION_SHIFT | c->slot;
+}
 
 static void drop(struct stream *s, struct conn *c)
 {
@@ -223,7 +230,7 @@ static void settle(struct stream *s, struct conn *c, bool alive)
     if (events == c->events)
         return;
     c->events = events;
-    struct epoll_event ev = { .events = events, .data.u64 = c->slot };
+    struct epoll_event ev = { .events = events, .data.u64 = tag_of(c) };
     (void)epoll_ctl(s->epoll, EPOLL_CTL_MOD, c->channel.fd, &ev);
 }
 
@@ -364,7 +371,7 @@ static void add_connection(struct stream *s, int fd, const struct sockaddr *peer
     int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     c->events = EPOLLIN;
-    struct epoll_event ev = { .events = EPOLLIN, .data.u64 = c->slot };
+    struct epoll_event ev = { .events = EPOLLIN, .data.u64 = tag_of(c) };
     if (epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev) != 0)
         drop(s, c);
 }
@@ -474,9 +481,10 @@ static bool dispatch(struct stream *s, const struct epoll_event *ev)
         accept_some(s, s->fds[(uint32_t)tag]);
         return true;
     }
-    /* closed earlier in this round: a new connection in the slot finds nothing to read, no more */
-    struct conn *c = &s->conns.slots[tag];
-    if (c->channel.fd >= 0)
+    /* of another generation when it was closed earlier in this round: its reset is not the next
+     * one's */
+    struct conn *c = &s->conns.slots[(uint32_t)tag];
+    if (c->channel.fd >= 0 && tag_of(c) == tag)
         conn_on_event(s, c, ev->events);
     return true;
 }

@@ -2,10 +2,12 @@
 
 import os
 import resource
+import signal
 import socket
 import struct
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -192,6 +194,34 @@ def test_the_limit_of_all_connections(tmp_path):
         assert [is_closed(s) for s in mine] == [False] * 4
         for s in first + second + mine:
             s.close()
+
+
+def threads_are_stopped(pid):
+    states = [Path(t, "stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0]
+              for t in Path(f"/proc/{pid}/task").iterdir()]
+    return set(states) == {"T"}
+
+
+def test_what_happened_to_a_connection_is_not_held_against_the_next(tmp_path):
+    """There is room for one. While the server stands still, another client comes and the one that was
+    there resets its connection: both are told to the server at once, in this order. The reset is of
+    the connection that made room, not of the one that has its place."""
+    with Nameserver(tmp_path, head="tcp_max = 1") as server:
+        for _ in range(5):
+            first = server.connect()
+            first.sendall(framed(wire(NAME)))
+            assert summary(read_message(first)) == ANSWER
+            server.signal(signal.SIGSTOP)
+            try:
+                until(lambda: threads_are_stopped(server.pid), 60, "the server to stand still")
+                second = server.connect()
+                second.sendall(framed(wire(NAME)))
+                first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                first.close()
+            finally:
+                server.signal(signal.SIGCONT)
+            assert summary(read_message(second)) == ANSWER
+            second.close()
 
 
 def test_idle_connections_are_closed_and_dripping_does_not_help(tmp_path):
