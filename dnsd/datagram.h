@@ -6,6 +6,9 @@
 #include "dnsd/core/query.h"
 #include "dnsd/tally.h"
 
+/* Every so many batches one is timed: a clock read for each would cost more than a small answer. */
+#define DATAGRAM_TIMED_EVERY 64
+
 /* Answers `request` into `reply`, where it may lie itself, and counts that in `tally`. A question
  * that only a store can answer is handed to defer(arg, challenge), which says whether it took it.
  * Returns the length of the reply; 0 when there is none, or not yet. */

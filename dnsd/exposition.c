@@ -64,20 +64,30 @@ static void put_dropped(struct buf *out, const struct exposition *e)
     metric_put(out, "lanyard_dnsd_slipped_total", NULL, 0, slipped);
 }
 
-/* The workers' histograms as one. */
+static void add_histogram(struct metric_histogram *sum, const struct metric_histogram *h)
+{
+    for (unsigned i = 0; i < METRIC_BUCKETS; i++)
+        metric_add(&sum->bucket[i], metric_get(&h->bucket[i]));
+    metric_add(&sum->sum, metric_get(&h->sum));
+}
+
 static void put_batches(struct buf *out, const struct exposition *e)
 {
-    struct metric_histogram sum = { 0 };
-    for (size_t i = 0; i < e->n_workers; i++) {
-        const struct metric_histogram *h = &e->workers[i]->batch;
-        for (unsigned k = 0; k < METRIC_BUCKETS; k++)
-            metric_add(&sum.bucket[k], metric_get(&h->bucket[k]));
-        metric_add(&sum.sum, metric_get(&h->sum));
+    static const char NAME[] = "lanyard_dnsd_batch_seconds";
+    metric_put_head(out, NAME, "histogram",
+                    "From having read questions to having given their replies to the system: of "
+                    "every 64th batch of 1 to 32 datagrams, since a clock read costs as much as a "
+                    "small answer, and of all that a connection brought at a time.");
+    for (unsigned t = 0; t < TALLY_TRANSPORTS; t++) {
+        const struct metric_label label = { "transport", TALLY_TRANSPORT_NAMES[t] };
+        struct metric_histogram sum = { 0 };
+        for (size_t i = 0; t == TALLY_UDP && i < e->n_workers; i++)
+            add_histogram(&sum, &e->workers[i]->batch);
+        if (e->streams[t] != NULL)
+            add_histogram(&sum, &e->streams[t]->tally.batch);
+        if (t == TALLY_UDP || e->streams[t] != NULL)
+            metric_put_histogram(out, NAME, &label, 1, &sum, METRIC_US);
     }
-    metric_put_head(out, "lanyard_dnsd_udp_batch_seconds", "histogram",
-                    "From having read a batch of 1 to 32 datagrams to having sent its replies. "
-                    "Every 64th batch is timed: a clock read costs as much as a small answer.");
-    metric_put_histogram(out, "lanyard_dnsd_udp_batch_seconds", NULL, 0, &sum, METRIC_US);
 }
 
 static void put_challenges(struct buf *out, const struct exposition *e)

@@ -188,21 +188,27 @@ static bool may_answer(const struct conn *c)
 static bool consume(struct stream *s, struct conn *c, size_t len)
 {
     size_t pos = 0;
-    bool any = false;
+    bool any = false, replies = false;
+    int64_t began_us = clock_mono_us();
     while (may_answer(c) && len - pos >= 2) {
-        size_t n = wire_load16(s->in + pos);
+        size_t n = wire_load16(s->in + pos), out_len = s->out_len;
         if (len - pos - 2 < n)
             break;
         answer(s, c, (struct span){ s->in + pos + 2, n });
         pos += 2 + n;
         any = true;
+        replies |= s->out_len > out_len; /* what the reader has, it times itself */
         if (sizeof s->out - s->out_len < MESSAGE_MAX && !flush(s, c))
             return false;
     }
     if (!flush(s, c) || !keep(s, c, &c->in, &c->in_len, s->in + pos, len - pos))
         return false;
-    if (any)
-        conn_touch(&s->conns, c, clock_mono_ms());
+    if (any) {
+        int64_t now_us = clock_mono_us();
+        conn_touch(&s->conns, c, now_us / 1000);
+        if (replies)
+            metric_observe(&s->counts.tally.batch, now_us - began_us);
+    }
     return true;
 }
 

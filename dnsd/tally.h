@@ -46,7 +46,7 @@ struct tally {
     struct metric slipped;                  /* replies that it made small instead */
     struct metric unsent;                   /* replies that the system refused to send */
     const struct signer_counts *signatures; /* of the thread; set before anybody reads */
-    struct metric_histogram batch; /* from reading a batch to having replied, of every so many */
+    struct metric_histogram batch;          /* from having read questions to having replied */
 };
 
 extern const char *const TALLY_TRANSPORT_NAMES[TALLY_TRANSPORTS];

@@ -19,9 +19,6 @@
  * malformed. */
 #define BUFFER_LEN (33 * 64)
 
-/* Every so many batches one is timed: a clock read for each would cost more than a small answer. */
-#define TIMED_EVERY 64
-
 struct udp_batch {
     unsigned n_batches;
     struct mmsghdr in[UDP_BATCH], out[UDP_BATCH];
@@ -181,7 +178,7 @@ unsigned udp_serve(struct udp_batch *b, int fd, struct query_ctx *ctx, struct re
     if (n <= 0)
         return 0;
     unsigned n_out = 0;
-    int64_t began_us = ++b->n_batches % TIMED_EVERY == 0 ? clock_mono_us() : 0;
+    int64_t began_us = ++b->n_batches % DATAGRAM_TIMED_EVERY == 0 ? clock_mono_us() : 0;
     ctx->now_s = clock_now_s();
     for (unsigned i = 0; i < (unsigned)n; i++) {
         struct msghdr *h = &b->in[i].msg_hdr;

@@ -43,6 +43,7 @@ struct xdp_queue {
     struct ring tx;   /* frames with replies */
     struct ring done; /* frames that were sent */
     uint8_t *frames;
+    unsigned n_batches;
     const struct xdp *of;
 };
 
@@ -460,6 +461,8 @@ unsigned xdp_serve(struct xdp_queue *q, struct query_ctx *ctx, struct reader *re
     uint32_t n = load(q->rx.producer) - at;
     n = n < XDP_BATCH ? n : XDP_BATCH;
     struct waiting w = { .xdp = q->of, .reader = reader, .fds = fds };
+    bool timed = n > 0 && ++q->n_batches % DATAGRAM_TIMED_EVERY == 0;
+    int64_t began_us = timed ? clock_mono_us() : 0;
     for (uint32_t i = 0; i < n; i++) {
         const struct xdp_desc in = *packet_at(&q->rx, at + i);
         size_t room = FRAME_LEN - (in.addr & (FRAME_LEN - 1));
@@ -473,6 +476,8 @@ unsigned xdp_serve(struct xdp_queue *q, struct query_ctx *ctx, struct reader *re
     store(q->fill.producer, fill);
     store(q->tx.producer, tx);
     send_all(q);
+    if (timed)
+        metric_observe(&tally->batch, clock_mono_us() - began_us);
     return n;
 }
 

@@ -100,9 +100,37 @@ def test_the_rest_of_the_metrics(server, ports):
     m = Metrics(ports[0])
     assert m.sum("lanyard_dnsd_challenge_reads_total", result="values") == 1
     assert m.sum("lanyard_dnsd_replies_total", type="none", outcome="formerr") == 1
-    for _ in range(200):
+
+
+def test_how_long_answers_take_is_told_by_transport(server, ports):
+    """Of TCP and TLS every batch that a connection brought, questions in one piece being one; of UDP every
+    64th. Challenges are with the store's histogram, and none of these."""
+    took = "lanyard_dnsd_batch_seconds"
+
+    def counts():
+        m = Metrics(ports[0])
+        assert all(m.sum(f"{took}_bucket", transport=t, le="+Inf") == m.sum(f"{took}_count", transport=t)
+                   for t in ("udp", "tcp", "tls"))
+        return [m.sum(f"{took}_count", transport=t) for t in ("udp", "tcp", "tls")]
+
+    for connect in (server.connect, server.connect_tls):
+        with connect() as s:
+            s.sendall(framed(wire(CHALLENGE, "TXT")))
+            read_message(s)
+            assert counts() == [0, 0, 0]
+    for connect in (server.connect, server.connect_tls):
+        with connect() as s:
+            for n in (1, 20):
+                s.sendall(framed(wire(NAME)) * n)
+                for _ in range(n):
+                    read_message(s)
+    until(lambda: all(n >= 2 for n in counts()[1:]), 60, "those of TCP and TLS")
+    assert all(n < 20 for n in counts()[1:]), "twenty are one"
+    for _ in range(200):  # which go to two workers
         server.ask(NAME)
-    assert Metrics(ports[0]).sum("lanyard_dnsd_udp_batch_seconds_count") >= 1
+    until(lambda: counts()[0] >= 1, 60, "those of UDP")
+    assert counts()[0] < 20, "every 64th"
+    assert Metrics(ports[0]).sum(f"{took}_sum", transport="tcp") < 60, "seconds"
 
 
 def test_reloads_are_counted(server, ports):
