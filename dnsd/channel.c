@@ -77,16 +77,20 @@ enum channel_result channel_read(struct channel *c, uint8_t *p, size_t cap, size
     }
     size_t got = 0;
     int rc = 1;
+    c->unread = false;
     ERR_clear_error();
     while (rc == 1 && got < cap) { /* record by record */
         size_t n = 0;
         rc = SSL_read_ex(c->ssl, p + got, cap - got, &n);
         got += n;
     }
-    /* an end or a failure behind the last whole bytes is told by the next call */
     if (got == 0)
         return judge(c, rc);
-    c->wants_out = rc != 1 && SSL_want_write(c->ssl);
+    /* An end or a failure behind the last whole bytes is told by the next call. Half a record is
+     * neither, though SSL_has_pending() counts it: the rest makes the socket readable. */
+    int what = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(c->ssl, rc);
+    c->wants_out = what == SSL_ERROR_WANT_WRITE;
+    c->unread = what != SSL_ERROR_WANT_READ && what != SSL_ERROR_WANT_WRITE;
     ERR_clear_error();
     *len = got;
     return CHANNEL_OK;
@@ -116,10 +120,4 @@ enum channel_result channel_write(struct channel *c, const uint8_t *p, size_t le
     c->wants_out = false;
     *sent = done;
     return CHANNEL_OK;
-}
-
-bool channel_has_pending(const struct channel *c)
-{
-    return c->ssl != NULL && (SSL_has_pending(c->ssl) == 1 ||
-                              (SSL_get_shutdown(c->ssl) & SSL_RECEIVED_SHUTDOWN) != 0);
 }

@@ -17,6 +17,7 @@ struct channel {
     SSL *ssl;       /* NULL: plain */
     bool ready;     /* bytes may flow: there is nothing (left) to shake hands about */
     bool wants_out; /* TLS has to write before it can go on */
+    bool unread;    /* channel_read() may give more, or tells the end, without the socket */
 };
 
 enum channel_result {
@@ -36,16 +37,13 @@ void channel_close(struct channel *c);
 /* Goes on with the handshake; CHANNEL_OK sets `ready`. */
 NODISCARD enum channel_result channel_greet(struct channel *c);
 
-/* Up to `cap` bytes into `p`; *len, at least 1, with CHANNEL_OK. */
+/* Up to `cap` bytes into `p`; *len, at least 1, with CHANNEL_OK. Sets `unread` when TLS holds whole
+ * records, or knows of the end: the socket will not be readable for them. */
 NODISCARD enum channel_result channel_read(struct channel *c, uint8_t *p, size_t cap, size_t *len);
 
 /* Sends what fits of `len` bytes; *sent, at least 1, with CHANNEL_OK. After CHANNEL_WAIT the same
  * bytes come first in the next call, with or without others behind them. */
 NODISCARD enum channel_result channel_write(struct channel *c, const uint8_t *p, size_t len,
                                             size_t *sent);
-
-/* Whether bytes, or the end, were taken from the socket that channel_read() has not given out: it
- * will not be readable for them. */
-bool channel_has_pending(const struct channel *c);
 
 #endif

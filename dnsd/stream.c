@@ -229,7 +229,7 @@ static void settle(struct stream *s, struct conn *c, bool alive)
     bool reads = may_answer(c) && !c->ended && !(c->greeting && c->channel.wants_out);
     uint32_t events = 0;
     /* what TLS holds already does not make the socket readable: writable, it is at once */
-    if (c->out != NULL || c->channel.wants_out || (reads && channel_has_pending(&c->channel)))
+    if (c->out != NULL || c->channel.wants_out || (reads && c->channel.unread))
         events |= EPOLLOUT;
     if (reads)
         events |= EPOLLIN;

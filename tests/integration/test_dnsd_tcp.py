@@ -335,12 +335,6 @@ def test_a_challenge_holds_up_nothing_on_its_connection(server):
     db.close()
 
 
-def cpu_s(server):
-    with open(f"/proc/{server.pid}/stat", encoding="ascii") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def test_case_10_no_descriptor_at_all(tmp_path):
     """Every accept fails: UDP goes on, the log is not filled, and TCP is back with the descriptors."""
     head = f"metrics = \"127.0.0.1:{(port := free_port())}\""
@@ -349,13 +343,13 @@ def test_case_10_no_descriptor_at_all(tmp_path):
         limit = next(n for n in range(1, 1000) if n not in used)  # no number below it is free
         before = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
-        cpu_before, began = cpu_s(server), time.monotonic()
+        cpu_before, began = server.cpu_s(), time.monotonic()
         with Crowd(server) as crowd:
             crowd.add(50)
             while time.monotonic() - began < 2:  # how long it is watched
                 assert summary(server.ask(NAME)) == ANSWER
                 time.sleep(0.02)
-            share = (cpu_s(server) - cpu_before) / (time.monotonic() - began)
+            share = (server.cpu_s() - cpu_before) / (time.monotonic() - began)
             n_lines = server.log().count("no file descriptor is left")
             print(f"case 10: {share:.1%} CPU without descriptors, {n_lines} lines of log")
             assert 1 <= n_lines <= 3 * (1 + (time.monotonic() - began) // 60)

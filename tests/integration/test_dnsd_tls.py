@@ -1,5 +1,6 @@
 """DNS over TLS: what a client gets, what a hostile one can do, and a certificate that changes."""
 
+import contextlib
 import os
 import random
 import re
@@ -277,6 +278,43 @@ def test_case_9_junk_instead_of_tls(server, before):
         with server.connect_tls() as s:
             assert answers(s), why
     until(lambda: n_fds(server) <= before, 60, "the connections to be closed")
+
+
+def test_case_9_half_a_record_keeps_nobody_busy(server):
+    """Half a ClientHello, and half a question behind a whole one: what TLS holds of them cannot be read
+    yet, and is waited for. The other half makes it whole."""
+    held = []
+    try:
+        for _ in range(10):
+            s = server.connect_plain()
+            held.append((s, None, b""))
+            s.sendall(b"\x16\x03\x01")
+        for _ in range(10):
+            s, client = server.connect_plain(), Recorder(server)
+            while (data := client.next()) is not None:
+                s.sendall(data)
+                client.incoming.write(s.recv(65535))
+            client.tls.write(framed(wire(NAME)))
+            question = client.outgoing.read()
+            s.sendall(question[:-1])
+            held.append((s, client, question[-1:]))
+        cpu_before, began = server.cpu_s(), time.monotonic()
+        while time.monotonic() - began < 1:  # how long it is watched
+            assert summary(server.ask(NAME)) == ANSWER
+            time.sleep(0.02)
+        share = (server.cpu_s() - cpu_before) / (time.monotonic() - began)
+        print(f"case 9: {share:.1%} CPU beside 20 connections with half a record")
+        assert share < 0.3
+        for s, client, rest in held[10:]:
+            s.sendall(rest)
+            while True:
+                client.incoming.write(s.recv(65535))
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    assert len(client.tls.read(65535)) == 2 + len(wire(NAME)) + 16
+                    break
+    finally:
+        for s, _, _ in held:
+            s.close()
 
 
 def test_case_9_slow_handshakes_end_in_ten_seconds(server, before):

@@ -1,6 +1,7 @@
 """lanyard-dnsd with any configuration, and raw DNS against it."""
 
 import contextlib
+import os
 import socket
 import sqlite3
 import struct
@@ -95,6 +96,11 @@ class Nameserver(Daemon):
         s = socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
+
+    def cpu_s(self):
+        """CPU time that it has used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def store(self):
         """The challenge table, made as provisiond makes it. Close it."""
