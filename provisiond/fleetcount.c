@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "provisiond/headroom.h"
+#include "provisiond/store/current.h"
 #include "provisiond/store/device.h"
 #include "provisiond/store/jobs.h"
 #include "provisiond/store/pairing.h"
@@ -31,6 +32,7 @@ struct fleetcount {
     struct census fresh, last;
     struct limits fresh_limits, last_limits;
     int64_t fresh_guessed, last_guessed;   /* units of today's PAIRING_BUDGET */
+    int64_t fresh_late_s, last_late_s;     /* questions about windows */
     int64_t warned_day;                    /* on which it was said that they run out */
     int64_t began_ms, took_ms, counted_at; /* the last: Unix seconds, 0 before the first */
 };
@@ -42,6 +44,22 @@ static void add_limit(void *arg, const struct headroom *h)
         l->rows[l->n++] = *h;
 }
 
+/* How long the question that waits longest is overdue now. Those to issuers that are no longer
+ * configured are never asked. */
+static enum err lateness(const struct fleetcount *f, struct sql *db, int64_t *late_s,
+                         struct err_info *info)
+{
+    int64_t now = clock_now_s(), due_at = 0;
+    enum err e = ERR_OK;
+    *late_s = 0;
+    for (size_t i = 0; i < f->config->n_issuers && e == ERR_OK; i++) {
+        e = current_poll_due(db, f->config->issuers[i].name, &due_at, info);
+        if (e == ERR_OK && due_at > 0 && now - due_at > *late_s)
+            *late_s = now - due_at;
+    }
+    return e;
+}
+
 static enum err run(struct job *j, void *ctx)
 {
     struct fleetcount *f = (struct fleetcount *)j;
@@ -50,6 +68,8 @@ static enum err run(struct job *j, void *ctx)
         headroom_each(ctx, f->config, clock_now_s(), add_limit, &f->fresh_limits, &j->info);
     if (e == ERR_OK)
         e = pairing_spent(ctx, clock_now_s(), &f->fresh_guessed, &j->info);
+    if (e == ERR_OK)
+        e = lateness(f, ctx, &f->fresh_late_s, &j->info);
     return e == ERR_OK ? census_take(ctx, clock_now_s(), &f->fresh, &j->info) : e;
 }
 
@@ -74,6 +94,7 @@ static void done(struct job *j, enum err e)
         f->last = f->fresh;
         f->last_limits = f->fresh_limits;
         f->last_guessed = f->fresh_guessed;
+        f->last_late_s = f->fresh_late_s;
         f->counted_at = clock_now_s();
         warn_of_guessing(f);
     } else {
@@ -189,7 +210,6 @@ static void put_limits(const struct fleetcount *f, struct buf *out)
 static void put_schedule(const struct fleetcount *f, struct buf *out)
 {
     const struct census *c = &f->last;
-    int64_t late_s = c->poll_due_at > 0 ? clock_now_s() - c->poll_due_at : 0;
     metric_put_head(out, "lanyard_provisiond_orders_open_by_lane", "gauge",
                     "Orders that are not final, by lane, of all nodes.");
     for (unsigned i = 0; i < LANE_N; i++) {
@@ -201,8 +221,8 @@ static void put_schedule(const struct fleetcount *f, struct buf *out)
         "Active devices whose certificate is in use after the renewal window that its CA named.",
         c->windows_missed);
     put_one(out, "lanyard_provisiond_renewal_poll_late_seconds",
-            "How long the question about a renewal window that waits longest is overdue.",
-            (uint64_t)(late_s > 0 ? late_s : 0));
+            "How long the question about a renewal window that waits longest was overdue.",
+            (uint64_t)f->last_late_s);
 }
 
 void fleetcount_write(const struct fleetcount *f, struct buf *out)

@@ -97,12 +97,6 @@ static enum err count_windows(struct sql *db, int64_t now_s, struct census *out,
     sql_bind_int(&q, 1, now_s);
     while (sql_row(&q))
         out->windows_missed = (uint64_t)sql_int(&q, 0);
-    enum err e = sql_end(&q, NULL, info);
-    if (e != ERR_OK)
-        return e;
-    sql_begin(&q, db, "SELECT coalesce(min(poll_at), 0) FROM current_cert WHERE poll_at>0");
-    while (sql_row(&q))
-        out->poll_due_at = sql_int(&q, 0);
     return sql_end(&q, NULL, info);
 }
 

@@ -24,7 +24,6 @@ struct census {
     uint64_t at_risk;        /* of these, less than a sixth of the lifetime left, and not expired */
     uint64_t lanes[LANE_N];  /* orders that are not final */
     uint64_t windows_missed; /* certificates of active devices whose window at the CA has ended */
-    int64_t poll_due_at;     /* of the question about a window that waits longest; 0: none */
 };
 
 /* Errors: ERR_UNAVAILABLE. */

@@ -149,6 +149,22 @@ enum err current_claim(struct sql *db, const char *issuer, int64_t now_s, int64_
     return e;
 }
 
+enum err current_poll_due(struct sql *db, const char *issuer, int64_t *at, struct err_info *info)
+{
+    struct sql_query q;
+    int64_t first = 0;
+    sql_begin(&q, db,
+              "SELECT coalesce(min(poll_at), 0) FROM current_cert WHERE issuer=$1"
+              " AND sentinel IN (0, 1) AND poll_at>0"); /* as the index has it */
+    sql_bind_text(&q, 1, issuer);
+    while (sql_row(&q))
+        first = sql_int(&q, 0);
+    enum err e = sql_end(&q, NULL, info);
+    if (e == ERR_OK)
+        *at = first;
+    return e;
+}
+
 enum err current_save(struct sql *db, const struct current_row *row, struct err_info *info)
 {
     const struct renewal *r = &row->renewal;

@@ -40,6 +40,11 @@ NODISCARD enum err current_claim(struct sql *db, const char *issuer, int64_t now
                                  void (*fn)(void *arg, const struct current_row *row), void *arg,
                                  struct err_info *info);
 
+/* When the question about a certificate of `issuer` that waits longest was or is due; 0: none
+ * waits. */
+NODISCARD enum err current_poll_due(struct sql *db, const char *issuer, int64_t *at,
+                                    struct err_info *info);
+
 /* Writes the renewal and the explanation, unless the certificate was replaced meanwhile. */
 NODISCARD enum err current_save(struct sql *db, const struct current_row *row,
                                 struct err_info *info);

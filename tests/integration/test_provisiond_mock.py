@@ -12,6 +12,7 @@ import pytest
 import badns
 from badns import BadServer
 from device import Device
+from metrics import Metrics
 from mockca import MockCa
 from mockca_fault import Fault, Reply, problem
 from pebble import Pebble
@@ -89,14 +90,23 @@ def test_dns_that_fails_as_the_ca_sees_it(service, tmp_path, bad_servers):
     assert ca.n("finalize") == 0
 
 
-def test_perspectives_that_disagree(service, tmp_path, bad_servers):
-    """Case 23: of five resolvers one may be stale; two are a failure, seen from elsewhere only."""
-    good, stale = service.ca.resolvers, bad_servers(badns.stale, 2)
-    service.ca.resolvers = good * 4 + stale[:1]
-    chain(submitted(service, tmp_path))
-    service.ca.resolvers = good * 3 + stale
-    assert "secondary" in trouble(submitted(service, tmp_path))["detail"]
-    assert_clean(service)
+def test_perspectives_that_disagree(tmp_path, bad_servers):
+    """Case 23: of five resolvers one may be stale; two are a failure, seen from elsewhere only, and counted."""
+    port = free_port()
+    with make_service(tmp_path, extra=f'metrics = "127.0.0.1:{port}"') as service:
+        def counted():
+            return Metrics(port).sum("lanyard_provisiond_secondary_validation_failures_total", issuer="real")
+        good, stale = service.ca.resolvers, bad_servers(badns.stale, 2)
+        service.ca.resolvers = good * 4 + stale[:1]
+        chain(submitted(service, tmp_path))
+        assert counted() == 0
+        service.ca.resolvers = good * 3 + stale
+        assert "secondary" in trouble(submitted(service, tmp_path))["detail"]
+        assert counted() == 1
+        service.ca.resolvers = stale[:1]
+        assert "secondary" not in trouble(submitted(service, tmp_path))["detail"]
+        assert counted() == 1
+        assert_clean(service)
 
 
 def test_a_name_server_that_never_has_the_value(tmp_path):

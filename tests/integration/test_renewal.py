@@ -9,9 +9,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from device import Device
+from metrics import Metrics
 from mockca import MockCa
 from mockca_fault import ALWAYS, Fault, problem
 from mockca_x509 import ari_id
+from ports import free_port
 from stack import Service, poll_until
 from wait import until
 
@@ -101,6 +103,28 @@ def test_a_window_that_is_none(service, tmp_path, why, window):
     begin, end = (d.timestamp() for d in (leaf.not_valid_before, leaf.not_valid_after))
     share = (told["renew_at"] - begin + time.timezone) / (end - begin)
     assert told["window"] is None and 0.6 < share < 0.7, share
+
+
+def test_questions_that_wait_too_long_are_seen(tmp_path):
+    """More certificates than `windows_per_second` allows to ask about: the metric tells how late the last one is."""
+    port = free_port()
+    late = "lanyard_provisiond_renewal_poll_late_seconds"
+    with Service(tmp_path, lambda dns: MockCa(tmp_path / "mockca"), enroll="open",
+                 extra=f'metrics = "127.0.0.1:{port}"', issuer_options={"extra": "windows_per_second = 1"}) as s:
+        issue(new_device(s, tmp_path))
+        s.provisiond.stop()
+        with sqlite3.connect(s.provisiond.db, timeout=60) as db:
+            (columns,) = db.execute("SELECT group_concat(name) FROM pragma_table_info('current_cert')"
+                                    " WHERE name NOT IN ('device_id', 'poll_at', 'issuer')").fetchone()
+            for issuer, n, late_s in (("real", 1000, 5000), ("gone", 1, 9000)):
+                db.execute(f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {n})"
+                           f" INSERT INTO current_cert (device_id, poll_at, issuer, {columns}) SELECT '{issuer}' || i,"
+                           f" {int(time.time()) - late_s}, '{issuer}', {columns} FROM current_cert, n WHERE issuer='real'"
+                           " AND device_id NOT LIKE 'real%'")
+        db.close()
+        s.provisiond.start()
+        until(lambda: Metrics(port).sum("lanyard_provisiond_counted_time_seconds"), 60, "the fleet to be counted")
+        assert 5000 <= Metrics(port).sum(late) < 9000
 
 
 def test_an_ended_predecessor_is_not_named(service, tmp_path):

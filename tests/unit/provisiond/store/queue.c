@@ -711,6 +711,23 @@ static void windows_of_active_devices_are_asked_for(void **state)
     assert_string_equal(p.row[0].device_id, dev(2));
 }
 
+static void the_longest_waiting_question_is_known(void **state)
+{
+    struct fixture *fx = *state;
+    struct polled p;
+    int64_t due_at = 7;
+    admit(fx, 1, NOW);
+    has(fx, 1, "a", NOW - DAY, NOW + 89 * DAY, 0, 0);
+    has(fx, 2, "gone", NOW - DAY, NOW + 89 * DAY, 0, 0); /* no longer configured */
+    assert_int_equal(current_poll_due(fx->db, "a", &due_at, NULL), ERR_OK);
+    assert_int_equal(due_at, NOW);
+    assert_int_equal(polls(fx, NOW, 0, &p), 1);
+    assert_int_equal(current_poll_due(fx->db, "a", &due_at, NULL), ERR_OK);
+    assert_int_equal(due_at, NOW + 600); /* until the lease ends nobody else asks */
+    assert_int_equal(current_poll_due(fx->db, "b", &due_at, NULL), ERR_OK);
+    assert_int_equal(due_at, 0);
+}
+
 static void what_was_replaced_or_ended_is_not_asked_about(void **state)
 {
     struct fixture *fx = *state;
@@ -843,6 +860,7 @@ int main(void)
         TEST(eight_nodes_never_exceed_a_bucket),
         TEST(buckets_outlive_jumps_of_the_clock),
         TEST(windows_of_active_devices_are_asked_for),
+        TEST(the_longest_waiting_question_is_known),
         TEST(what_was_replaced_or_ended_is_not_asked_about),
         TEST(an_alarm_wakes_the_neighbours),
         TEST(a_clock_set_back_pulls_questions_in),
