@@ -1,5 +1,6 @@
 """What an operator sees of provisiond: health, readiness, metrics, the service manager, the unit."""
 
+import base64
 import concurrent.futures
 import contextlib
 import datetime
@@ -19,7 +20,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 import openapi
 from device import PEM, Device, key_pem
@@ -324,23 +325,78 @@ def syscalls_of(name):
     return found
 
 
-def test_the_unit_allows_what_is_called(tmp_path):
-    """A start, a certificate, the pages, a reload, the end: no system call outside the unit's filter. fchown
-    is SQLite's when it is run by root, which the unit does not do."""
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed: its sets of system calls are not known here")
-    allowed = set()
-    for line in re.findall(r"^SystemCallFilter=(.+)$", UNIT.read_text(encoding="ascii"), re.M):
-        for word in line.lstrip("~").split():
-            allowed = allowed - syscalls_of(word) if line[0] == "~" else allowed | syscalls_of(word)
-    trace = tmp_path / "trace"
-    p = make(tmp_path, env={"ASAN_OPTIONS": "detect_leaks=0"})
+ELSEWHERE = ("10.9.8.7", "169.254.169.254", "fd00::7")
+
+
+def points_elsewhere(builder, address):
+    """A certificate or request whose extensions name places where more about it can be fetched."""
+    url = x509.UniformResourceIdentifier(f"http://{address}/x")
+    place = x509.DistributionPoint([url], None, None, None)
+    access = [x509.AccessDescription(oid, url) for oid in (AuthorityInformationAccessOID.OCSP,
+                                                           AuthorityInformationAccessOID.CA_ISSUERS)]
+    return (builder.add_extension(x509.AuthorityInformationAccess(access), False)
+            .add_extension(x509.CRLDistributionPoints([place]), False))
+
+
+def name_places(p, address):
+    """Says `address` wherever a device or a browser can say one."""
+    written = f"[{address}]" if address.count(":") > 1 else address
+    device = enrolled(p)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, device.id)])
+    now = datetime.datetime.utcnow()
+    own = points_elsewhere(
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(device.identity.public_key())
+        .serial_number(1).not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=9)), written).sign(device.identity, hashes.SHA256())
+    device.path.write_bytes(key_pem(device.identity) + own.public_bytes(PEM))
+    chain = own.public_bytes(PEM).decode()
+    assert device.enroll().status == 200
+    device.call("POST", "/v1/enroll", json.dumps({"zone": device.zone, "factory_chain": chain}), "application/json")
+    report = {"name": address, "connections": [{"kind": kind, "address": address, "port": 80, "hello_port": 80}
+                                               for kind in ("gua", "lan", "ula", "mapped", "page")]}
+    for connection in report["connections"]:  # one at a time, as each address fits some kinds only
+        device.call("PUT", "/v1/report", json.dumps({**report, "connections": [connection]}), "application/json")
+    request = points_elsewhere(x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])), written)
+    request = request.add_extension(x509.SubjectAlternativeName([x509.DNSName(device.name)]), False)
+    device.submit(request.sign(device.key, hashes.SHA256()).public_bytes(PEM))
+    device.call("GET", "/v1/renewal")
+    browser = ssl._create_unverified_context()
+    for context, server, first in ((device.context(), p.server, "/v1/renewal"),
+                                   (browser, ("127.0.0.1", p.public_port), "/v1/devices")):
+        for line, host in ((f"GET {first}", "x"), (f"GET {first}", written), (f"GET http://{written}/x", written),
+                           (f"CONNECT {written}:80", "x")):
+            with context.wrap_socket(socket.create_connection(server, timeout=60), server_hostname=server[0]) as s:
+                s.sendall(f"{line} HTTP/1.1\r\nHost: {host}\r\nForwarded: for={written};host={written}\r\n"
+                          f"X-Forwarded-Host: {written}\r\nOrigin: http://{written}\r\nConnection: close\r\n"
+                          f"Authorization: Bearer {token_from(written)}\r\n\r\n".encode())
+                with contextlib.suppress(OSError):
+                    while s.recv(4096):
+                        pass
+
+
+def token_from(address):
+    """A JWT that says who issued it and where its keys are."""
+    parts = ({"alg": "ES256", "kid": "1", "jku": f"https://{address}/keys", "x5u": f"https://{address}/x"},
+             {"iss": f"https://{address}", "sub": "x", "aud": "app", "exp": 4000000000})
+    return ".".join([*(base64.urlsafe_b64encode(json.dumps(x).encode()).decode().rstrip("=") for x in parts), "A" * 86])
+
+
+@pytest.fixture(name="trace", scope="module")
+def fixture_trace(tmp_path_factory):
+    """What the kernel was asked for in a life of the service: a start, a certificate, the pages, devices that name
+    places elsewhere, a reload, the end. `.issuer` is the port of the issuer of tokens in its configuration."""
+    folder = tmp_path_factory.mktemp("traced")
+    trace, keys = folder / "trace", free_ports(1)[0]
+    p = make(folder, env={"ASAN_OPTIONS": "detect_leaks=0"},
+             zone_extra=f'oidc_issuer = "https://127.0.0.1:{keys}"\noidc_audience = "app"')
     p.argv = [shutil.which("strace"), "-f", "-qq", "-o", str(trace), *p.argv]
     p.start()
     try:
         device = enrolled(p)
         device.submit()
         poll_until(device, lambda r: r.status == 200, 120)
+        for address in (*ELSEWHERE, f"127.0.0.1:{keys}"):
+            name_places(p, address)
         until_ready(p)
         Metrics(p.metrics_port)
         child = int(Path(f"/proc/{p.pid}/task/{p.pid}/children").read_text(encoding="ascii"))
@@ -350,6 +406,24 @@ def test_the_unit_allows_what_is_called(tmp_path):
         assert p.wait() == 0
     finally:
         p.kill()
-    called = set(re.findall(r"^\d+ +([a-z_0-9]+)\(", trace.read_text(encoding="utf-8", errors="replace"), re.M))
+    return trace.read_text(encoding="utf-8", errors="replace"), keys
+
+
+def test_the_unit_allows_what_is_called(trace):
+    """No system call outside the unit's filter. fchown is SQLite's when it is run by root, which the unit does not
+    do."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed: its sets of system calls are not known here")
+    allowed = set()
+    for line in re.findall(r"^SystemCallFilter=(.+)$", UNIT.read_text(encoding="ascii"), re.M):
+        for word in line.lstrip("~").split():
+            allowed = allowed - syscalls_of(word) if line[0] == "~" else allowed | syscalls_of(word)
+    called = set(re.findall(r"^\d+ +([a-z_0-9]+)\(", trace[0], re.M))
     assert {"epoll_wait", "accept4", "fdatasync"} <= called, "the trace is of the program"
     assert called - allowed <= {"fchown"}, sorted(called - allowed)
+
+
+def test_case_31_it_connects_nowhere_that_a_client_named(trace):
+    """With a local CA the one place to connect to is the issuer of tokens that the operator named."""
+    places = set(re.findall(r"(?:connect|sendto|sendmsg|sendmmsg)\(.*sa_family=AF_INET6?, (.*)", trace[0]))
+    assert len(places) == 1 and f"htons({trace[1]})" in places.pop(), places
