@@ -8,7 +8,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from daemon import SANITIZED
 from device import Device
+from fakeclock import FakeClock
 from metrics import Metrics
 from mockca import MockCa
 from mockca_fault import ALWAYS, Fault, problem
@@ -87,6 +89,29 @@ def test_a_window_in_the_past(service, tmp_path):
     issue(device)
     orders = service.ca.payloads("new-order")
     assert "replaces" not in orders[0] and orders[1]["replaces"] == ari_id(first)
+
+
+@pytest.mark.skipif(bool(SANITIZED), reason="libfaketime and a sanitizer wait for each other in this program")
+def test_failure_24_windows_and_a_clock_that_is_set(tmp_path):
+    """By an hour and by a day, forth and back: the instants in the CA's windows stay, nobody is renewed for it, and the
+    CA is asked about each certificate once a jump at the most."""
+    clock = FakeClock(tmp_path)
+    with Service(tmp_path, lambda dns: MockCa(tmp_path / "mockca"), enroll="open", env=clock.env) as s:
+        window = window_at(3 * 86400, 5 * 86400)(None)
+        s.ca.window = lambda cert: window
+        devices = [new_device(s, tmp_path) for _ in range(4)]
+        for device in devices:
+            issue(device)
+        promised = [renewal(device, "ca-window")["renew_at"] for device in devices]
+        jumps = (3600, -3600, 86400, -86400, 0)
+        for ahead_s in jumps:
+            clock.set_ahead(ahead_s)
+            told = [device.call("GET", "/v1/renewal").json for device in devices]
+            assert [t["renew_at"] for t in told] == promised, ahead_s
+            assert abs(told[-1]["now"] - time.time() - ahead_s) < 600, "the clock is set"
+        issue(new_device(s, tmp_path))
+        assert s.ca.n("new-order") == len(devices) + 1
+        assert s.ca.n("renewal-info") <= (len(devices) + 1) * (len(jumps) + 1)
 
 
 @pytest.mark.parametrize("why, window", [
