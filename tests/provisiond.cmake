@@ -61,7 +61,7 @@ if(NOT LANYARD_SANITIZE) # how much memory idle connections cost
     py_test(integration/test_device_api.py TIMEOUT 600 ONLY memory_of LABEL small)
     py_test(integration/test_provisiond.py TIMEOUT 600 ONLY failure_18 LABEL small) # a clock that is set
     py_test(integration/test_renewal.py TIMEOUT 600 ONLY failure_24 LABEL small) # the same with a CA's windows
-    py_test(integration/test_provisiond_many.py TIMEOUT 600 LABEL small) # memory of 900 orders
+    py_test(integration/test_provisiond_many.py TIMEOUT 600 LABEL small) # memory of 800 orders
 endif()
 
 # tests/bench/README.md says how to run it

@@ -17,9 +17,9 @@ from mockca import MockCa
 from stack import ZONE, Service
 from wait import until
 
-N = 900
-PART = N // 9  # the last two are compared: SQLite's page cache is full after the first 650
-GROWTH_KB = 1  # of an order; what is kept of one while it is under way is more
+N = 800
+PART = N // 10  # the last two are compared: SQLite's page cache is full after the first 640
+GROWTH_KB = 2  # of an order; what is kept of one while it is under way is more
 ISSUER = 'limit_orders = "none"  limit_domain = "none"  orders_at_once = 30'
 
 
@@ -46,7 +46,7 @@ def anonymous_kb(pid):
 
 @pytest.mark.skipif(bool(SANITIZED), reason="a sanitizer has an allocator of its own")
 def test_failure_15_many_orders(tmp_path):
-    """900 orders that wait, thirty at a time: each device has one certificate, and neither memory nor open files
+    """800 orders that wait, thirty at a time: each device has one certificate, and neither memory nor open files
     grow."""
     with Service(tmp_path, lambda _: MockCa(tmp_path / "mock"), enroll="open", issuer_options={"extra": ISSUER},
                  env={"MALLOC_ARENA_MAX": "1"}) as service:
