@@ -85,6 +85,7 @@ export interface ConnectOptions {
     /** Default localStorage; null remembers nothing. */
     storage?: Storage | null;
     onStep?: (step: Step) => void;
+    /** Gives up: no further way is tried, nobody is asked, and what is remembered stays. */
     signal?: AbortSignal;
 }
 

@@ -357,7 +357,7 @@ export async function connect(device, options = {}) {
     const began = performance.now(), stop = new AbortController();
     const onStep = options.onStep || (() => {});
     if (options.signal) {
-        options.signal.addEventListener('abort', () => stop.abort());
+        options.signal.addEventListener('abort', () => stop.abort(), { signal: stop.signal });
         if (options.signal.aborted)
             stop.abort();
     }
@@ -370,6 +370,8 @@ export async function connect(device, options = {}) {
     let plain = Promise.resolve();
 
     const won = await climb(plan, async (rung) => {
+        if (stop.signal.aborted) // given up: nothing more is asked, nor is the user
+            return { end: 'fail', ms: 0 };
         onStep({ rung: rung.name, state: 'trying' });
         // a request that the browser asks about is left alone: the prompt would vanish with it
         const signal = rung.limit === PROMPT_LIMIT_MS ? undefined : stop.signal;
@@ -394,8 +396,9 @@ export async function connect(device, options = {}) {
     seen.after = await permissionState();
     if (won && seen.lan === null && plan.some((r) => r.name === 'lan') && seen.rung !== 'gua')
         seen.lan = { end: 'fail', ms: SLOW_MS + 1 }; // overtaken: it had not answered
+    if (won || !stop.signal.aborted) // to give up says nothing of the network
+        known.set(seen.rung);
     stop.abort();
-    known.set(seen.rung);
     return {
         verdict: judge(seen),
         uri: won ? new URL(won.connection.uri).origin : null,

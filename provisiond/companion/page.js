@@ -270,21 +270,25 @@ class Card {
 
 // ---- all devices
 
-let unstored = []; // where the browser keeps nothing for us, until the page is closed
+let unstored = null; // what the browser would not keep for us: holds until the page is closed
 
 function viewers() {
+    if (unstored)
+        return unstored;
     try {
-        return JSON.parse(localStorage.getItem(VIEWERS)) || unstored;
+        const kept = JSON.parse(localStorage.getItem(VIEWERS));
+        return Array.isArray(kept) ? kept.filter((v) => v && v.device && v.viewer_token) : [];
     } catch {
-        return unstored; // no storage, or not ours
+        return []; // no storage, or not ours
     }
 }
 
 function keepViewers(list) {
     try {
         localStorage.setItem(VIEWERS, JSON.stringify(list));
+        unstored = null;
     } catch {
-        unstored = list;
+        unstored = list; // full, or forbidden
     }
 }
 

@@ -272,7 +272,7 @@ window.makeClock = () => {
 # what a request ends in and after how long: ok, wrong (an answer for another nonce), app (no hello), fail,
 # hang, huge. `proven` are more connections, under the device's own name.
 WORLD = """
-window.world = async ({ device = {}, proven = [], permission, answers, options = {}, remembered, later }) => {
+window.world = async ({ device = {}, proven = [], permission, answers, options = {}, remembered, later, givenUp }) => {
     const key = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify']);
     const spki = new Uint8Array(await crypto.subtle.exportKey('spki', key.publicKey));
     const url64 = (b) => btoa(String.fromCharCode(...b)).replace(/\\+/g, '-').replace(/\\//g, '_').replace(/=/g, '');
@@ -292,6 +292,9 @@ window.world = async ({ device = {}, proven = [], permission, answers, options =
     const storage = { kept: remembered ? { [`lanyard:net:${id}`]: remembered } : {},
         getItem(k) { return this.kept[k] ?? null; },
         setItem(k, v) { this.kept[k] = v; }, removeItem(k) { delete this.kept[k]; } };
+    const giveUp = new AbortController();
+    if (givenUp !== undefined)
+        setTimeout(() => giveUp.abort(), givenUp);
     let state = permission;
     for (const kind of proven)
         device.connections.push({ uri: `https://${kind}1.${id}.direct.example`, kind });
@@ -321,7 +324,7 @@ window.world = async ({ device = {}, proven = [], permission, answers, options =
         const steps = [];
         const result = await clock.run(lanyard.connect({ id, zone: 'direct.example', network: 'net', online: true,
             publicAddressMatches: true, page: 'http://plain0.test:8480/', ...device },
-            { storage, onStep: (s) => steps.push(s.rung + ' ' + s.state), ...options }));
+            { storage, signal: giveUp.signal, onStep: (s) => steps.push(s.rung + ' ' + s.state), ...options }));
         return { ...result, asked, steps, kept: Object.values(storage.kept)[0] ?? null };
     } finally {
         clock.remove();
@@ -425,6 +428,14 @@ def test_rules(page):
         assert got["kept"] == rung, why
         assert (got["uri"] is None) == (rung is None), why
         assert not any(a.endswith("aborted") for a in got["asked"]), (why, got["asked"])
+
+
+def test_who_gives_up_is_not_asked_and_forgets_nothing(page):
+    for ms, first in ((0, "gua"), (100, "gua"), (3500, "lan")):
+        got = live(page, {"permission": "prompt", "options": {"ask": True}, "givenUp": ms, "remembered": "relay",
+                          "answers": {"gua": HANG, "lan": HANG, "relay": OK, "hub": HANG}})
+        assert (got["kept"], got["uri"]) == ("relay", None), (ms, got)
+        assert got["steps"][-1] == f"{first} trying", (ms, got)
 
 
 SILENT = {"gua": HANG, "lan": HANG, "ula": HANG, "mapped": HANG, "relay": HANG, "hub": OK}

@@ -227,6 +227,26 @@ def test_pairing(web, browser):
         web.paired = []
 
 
+def test_pairing_where_nothing_is_kept(web, browser):
+    """A storage that is full, with a device in it, and then one with something else in it."""
+    web.paired = [device(name="Paired")]
+    other = {"device": "b" * 32, "viewer_token": "lv_other"}
+    with browser.page() as page:
+        page.call("Page.addScriptToEvaluateOnNewDocument", source="Storage.prototype.setItem = () => {"
+                  " throw new DOMException('full', 'QuotaExceededError'); };")
+        load(web, page, [{"verdict": "SECURE_LAN", **LAN}], [])
+        page.evaluate(f"localStorage['lanyard:viewers'] = {json.dumps(json.dumps([other]))}")
+        page.evaluate(f"document.getElementById('code').value = '{CODE}'; "
+                      "document.querySelector('#pair button').click()")
+        wait_for(page, 1)
+        for kept in ('{}', '"x"', '[null, 7]', '[{}]', '{'):
+            page.evaluate(f"localStorage['lanyard:viewers'] = {json.dumps(kept)}")
+            web.devices = [device()]
+            page.open(f"http://127.0.0.1:{web.port}/companion/")
+            wait_for(page, 1)
+    web.paired = []
+
+
 def test_service_away(web, browser):
     """It says so, and not that there are no devices; "Try again" tries again. The network gone for a moment,
     as after a sleep, is not worth a word."""
