@@ -236,6 +236,7 @@ def test_what_procd_is_told(router, enabled):
     assert told[1] == "open" and told[-1] == "close"
     assert f"command /usr/sbin/lanyard-agent -c {conf} run" in told
     assert "file /etc/config/lanyard" in told, "a change of the options is a reason to start again"
+    assert any(line == "term_timeout 15" for line in told), "giving a port back takes ten seconds, procd kills after five"
     assert conf.stat().st_mode & 0o777 == 0o600
     assert conf.read_text().splitlines()[0] == 'server = "https://provision.example:8443"'
 
