@@ -6,16 +6,11 @@
 
 #include <openssl/ssl.h>
 
+#include "agent/core/patience.h"
 #include "agent/tlslook.h"
-#include "common/base/attr.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/pki/cert.h"
-
-#define EVERY_MS (INT64_C(6) * 3600 * 1000)
-
-/* Between looks while the old certificate is still there, in milliseconds. */
-static const int64_t PATIENCE_MS[] = { 2000, 3000, 5000, 10000 };
 
 struct servedcheck {
     struct loop *loop;
@@ -26,7 +21,7 @@ struct servedcheck {
     X509 *leaf;           /* expected; NULL: nothing yet */
     struct tlslook *look; /* NULL: none is under way */
     struct loop_timer *timer;
-    size_t looks;                      /* in vain, in a row */
+    struct patience patience;
     struct served_result seen, result; /* at the last look; what lasted */
     void (*fn)(void *arg, enum served what);
     void *arg;
@@ -55,16 +50,14 @@ static void report(const struct servedcheck *s)
 /* One look has ended. What lasts is the result; what may pass is looked at again. */
 static void settle(struct servedcheck *s, enum served what)
 {
-    bool last = s->looks >= ARRAY_LEN(PATIENCE_MS);
+    int64_t wait_ms;
+    bool lasts = patience_note(&s->patience, what == SERVED_CURRENT, &wait_ms);
     bool changed = s->result.what != what;
     tlslook_free(s->look);
     s->look = NULL;
-    if (what != SERVED_CURRENT && !last) {
-        loop_timer_set(s->timer, PATIENCE_MS[s->looks++]);
+    loop_timer_set(s->timer, wait_ms);
+    if (!lasts)
         return;
-    }
-    s->looks = 0;
-    loop_timer_set(s->timer, EVERY_MS);
     s->seen.what = what;
     s->seen.at = clock_now_s();
     s->result = s->seen;
@@ -114,7 +107,7 @@ static void look(void *arg)
     if (s->leaf == NULL || s->look != NULL)
         return;
     if (tlslook_new(&s->look, s->loop, s->tls, &s->address, s->name, on_look, s) != ERR_OK)
-        loop_timer_set(s->timer, EVERY_MS);
+        loop_timer_set(s->timer, PATIENCE_EVERY_MS);
 }
 
 enum err servedcheck_new(struct servedcheck **out, struct loop *l, const struct addr *address,
@@ -154,7 +147,7 @@ void servedcheck_expect(struct servedcheck *s, X509 *leaf)
         s->seen.what = SERVED_PENDING;
         s->result = s->seen;
     }
-    s->looks = 0;
+    s->patience = (struct patience){ 0 };
     loop_timer_set(s->timer, 0);
 }
 

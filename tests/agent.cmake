@@ -1,5 +1,5 @@
 # Tests of the agent.
-foreach(name alpn clockview truetime lifecycle backoff pace renewal answer issued localcert hosthdr neighbour reported worth netprint mapping)
+foreach(name alpn clockview truetime patience lifecycle backoff pace renewal answer issued localcert hosthdr neighbour reported worth netprint mapping)
     unit_test(agent/core/${name} DEPS agent_core)
 endforeach()
 foreach(name lookup tries resolvconf lease verdict)
