@@ -33,7 +33,9 @@ static const char STYLE[] =
     "table{border-collapse:collapse;width:100%}"
     "th,td{text-align:left;vertical-align:top;padding:.35rem .5rem .35rem 0;"
     "border-top:1px solid var(--line);overflow-wrap:anywhere}th{font-weight:600;width:9rem}"
-    "td.t{white-space:nowrap;width:12rem}"
+    "td.t{width:11rem}time{white-space:nowrap}"
+    "@media(max-width:30rem){th{width:7.5rem}.events td{display:block;width:auto}"
+    ".events td+td{border:0;padding-top:0}}"
     ".code{font:600 2rem ui-monospace,monospace;letter-spacing:.1em;margin:.5rem 0}"
     "pre{padding:.6rem .8rem;border:1px solid var(--line);border-radius:.4rem;overflow-x:auto;"
     "user-select:all}summary{cursor:pointer}ol{padding-left:1.25rem;margin:.5rem 0}"
@@ -68,11 +70,15 @@ static long long int_of(const json_t *obj, const char *key)
     return json_integer_value(json_object_get(obj, key));
 }
 
+/* To the minute, as people read it, and never broken in two. */
 static void add_date(struct buf *out, int64_t at_s)
 {
     char date[CLOCK_TEXT_MAX];
     clock_format(at_s, date, sizeof date);
-    add_text(out, date);
+    if (strlen(date) == sizeof "2027-01-15T08:00:00Z" - 1)
+        buf_add_fmt(out, "<time datetime=\"%s\">%.10s %.5s UTC</time>", date, date, date + 11);
+    else
+        add_text(out, date);
 }
 
 static void add_row(struct buf *out, const char *name, const char *value)
@@ -84,9 +90,9 @@ static void add_row(struct buf *out, const char *name, const char *value)
 
 static void add_date_row(struct buf *out, const char *name, int64_t at_s)
 {
-    char date[CLOCK_TEXT_MAX];
-    clock_format(at_s, date, sizeof date);
-    add_row(out, name, date);
+    buf_add_fmt(out, "<tr><th scope=\"row\">%s</th><td>", name);
+    add_date(out, at_s);
+    buf_add_str(out, "</td></tr>\n");
 }
 
 static bool is_served(const json_t *status, const char *result)
@@ -216,6 +222,9 @@ static void add_pairing(struct buf *out, const json_t *pairing)
         buf_add_str(out, "<p>There is no code: ");
         add_text(out, error);
         buf_add_str(out, "</p>\n");
+    } else {
+        buf_add_str(out, "<p>With a code, somebody sees this device in a browser elsewhere: on the "
+                         "companion page, or in the vendor's app.</p>\n");
     }
     buf_add_fmt(out, "<form method=\"post\" action=\"/pair\"><button>%s</button></form>\n",
                 code[0] != 0 ? "Show another code" : "Show a code");
@@ -267,7 +276,7 @@ static void add_resolvers(struct buf *out, const json_t *detail)
         return;
     buf_add_str(out, "<h2>Names in this network</h2>\n<p>");
     if (json_is_array(list)) {
-        add_text(out, "Of the resolvers here: ");
+        buf_add_str(out, json_array_size(list) > 0 ? "Of the resolvers here: " : "Nobody to ask: ");
         add_text(out, text_of(detail, "text"));
         buf_add_str(out, " (tested at ");
         add_date(out, int_of(detail, "checked_at"));
@@ -324,7 +333,7 @@ static void add_events(struct buf *out, const struct events *events)
     const struct event_note *one = events_get(events, 0);
     if (one == NULL)
         return;
-    buf_add_str(out, "<h2>Last events</h2>\n<table>\n");
+    buf_add_str(out, "<h2>Last events</h2>\n<table class=\"events\">\n");
     for (size_t i = 0; one != NULL; one = events_get(events, ++i)) {
         buf_add_str(out, "<tr><td class=\"t\">");
         add_date(out, one->at);

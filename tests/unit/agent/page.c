@@ -70,10 +70,40 @@ static void test_state(void **state)
     }
 }
 
+/* On a small screen a date that is broken at its hyphens cannot be read. */
+static void test_dates(void **state)
+{
+    static const struct {
+        const char *why, *words;
+    } WANTED[] = {
+        { "the next step",
+          "Next: renew at <time datetime=\"2027-01-15T08:00:59Z\">2027-01-15 08:00 UTC</time>" },
+        { "an event",
+          "<td class=\"t\"><time datetime=\"2027-01-15T08:00:00Z\">2027-01-15 08:00 UTC" },
+        { "what has no date to speak of", "Valid until</th><td></td>" },
+    };
+    struct events events = { 0 };
+    struct buf out;
+    json_t *status = json_pack("{ss sI s{sI}}", "next", "renew", "next_at", (json_int_t)1800000059,
+                               "certificate", "not_after", (json_int_t)INT64_MAX);
+    (void)state;
+    events_add(&events, 1800000000, "something");
+    buf_init(&out, PAGE_MAX);
+    assert_int_equal(page_render(&out, status, "nas", &events), ERR_OK);
+    buf_add(&out, "", 1);
+    for (size_t i = 0; i < ARRAY_LEN(WANTED); i++) {
+        if (strstr((const char *)buf_span(&out).p, WANTED[i].words) == NULL)
+            fail_msg("%s: %s", WANTED[i].why, strstr((const char *)buf_span(&out).p, "<main>"));
+    }
+    buf_clear(&out);
+    json_decref(status);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_state),
+        cmocka_unit_test(test_dates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
