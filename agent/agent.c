@@ -156,7 +156,7 @@ static void refresh_fallback(struct agent *a)
     if (changed && a->host.on_certificate != NULL)
         tell_local(a);
     if (changed && !first)
-        events_add(&a->events, clock_now_s(), "the local certificate was made anew");
+        events_add(&a->events, timekeeper_now_s(&a->time), "the local certificate was made anew");
     if (changed && !first)
         (void)report_changed(a->report);
 }
@@ -187,14 +187,15 @@ static void on_day(void *arg)
 static void on_clock(void *arg)
 {
     struct agent *a = arg;
-    events_add(&a->events, clock_now_s(), "it is another time than it was taken to be");
+    events_add(&a->events, timekeeper_now_s(&a->time),
+               "it is another time than it was taken to be");
     refresh_fallback(a);
 }
 
 static void on_certificate(void *arg)
 {
     struct agent *a = arg;
-    events_add(&a->events, clock_now_s(), "a new certificate is in place");
+    events_add(&a->events, timekeeper_now_s(&a->time), "a new certificate is in place");
     use_certificate(a);
     tell_network(a);
     delivery_renewed(a->delivery);
@@ -224,9 +225,10 @@ static void on_portmap(void *arg)
     char ip[WORTH_TEXT_MAX];
     if (portmap_connection(a->portmap, &c)) {
         worth_format(&c.address, ip);
-        events_add(&a->events, clock_now_s(), "the router's %s:%u leads here", ip, c.port);
+        events_add(&a->events, timekeeper_now_s(&a->time), "the router's %s:%u leads here", ip,
+                   c.port);
     } else {
-        events_add(&a->events, clock_now_s(), "no port of the router leads here");
+        events_add(&a->events, timekeeper_now_s(&a->time), "no port of the router leads here");
     }
     (void)report_changed(a->report);
 }
@@ -757,6 +759,7 @@ static enum err build_service(struct agent *a, struct err_info *info)
     if (e == ERR_OK)
         e = issuance_new(&a->issuance, a->loop, &issuance, info);
     const struct report_options report = { .config = a->config,
+                                           .time = &a->time,
                                            .pool = a->pool,
                                            .id = &a->identity.id,
                                            .compose = compose_report,

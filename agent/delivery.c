@@ -253,12 +253,12 @@ unsigned delivery_attempts(const struct delivery *d)
     return d->in_vain;
 }
 
-int64_t delivery_next_at(const struct delivery *d)
+int64_t delivery_next_at(const struct delivery *d, int64_t now_s)
 {
     int64_t left_ms = d->next_ms - clock_mono_ms();
     if (d->next_ms == 0)
         return 0;
-    return clock_now_s() + (left_ms > 0 ? left_ms / 1000 : 0);
+    return now_s + (left_ms > 0 ? left_ms / 1000 : 0);
 }
 
 void delivery_free(struct delivery *d)

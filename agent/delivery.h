@@ -46,8 +46,8 @@ const struct served_result *delivery_served(const struct delivery *d);
 /* How often it was in vain since it last went well. */
 unsigned delivery_attempts(const struct delivery *d);
 
-/* Unix seconds of the next attempt; 0: none is planned. */
-int64_t delivery_next_at(const struct delivery *d);
+/* Unix seconds of the next attempt, now being `now_s`; 0: none is planned. */
+int64_t delivery_next_at(const struct delivery *d, int64_t now_s);
 
 void delivery_free(struct delivery *d);
 

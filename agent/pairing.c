@@ -119,13 +119,12 @@ void pairing_leave(struct pairing *p, void *arg)
         p->fn = NULL;
 }
 
-json_t *pairing_to_json(const struct pairing *p)
+json_t *pairing_to_json(const struct pairing *p, int64_t now_s)
 {
     if (!has_code(p))
         return p->error.text[0] != 0 ? json_pack("{ss}", "error", p->error.text) : json_null();
     int64_t left_s = (p->until_ms - clock_mono_ms()) / 1000;
-    return json_pack("{ss sI}", "code", p->code, "expires_at",
-                     (json_int_t)(clock_now_s() + left_s));
+    return json_pack("{ss sI}", "code", p->code, "expires_at", (json_int_t)(now_s + left_s));
 }
 
 void pairing_free(struct pairing *p)

@@ -34,9 +34,9 @@ NODISCARD enum err pairing_revoke(struct pairing *p, pairing_fn *fn, void *arg);
 /* Who asked is gone: its fn is not called. What was asked for goes on. */
 void pairing_leave(struct pairing *p, void *arg);
 
-/* {"code", "expires_at" (Unix seconds)} while there is one, {"error"} when the last one was not
- * had, or null; a new reference. */
-json_t *pairing_to_json(const struct pairing *p);
+/* At `now_s`: {"code", "expires_at" (Unix seconds)} while there is one, {"error"} when the last one
+ * was not had, or null; a new reference. */
+json_t *pairing_to_json(const struct pairing *p, int64_t now_s);
 
 void pairing_free(struct pairing *p);
 

@@ -99,7 +99,7 @@ static void write_sentence(const struct portmap *p, char *out, size_t cap)
                        ip);
 }
 
-json_t *portmap_to_json(const struct portmap *p)
+json_t *portmap_to_json(const struct portmap *p, int64_t now_s)
 {
     char text[sizeof p->why.text + 128], ip[WORTH_TEXT_MAX];
     bool open = p->is_mapped && use_of(p) == MAPPING_OPEN;
@@ -108,14 +108,13 @@ json_t *portmap_to_json(const struct portmap *p)
                            : json_boolean(p->loopback == PORTMAP_LOOPBACK_YES);
     write_sentence(p, text, sizeof text);
     int64_t wait_ms = p->next_ms - clock_mono_ms();
-    json_t *root =
-        json_pack("{ss si so ss sI}", "state",
-                  open                  ? "open"
-                  : p->is_mapped        ? "useless"
-                  : p->why.text[0] != 0 ? "failed"
-                                        : "asking",
-                  "port", (int)p->options.port, "nat_loopback", loopback, "text", text, "next_at",
-                  (json_int_t)(clock_now_s() + (wait_ms > 0 ? wait_ms / 1000 : 0)));
+    json_t *root = json_pack("{ss si so ss sI}", "state",
+                             open                  ? "open"
+                             : p->is_mapped        ? "useless"
+                             : p->why.text[0] != 0 ? "failed"
+                                                   : "asking",
+                             "port", (int)p->options.port, "nat_loopback", loopback, "text", text,
+                             "next_at", (json_int_t)(now_s + (wait_ms > 0 ? wait_ms / 1000 : 0)));
     if (root == NULL || !p->is_mapped)
         return root;
     worth_format(&p->mapping.address, ip);

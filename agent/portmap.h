@@ -48,8 +48,8 @@ void portmap_observe(struct portmap *p, const struct ip *address);
 /* False: there is none now. */
 bool portmap_connection(const struct portmap *p, struct portmap_connection *out);
 
-/* For `status`; see the README. The caller's; NULL when out of memory. */
-json_t *portmap_to_json(const struct portmap *p);
+/* For `status` at `now_s`, Unix seconds; see the README. The caller's; NULL when out of memory. */
+json_t *portmap_to_json(const struct portmap *p, int64_t now_s);
 
 /* Gives the port back, and calls fn(arg) when that is done or 10 seconds later. False when there is
  * nothing to give back: fn is not called then. Nothing else is asked for from here on. */

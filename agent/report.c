@@ -10,6 +10,7 @@
 #include "agent/core/pace.h"
 #include "agent/interfaces.h"
 #include "agent/reportfile.h"
+#include "agent/timekeeper.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
@@ -59,10 +60,15 @@ static uint32_t random_u32(void)
     return n;
 }
 
+static int64_t now_s(const struct report *r)
+{
+    return timekeeper_now_s(r->o.time);
+}
+
 static void plan(struct report *r, int64_t wait_ms, unsigned todo)
 {
     r->todo = todo;
-    r->next_at = clock_now_s() + wait_ms / 1000;
+    r->next_at = now_s(r) + wait_ms / 1000;
     loop_timer_set(r->timer, wait_ms);
 }
 
@@ -77,7 +83,7 @@ static void save(struct report *r)
  * and the word of a service that is busy. */
 static int64_t wait_at_least_ms(const struct report *r, int64_t wait_ms)
 {
-    int64_t now_ms = clock_mono_ms(), busy_s = r->file.busy_until - clock_now_s();
+    int64_t now_ms = clock_mono_ms(), busy_s = r->file.busy_until - now_s(r);
     int64_t least_ms = r->begun_ms + pace_least_ms(r->o.config->retry_s) - now_ms;
     if (r->begun_ms != 0 && wait_ms < least_ms)
         wait_ms = least_ms;
@@ -110,7 +116,7 @@ static void end_well(struct report *r)
     r->file.retry_at = 0;
     r->file.busy_until = 0;
     r->quick = 0;
-    r->at = clock_now_s();
+    r->at = now_s(r);
     r->error = (struct err_info){ "" };
     if (was_bad) {
         log_info("the service takes reports again");
@@ -126,7 +132,7 @@ static void end_badly(struct report *r)
 {
     unsigned all = 1u << FOUR | 1u << SIX;
     r->error = r->why;
-    r->error_at = clock_now_s();
+    r->error_at = now_s(r);
     r->o.on_failed(r->o.arg);
     if (r->retry_after_s >= 0)
         r->file.busy_until =
@@ -143,7 +149,7 @@ static void end_badly(struct report *r)
     int64_t wait_s = backoff_delay_s(r->file.attempts, r->o.config->retry_s, 0, random_u32());
     if (wait_s < r->retry_after_s)
         wait_s = r->retry_after_s;
-    r->file.retry_at = clock_now_s() + wait_s;
+    r->file.retry_at = now_s(r) + wait_s;
     save(r);
     if (r->changed)
         plan_after_change(r);
@@ -191,7 +197,7 @@ static void take(struct way *w, const struct answer *a)
     if (reported_parse(&reported, a->report, r->o.id->text, r->o.config->zone) != ERR_OK)
         return;
     bool same = same_tags(&reported, &r->file.reported);
-    bool fresh = r->o.config->relay && reportfile_take_relay(&r->file, a->report, clock_now_s());
+    bool fresh = r->o.config->relay && reportfile_take_relay(&r->file, a->report, now_s(r));
     w->observed = reported.observed;
     r->alive = true;
     r->file.reported = reported;
@@ -264,7 +270,7 @@ static void note_start(struct report *r)
     if (r->was_noted)
         return;
     r->was_noted = true;
-    pace_note(&r->file.pace, clock_now_s(), r->o.config->retry_s);
+    pace_note(&r->file.pace, now_s(r), r->o.config->retry_s);
     save(r);
 }
 
@@ -339,12 +345,12 @@ void report_set_enrolled(struct report *r, bool enrolled)
     if (!enrolled)
         return;
     (void)note_print(r);
-    int64_t wait_s = backoff_remaining_s(r->file.retry_at, clock_now_s(), WAIT_MAX_S);
-    if (r->file.retry_at - clock_now_s() > WAIT_MAX_S)
+    int64_t wait_s = backoff_remaining_s(r->file.retry_at, now_s(r), WAIT_MAX_S);
+    if (r->file.retry_at - now_s(r) > WAIT_MAX_S)
         wait_s = 0; /* written under a clock that was ahead */
     if (!r->was_noted)
-        r->start_ms = clock_mono_ms() +
-                      pace_wait_s(&r->file.pace, clock_now_s(), r->o.config->retry_s) * 1000;
+        r->start_ms =
+            clock_mono_ms() + pace_wait_s(&r->file.pace, now_s(r), r->o.config->retry_s) * 1000;
     plan(r, wait_at_least_ms(r, wait_s * 1000 + DEBOUNCE_MS), 1u << FOUR | 1u << SIX);
 }
 
@@ -376,7 +382,7 @@ enum err report_new(struct report **out, struct loop *l, const struct report_opt
 
 enum err report_relay(const struct report *r, struct relaygrant *out)
 {
-    return reportfile_relay(&r->file, out, r->o.id->text, r->o.config->zone, clock_now_s());
+    return reportfile_relay(&r->file, out, r->o.id->text, r->o.config->zone, now_s(r));
 }
 
 const struct reported *report_last(const struct report *r)

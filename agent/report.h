@@ -13,6 +13,7 @@
 #include "agent/core/answer.h"
 #include "agent/core/relaygrant.h"
 #include "agent/core/reported.h"
+#include "agent/core/truetime.h"
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/net/fetch.h"
@@ -24,6 +25,7 @@ struct report; /* opaque */
 struct report_options {
     const struct config *config; /* this and all below: borrowed; see report_set_config() */
     struct fetch *pool;
+    const struct truetime *time;
     const struct devid *id;
     /* The body, heap, NULL when out of memory; `lasting`: without what is no news by itself. */
     char *(*compose)(void *arg, bool lasting);

@@ -56,13 +56,13 @@ static json_t *served_to_json(const struct delivery *d)
                      "serial", r->serial, "text", r->text);
 }
 
-static json_t *hook_to_json(const struct status *s)
+static json_t *hook_to_json(const struct status *s, int64_t now_s)
 {
     const struct hook_result *h = &s->journal->hook;
     if (h->generation == 0)
         return json_null();
     json_t *output = json_string(h->output);
-    int64_t next_at = s->delivery != NULL ? delivery_next_at(s->delivery) : 0;
+    int64_t next_at = s->delivery != NULL ? delivery_next_at(s->delivery, now_s) : 0;
     return json_pack("{sI so sI sI sb sb si so}", "attempts",
                      (json_int_t)(s->delivery != NULL ? delivery_attempts(s->delivery) : 0),
                      "next_at", next_at > 0 ? json_integer(next_at) : json_null(), "generation",
@@ -189,18 +189,19 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
     (void)json_object_set_new(root, "local_certificate", fallback_to_json(s->fallback));
     (void)json_object_set_new(root, "last_error", error_to_json(j));
     (void)json_object_set_new(root, "warnings", warnings_to_json(s, now_s));
-    (void)json_object_set_new(root, "hook", hook_to_json(s));
+    (void)json_object_set_new(root, "hook", hook_to_json(s, now_s));
     (void)json_object_set_new(root, "served", served_to_json(s->delivery));
     (void)json_object_set_new(root, "port_mapping",
-                              s->portmap != NULL ? portmap_to_json(s->portmap) : json_null());
+                              s->portmap != NULL ? portmap_to_json(s->portmap, now_s)
+                                                 : json_null());
     (void)json_object_set_new(root, "relay",
                               s->relay != NULL ? relayclient_to_json(s->relay) : json_null());
     (void)json_object_set_new(root, "mdns", s->mdns != NULL ? mdns_to_json(s->mdns) : json_null());
     (void)json_object_set_new(root, "report",
                               s->report != NULL ? report_to_json(s->report) : json_null());
     (void)json_object_set_new(root, "proxies", proxies_to_json(s));
-    (void)json_object_set_new(root, "pairing",
-                              s->pairing != NULL ? pairing_to_json(s->pairing) : json_null());
+    (void)json_object_set_new(
+        root, "pairing", s->pairing != NULL ? pairing_to_json(s->pairing, now_s) : json_null());
     (void)json_object_set_new(root, "resolvers", s->resolvers != NULL ? s->resolvers : json_null());
     return root;
 }

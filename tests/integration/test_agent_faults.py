@@ -301,6 +301,7 @@ def test_case_43_the_service_knows_the_time(with_clock):
         assert warned_of_clock(device, "the clock is wrong (it says 20")
         status = device.agent.status()
         assert not status["certificate"]["expired"] and abs(status["now"] - time.time()) < 300
+        assert 0 <= status["report"]["next_at"] < time.time() + YEAR_S, "all that is to come goes by it"
         device.agent.tool("renew")
         device.at_rest(2)
         assert device.serial() != serial
