@@ -31,7 +31,8 @@ struct relayclient_options {
     void (*on_client)(void *arg, int fd, const struct addr *client, const struct addr *ours);
     void (*on_state)(void *arg);                 /* relayclient_to_json() has something new */
     void (*on_tried)(void *arg, bool connected); /* an attempt to connect ended */
-    /* The relay cannot be used: the service may know better. Once an hour at most. */
+    /* The relay cannot be used: the service may know better. Once an hour at most, not counting one
+     * that was used for ten minutes since. */
     void (*on_stuck)(void *arg);
     void *arg;
 };

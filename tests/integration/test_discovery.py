@@ -46,12 +46,12 @@ def zone(name, issuer):
 """
 
 
-RELAY = """relay "eu1" {{
+RELAY = """relay "{name}" {{
     id = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
     control = "relay.example:8445"
     data = "relay.example:8446"
     address = "192.88.99.200"
-    port = 4443
+    port = {port}
     key_file = "{key}"
 }}
 """
@@ -134,6 +134,9 @@ def issuers(tmp_path_factory):
         hanging.hang.set()
 
 
+RELAYS = {"eu1": 4443, "us1": 5443}
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory, issuers):
     good, hanging, huge = issuers
@@ -141,7 +144,8 @@ def service(tmp_path_factory, issuers):
     (folder / "relay.key").write_text(relay.KEY, encoding="ascii")
     (folder / "relay.key").chmod(0o600)
     s = Service(folder, good, extra=f'companion_dir = "{COMPANION}"\n' + zone("hanging.example", hanging)
-                + zone("huge.example", huge) + RELAY.format(key=folder / "relay.key"))
+                + zone("huge.example", huge) + "".join(
+                    RELAY.format(name=name, port=port, key=folder / "relay.key") for name, port in RELAYS.items()))
     with s.daemon:
         yield s
 
@@ -531,7 +535,8 @@ def test_the_relay_is_the_last_way(service):
     """Of a device that uses it. The device is told which one is its own, with a ticket for it."""
     home, address = "192.88.99.7", ipaddress.ip_address("192.88.99.200")
     device = service.device(home)
-    said = {"nearby": True, "connections": [{"kind": "lan", "address": "192.168.1.5", "port": 8443}]}
+    said = {"nearby": True, "connections": [{"kind": "lan", "address": "192.168.1.5", "port": 8443}],
+            "relay_failed": ["us1"]}
     grant = json.loads(device.call("PUT", "/v1/report", json.dumps(said), "application/json").body)["relay"]
     host = f"{tagged(KEY, device.id, address)}.{device.id}.{ZONE}"
     assert {k: grant[k] for k in ("name", "id", "control", "data", "address", "port", "host")} == {
@@ -549,6 +554,31 @@ def test_the_relay_is_the_last_way(service):
     assert [c["kind"] for c in connections()] == ["lan", "relay"]
     assert connections()[1] == {"uri": f"https://{host}:4443", "address": str(address), "port": 4443,
                                 "kind": "relay", "local": False, "relay": True, "IPv6": False}
+    device.report(nearby=False)
+
+
+def test_relays_that_a_device_cannot_reach(service):
+    """It is given another one, and so are those who look for it; when all have failed, or after twelve hours in
+    which it said nothing, its own."""
+    home = "192.88.99.70"
+    device = service.device(home)
+
+    def shown():
+        (found,) = service.ask("GET", "/v1/nearby", source=home).json["devices"]
+        return found["connections"][-1]["port"]
+
+    def name(failed):
+        body = json.dumps({"nearby": True, "relay": True, "relay_failed": failed})
+        told = json.loads(device.call("PUT", "/v1/report", body, "application/json").body)["relay"]["name"]
+        assert shown() == RELAYS[told]
+        return told
+
+    own = name([])
+    (other,) = RELAYS.keys() - {own}
+    assert [name(failed) for failed in ([own], [other], [own, other], ["elsewhere"])] == [other, own, own, own]
+    assert name([own]) == other
+    sqlite(service, f"UPDATE report SET at=at-{12 * 3600 + 60} WHERE device='{device.id}'")
+    assert shown() == RELAYS[own]
     device.report(nearby=False)
 
 
