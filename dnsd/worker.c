@@ -47,6 +47,8 @@ static void *run(void *arg)
     for (;;) {
         if (poll(w->waits, n + 1, -1) < 0)
             continue; /* EINTR: the only failure there is */
+        /* first: who asks once a reload is done gets what it brought */
+        bool go_on = w->waits[n].revents == 0 || mailbox_read(&w->mailbox, &w->ctx.view);
         for (size_t i = 0; i < n; i++) {
             if (w->waits[i].revents == 0)
                 continue;
@@ -55,7 +57,7 @@ static void *run(void *arg)
             else
                 serve_queue(w, w->ways.queues[i - w->ways.n_fds], &w->waits[i]);
         }
-        if (w->waits[n].revents != 0 && !mailbox_read(&w->mailbox, &w->ctx.view))
+        if (!go_on)
             return NULL;
     }
 }

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from dot import DotServer
+from held import Held, others
 from http_cases import REFUSED, TAIL
 from metrics import Metrics, fetch
 from nameserver import CONFIG, ID, VALUE, Nameserver, framed, read_message, wire
@@ -247,31 +248,10 @@ def test_a_hanging_thread_is_noticed(tmp_path, ports):
     zone = 'zone "direct.example" { nameservers = {"ns.elsewhere.test"} }'  # without a store, whose thread may wait
     with Nameserver(tmp_path, head=status_head(*ports), zones=zone) as server:
         until(lambda: fetch(ports[1], "/healthz")[0] == 200, 60, "health")
-        threads = sorted(int(t) for t in os.listdir(f"/proc/{server.pid}/task"))
-        held = Held(threads[-1])
+        held = Held(others(server.pid)[-1])
         try:
             until(lambda: fetch(ports[1], "/healthz") == (503, "a thread hangs"), 60, "the hang to be seen")
             assert fetch(ports[1], "/readyz")[0] == 503
         finally:
             held.release()
         until(lambda: fetch(ports[1], "/healthz")[0] == 200, 60, "the thread to go on")
-
-
-class Held:
-    """A thread of another process that stands still."""
-
-    ATTACH, DETACH, INTERRUPT = 0x4206, 17, 0x4207
-
-    def __init__(self, tid):
-        import ctypes
-        self.libc, self.tid = ctypes.CDLL(None, use_errno=True), tid
-        if self.ptrace(self.ATTACH) != 0:
-            pytest.skip("ptrace is not allowed here: run as root")
-        assert self.ptrace(self.INTERRUPT) == 0
-        os.waitpid(tid, 0x40000000)  # __WALL
-
-    def ptrace(self, what):
-        return self.libc.ptrace(what, self.tid, None, None)
-
-    def release(self):
-        assert self.ptrace(self.DETACH) == 0
