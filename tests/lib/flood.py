@@ -57,12 +57,13 @@ class Result:
 def flood(server, packet, addresses, n, *, meanwhile=None, every=50, rate=None, quiet_s=0.5):
     """`n` packets by packet(i) from each of the addresses in turn, and meanwhile() after each `every`
     of them, whose false results are counted. `rate` is in packets a second, if the machine can. It ends when
-    no reply has come for `quiet_s`."""
+    no reply has come for `quiet_s`. The packets are made ahead: a slow machine is to send many, too."""
     sources = [Source(a, server) for a in addresses]
-    began, lost, total = time.monotonic(), 0, n * len(sources)
-    for i in range(total):
+    packets = [packet(i) for i in range(n * len(sources))]
+    began, lost = time.monotonic(), 0
+    for i, data in enumerate(packets):
         source = sources[i % len(sources)]
-        source.send(packet(i))
+        source.send(data)
         if i % every == every - 1:
             for s in sources:
                 s.take()
