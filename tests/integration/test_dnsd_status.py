@@ -13,6 +13,7 @@ from held import Held, others
 from http_cases import REFUSED, TAIL
 from metrics import Metrics, fetch
 from nameserver import CONFIG, ID, VALUE, Nameserver, framed, read_message, wire
+from notified import Notified
 from ports import free_ports
 from wait import until
 
@@ -215,13 +216,10 @@ def test_ready_without_a_store(tmp_path, ports):
 def test_the_service_manager_is_told(tmp_path, kind):
     """sd_notify(3): READY, RELOADING with a time, READY again, STOPPING; WATCHDOG all the while."""
     where = str(tmp_path / "notify") if kind == "path" else f"\0lanyard-test-{os.getpid()}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-        s.bind(where)
-        s.settimeout(60)
-
+    with Notified(where) as manager:
         def wait_for(pattern):
             while True:
-                text = s.recv(4096).decode("ascii")
+                text = manager.next()
                 if re.fullmatch(pattern, text):
                     return
                 assert text == "WATCHDOG=1\n", text
