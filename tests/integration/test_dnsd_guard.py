@@ -144,13 +144,14 @@ def test_keys_are_rotated_without_a_gap(server, tmp_path):
         assert not answered(server, NEW_KEY)
         write_keys(tmp_path, KEY, NEW_KEY)
         until(lambda: answered(server, NEW_KEY), 60, "the new key to be accepted")
-        write_keys(tmp_path, NEW_KEY, KEY)
         seen = server.log().count("tag keys read again")
+        write_keys(tmp_path, NEW_KEY, KEY)
         until(lambda: server.log().count("tag keys read again") > seen, 60, "the exchange")
+        until(lambda: count[0] > 10, 60, "questions")
     finally:
         stop.set()
         thread.join()
-    assert not wrong and count[0] > 10
+    assert not wrong
     assert answered(server, NEW_KEY, CLOUDFLARE) and answered(server, KEY, CLOUDFLARE)
     write_keys(tmp_path, NEW_KEY)
     until(lambda: not answered(server, KEY), 60, "the old key to be gone")
@@ -229,7 +230,7 @@ def test_a_list_is_taken_on_sighup_too(server, tmp_path):
     write_suspended(tmp_path, ID)
     server.signal(signal.SIGHUP)
     until(lambda: nothing_left(server), 60, "the id to be gone")
-    assert f"zone tag.example: 1 ids and 0 ranges of addresses are suspended" in server.log()
+    until(lambda: "zone tag.example: 1 ids and 0 ranges of addresses are suspended" in server.log(), 60, "the reload")
 
 
 def test_a_bad_line_leaves_the_old_list(server, tmp_path):
@@ -282,25 +283,30 @@ def test_a_list_that_is_not_there_yet(tmp_path):
 def test_a_list_written_in_place_is_not_read_half(server, tmp_path):
     """Written a bit at a time, as by a shell's redirection: the list of before stays whole until
     it is complete."""
-    write_suspended(tmp_path, ID)
-    until(lambda: nothing_left(server), 60, "the list")
-    reads = server.log().count("suspended list read again")
-    def write():
+    def write(pauses):
         with open(tmp_path / "suspended.txt", "w", encoding="ascii") as f:
             for _ in range(40):  # about as long as two looks at it
+                began = time.monotonic()
                 f.write("# growing\n")
                 f.flush()
                 time.sleep(0.05)  # the pace of the writing
+                pauses.append(time.monotonic() - began)
             f.write(f"{ID}\n{OTHER_ID}\n")
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    while writer.is_alive():
-        assert nothing_left(server)
-    writer.join()
-    until(lambda: nothing_left(server, OTHER_ID), 60, "the new list")
-    assert nothing_left(server)
-    assert server.log().count("suspended list read again") == reads + 1
+    for _ in range(5):  # where the machine stands still it may look complete, or grow for too long: once more
+        write_suspended(tmp_path, ID)
+        until(lambda: nothing_left(server) and not nothing_left(server, OTHER_ID), 60, "the list")
+        reads, pauses, kept = server.log().count("suspended list read again"), [], True
+        writer = threading.Thread(target=write, args=(pauses,))
+        writer.start()
+        while writer.is_alive():
+            kept = nothing_left(server) and kept
+        writer.join()
+        until(lambda: nothing_left(server, OTHER_ID), 60, "the new list")
+        n_reads = server.log().count("suspended list read again") - reads
+        if max(pauses) < 0.5 and sum(pauses) < 3.5:
+            break
+    assert kept and n_reads == 1 and nothing_left(server)
 
 
 def test_a_million_ids(tmp_path):
@@ -346,11 +352,12 @@ def test_changes_lose_no_question(server, tmp_path):
             write_keys(tmp_path, *((NEW_KEY, KEY) if n % 2 == 0 else (KEY,)))
             until(lambda n=n: nothing_left(server) == (n % 2 == 0), 60, "the list")
             server.signal(signal.SIGHUP)
+        until(lambda: min(counts) > 10 or wrong, 60, lambda: f"many questions of each, not {counts}")
     finally:
         stop.set()
         for t in threads:
             t.join()
-    assert not wrong and min(counts) > 10, (wrong, counts)
+    assert not wrong, wrong
 
 
 @pytest.fixture

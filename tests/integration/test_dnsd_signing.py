@@ -155,7 +155,7 @@ def test_case_12_the_clock_is_set_while_it_runs(tmp_path):
                 assert [o.code for o in reply.options if o.otype == dns.edns.OptionType.EDE] == [14]
             assert server.ask(NAME, tcp=tcp).answer, "who does not ask for signatures is answered"
         assert "the clock of this machine is wrong" in server.log()
-        assert re.search(r"set back by 1728\d\d seconds", server.log())
+        assert re.search(r"set back by 172(799|8\d\d) seconds", server.log()), "of two days, to the second or so"
         clock.set_ahead(0)
         until(lambda: Metrics(port).sum("lanyard_dnsd_clock_wrong") == 0, 60, "the end of it")
         assert Metrics(port).sum("lanyard_dnsd_clock_steps_total") == 2

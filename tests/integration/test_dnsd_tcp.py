@@ -135,11 +135,15 @@ def test_case_8_two_thousand_connections(tmp_path, kind, tcp_max):
             assert summary(server.ask(NAME)) == ANSWER
         rss_kib = figures(f"case 8, {kind}, tcp_max {tcp_max}", times_ms, server)
         assert rss_kib < (400 if SANITIZED else 120) * 1024
-        m = Metrics(port)
-        assert m.sum("lanyard_dnsd_connections") <= tcp_max
-        assert m.sum("lanyard_dnsd_connections_accepted_total") >= N_CONNECTIONS + 14
-        assert (m.sum("lanyard_dnsd_connections_evicted_total")
+
+        def all_came():
+            """Also those whose handshake the kernel had to repeat, as there were too many at a time."""
+            m = Metrics(port)
+            assert m.sum("lanyard_dnsd_connections") <= tcp_max
+            return m.sum("lanyard_dnsd_connections_accepted_total") >= N_CONNECTIONS + 14 and (
+                m.sum("lanyard_dnsd_connections_evicted_total")
                 + m.sum("lanyard_dnsd_connections_expired_total")) >= N_CONNECTIONS - tcp_max
+        until(all_came, 60, lambda: Metrics(port).text)
 
 
 def test_idle_times_shrink_under_load(tmp_path):
@@ -188,7 +192,8 @@ def test_the_limit_of_all_connections(tmp_path):
         assert all(answers(s) for s in first)
         second = [connect("127.0.0.3") for _ in range(4)]
         assert all(answers(s) for s in second)
-        assert [is_closed(s) for s in first] == [True, True, False, False, False, False]
+        until(lambda: is_closed(first[0]) and is_closed(first[1]), 60, "two that were idle longest to be closed")
+        assert [is_closed(s) for s in first[2:]] == [False] * 4
         mine = [connect("127.0.0.3") for _ in range(4)]
         assert all(answers(s) for s in mine)
         assert [is_closed(s) for s in mine] == [False] * 4
@@ -349,6 +354,7 @@ def test_case_10_no_descriptor_at_all(tmp_path):
             while time.monotonic() - began < 2:  # how long it is watched
                 assert summary(server.ask(NAME)) == ANSWER
                 time.sleep(0.02)
+            until(lambda: "no file descriptor is left" in server.log(), 60, "it to be said")
             share = (server.cpu_s() - cpu_before) / (time.monotonic() - began)
             n_lines = server.log().count("no file descriptor is left")
             print(f"case 10: {share:.1%} CPU without descriptors, {n_lines} lines of log")

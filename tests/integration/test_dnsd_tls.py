@@ -225,7 +225,7 @@ def n_fds(server):
 @pytest.fixture
 def before(server):
     """How many descriptors there are when nobody is connected."""
-    until(lambda: not re.search(rf":{server.tls_port:04X} \S+ 01 ",
+    until(lambda: not re.search(rf":{server.tls_port:04X} \S+ 0[18] ",
                                 Path("/proc/net/tcp").read_text(encoding="ascii")),
           60, "earlier connections to be closed")
     return n_fds(server)
@@ -330,7 +330,8 @@ def test_case_9_slow_handshakes_end_in_ten_seconds(server, before):
             assert answers(s)
         until(lambda: n_fds(server) <= before + 256, 60, "256 of them at most")
         for s in held[-3:]:  # dripping buys no time
-            s.sendall(b"\x01")
+            with contextlib.suppress(OSError):  # a slow machine may have used it all up
+                s.sendall(b"\x01")
         until(lambda: n_fds(server) <= before, 60, "the handshakes to be given up")
         print(f"case 9: the last of 300 slow handshakes was given up after {time.monotonic() - began:.1f} s")
     finally:
