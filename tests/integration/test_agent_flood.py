@@ -136,6 +136,12 @@ def serves(world):
         return tls.recv(100) == b"hello"
 
 
+def serves_again(world):
+    """Those who come right behind a flood may be sent away with it."""
+    with contextlib.suppress(OSError):
+        return serves(world)
+
+
 def test_case_45_malformed_http(world):
     """Every request of the set arrives byte for byte, one connection behind for each one in front."""
     cases = [(name, raw + http_cases.TAIL) for name, raw, *_ in
@@ -242,6 +248,6 @@ def test_case_45_ten_thousand_against_a_thousand(world, many_descriptors):
         for s in flood:
             s.close()
     began = time.monotonic()
-    until(lambda: serves(world), 120, world.agent.tail)
+    until(lambda: serves_again(world), 120, world.agent.tail)
     until(lambda: world.proxy("echo")["open"] == 0, 120, lambda: world.proxy("echo"))
     print(f"served {time.monotonic() - began:.1f} s after the flood")

@@ -102,7 +102,7 @@ class World:
                        "full": f"unix:{folder}/full.sock"}.get(name)
             backend = backend or f"127.0.0.1:{self.backends[name].port}"
             limit = {"limited": f"connections_max = {LIMIT}", "h2": 'alpn = {"h2", "http/1.1"}',
-                     "any": 'alpn = {"none"}', "idle": "idle_timeout_s = 1"}.get(name, "")
+                     "any": 'alpn = {"none"}', "idle": "idle_timeout_s = 2"}.get(name, "")
             sections += f'proxy {{\n  listen = "127.0.0.1:{port}"\n  backend = "{backend}"\n  {limit}\n}}\n'
         self.service = FakeService(folder, folder / "agent" / "state")
         self.agent = Agent(folder, self.service, extra=sections)
@@ -431,8 +431,9 @@ def test_full_queue_of_the_backend(world):
 def test_idle_connections_are_closed(world):
     """Of which one has said something, and one has not."""
     closed = world.proxy("idle")["idle_closed"]
-    first, second = Half(world, "idle"), Half(world, "idle")
+    first = Half(world, "idle")
     first.send(b"x")
+    second = Half(world, "idle")
     for client in (first, second):
         client.tcp.settimeout(60)
         assert client.read_all() == (b"x" if client is first else b"")
@@ -469,8 +470,8 @@ def test_limit(world):
     with contextlib.ExitStack() as stack:
         inside = [stack.enter_context(world.connect("limited")) for _ in range(LIMIT - 10)]
         stalled = [stack.enter_context(world.tcp("limited")) for _ in range(10)]
-        until(lambda: world.proxy("limited")["open"] == LIMIT, 60, lambda: world.proxy("limited"))
         waiting = [stack.enter_context(world.tcp("limited")) for _ in range(100)]
+        until(lambda: world.proxy("limited")["open"] == LIMIT, 60, lambda: world.proxy("limited"))
         with world.connect("echo") as other:
             other.sendall(b"x")
             assert other.recv(10) == b"x"
