@@ -123,7 +123,7 @@ def test_killed_again_and_again(tmp_path, store):
                     device.submit()
                 except (OSError, ssl.SSLError, http.client.HTTPException):
                     pass
-            assert provisiond.wait(60) == -signal.SIGKILL, state
+            assert provisiond.wait(150) == -signal.SIGKILL, state
         provisiond.start()
         wait_for_chain(device)
         assert service.ca.n_issued() == 1, service.ca.tail()

@@ -107,11 +107,11 @@ def test_names_for_public_addresses(world):
 
 def test_what_the_device_says(world):
     has_both(world)
+    until(lambda: told(world) == [("gua", SIX, 8443), ("gua", FOUR, 8443), ("lan", Lan.DEVICE, 8443),
+                                  ("page", Lan.DEVICE, 8080)], PATIENCE_S, lambda: told(world))
     report = shown(world)["report"]
     assert (report["name"], report["nearby"]) == ("NAS of the house", True)
     assert report["pins"] == ["sha256/" + world.agent.status()["local_certificate"]["pin"]]
-    until(lambda: told(world) == [("gua", SIX, 8443), ("gua", FOUR, 8443), ("lan", Lan.DEVICE, 8443),
-                                  ("page", Lan.DEVICE, 8080)], PATIENCE_S, lambda: told(world))
     hello = {c["address"]: c.get("hello_port") for c in report["connections"] if c["kind"] != "page"}
     assert hello == {SIX: None, FOUR: 8444, Lan.DEVICE: 8444}, "where page_tls listens"
     assert "(not proven)" not in world.p.admin("device", "show", world.agent.status()["id"])

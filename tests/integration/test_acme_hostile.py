@@ -129,7 +129,7 @@ FAULTS = {
     "a limit as HTML": ("/order", lambda ca: Answer(429, "<html>slow"), HOLD, "429", 0),
     "a limit until a date": (
         "/order", lambda ca: problem(429, "rateLimited", Retry_After=in_an_hour()), HOLD, "429",
-        range(3500, 3601)),
+        range(3000, 3601)),
     "a limit until the end of time": (
         "/order", lambda ca: problem(429, "rateLimited", Retry_After="99999999999"), HOLD, "429",
         7 * 86400),
@@ -137,7 +137,7 @@ FAULTS = {
         "/order", lambda ca: problem(
             429, "rateLimited", "too many, retry after " + time.strftime(
                 "%Y-%m-%d %H:%M:%S UTC", time.gmtime(time.time() + 600)) + ": see"), HOLD, "429",
-        range(590, 601)),
+        range(300, 601)),
     "nonsense in Retry-After": (
         "/order", lambda ca: problem(503, "rateLimited", Retry_After="-1e9"), RETRY, "503", 0),
     "JSON cut off": ("/order", lambda ca: Answer(201, '{"status":"pen',
