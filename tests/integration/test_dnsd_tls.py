@@ -307,11 +307,12 @@ def test_case_9_half_a_record_keeps_nobody_busy(server):
         assert share < 0.3
         for s, client, rest in held[10:]:
             s.sendall(rest)
-            while True:
-                client.incoming.write(s.recv(65535))
+            while more := s.recv(65535):
+                client.incoming.write(more)
                 with contextlib.suppress(ssl.SSLWantReadError):
                     assert len(client.tls.read(65535)) == 2 + len(wire(NAME)) + 16
                     break
+            assert more, "it was closed"
     finally:
         for s, _, _ in held:
             s.close()
