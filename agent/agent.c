@@ -158,7 +158,7 @@ static void refresh_fallback(struct agent *a)
     if (changed && !first)
         events_add(&a->events, timekeeper_now_s(&a->time), "the local certificate was made anew");
     if (changed && !first)
-        (void)report_changed(a->report);
+        report_changed(a->report);
 }
 
 static void on_network(void *arg)
@@ -171,8 +171,8 @@ static void on_network(void *arg)
         portmap_refresh(a->portmap);
     resolverwatch_look(a->resolvers);
     fetch_leave_connections(a->pool);
-    if (report_changed(a->report))
-        issuance_reconnect(a->issuance);
+    report_changed(a->report);
+    issuance_reconnect(a->issuance);
 }
 
 static void on_day(void *arg)
@@ -230,7 +230,7 @@ static void on_portmap(void *arg)
     } else {
         events_add(&a->events, timekeeper_now_s(&a->time), "no port of the router leads here");
     }
-    (void)report_changed(a->report);
+    report_changed(a->report);
 }
 
 static void start_portmap(struct agent *a)
@@ -515,7 +515,7 @@ static void look_at_resolvers(void *arg)
 static void on_resolvers(void *arg)
 {
     struct agent *a = arg;
-    (void)report_changed(a->report);
+    report_changed(a->report);
     if (a->host.on_state != NULL)
         a->host.on_state(a->host.arg);
 }
@@ -648,7 +648,7 @@ static void reload(struct agent *a)
     tell_network(a);
     resolverwatch_look(a->resolvers);
     allow_reports(a);
-    (void)report_changed(a->report);
+    report_changed(a->report);
     log_info("configuration read again");
 }
 

@@ -319,13 +319,12 @@ static bool note_print(struct report *r)
 
 /* A round that is under way goes on until the next may begin: a network that changes all the time
  * would never let one end. */
-bool report_changed(struct report *r)
+void report_changed(struct report *r)
 {
     if (!r->enrolled || !note_print(r))
-        return false;
+        return;
     r->changed = true;
     plan_after_change(r);
-    return true;
 }
 
 void report_ask(struct report *r)

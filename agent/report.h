@@ -41,8 +41,8 @@ NODISCARD enum err report_new(struct report **out, struct loop *l, const struct 
 void report_set_enrolled(struct report *r, bool enrolled);
 
 /* Something may have changed: when the body is another than before, or the gateway is, it is sent
- * within a second, but for what core/pace.h says. True when it will be. */
-bool report_changed(struct report *r);
+ * within a second, but for what core/pace.h says. */
+void report_changed(struct report *r);
 
 /* The same though nothing has changed: what the service answered last may not hold any more. Not
  * while reports fail, which are tried again anyway. */
