@@ -453,6 +453,7 @@ json_t *agent_status(const struct agent *a)
         .delivery = a->delivery,
         .portmap = a->portmap,
         .relay = a->relay,
+        .relays = a->relays,
         .mdns = a->mdns,
         .report = a->config->report ? a->report : NULL,
         .proxies = a->proxies,

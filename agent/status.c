@@ -171,6 +171,16 @@ static void add_names(json_t *root, const struct status *s)
     (void)json_object_set_new(root, "urls", urls);
 }
 
+static json_t *relay_to_json(const struct status *s)
+{
+    json_t *o = s->relay != NULL ? relayclient_to_json(s->relay) : json_null();
+    json_t *failed = s->relays != NULL ? relaywatch_to_json(s->relays) : NULL;
+    if (json_is_object(o) && failed != NULL)
+        (void)json_object_set(o, "failed", failed);
+    json_decref(failed);
+    return o;
+}
+
 json_t *status_to_json(const struct status *s, int64_t now_s)
 {
     const struct journal *j = s->journal;
@@ -194,8 +204,7 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
     (void)json_object_set_new(root, "port_mapping",
                               s->portmap != NULL ? portmap_to_json(s->portmap, now_s)
                                                  : json_null());
-    (void)json_object_set_new(root, "relay",
-                              s->relay != NULL ? relayclient_to_json(s->relay) : json_null());
+    (void)json_object_set_new(root, "relay", relay_to_json(s));
     (void)json_object_set_new(root, "mdns", s->mdns != NULL ? mdns_to_json(s->mdns) : json_null());
     (void)json_object_set_new(root, "report",
                               s->report != NULL ? report_to_json(s->report) : json_null());
@@ -298,13 +307,19 @@ static void print_port_mapping(FILE *out, const json_t *m)
 static void print_relay(FILE *out, const json_t *r)
 {
     const char *why = text_of(r, "why");
+    const json_t *failed = json_object_get(r, "failed");
     bool connected = json_is_true(json_object_get(r, "connected"));
-    if (json_is_object(r))
-        (void)fprintf(out, "relay        %s: %s%s\n", text_of(r, "name"),
-                      connected     ? "connected, "
-                      : why[0] != 0 ? "not connected: "
-                                    : "not connected yet",
-                      connected ? text_of(r, "url") : why);
+    if (!json_is_object(r))
+        return;
+    (void)fprintf(out, "relay        %s: %s%s", text_of(r, "name"),
+                  connected     ? "connected, "
+                  : why[0] != 0 ? "not connected: "
+                                : "not connected yet",
+                  connected ? text_of(r, "url") : why);
+    for (size_t i = 0; i < json_array_size(failed); i++)
+        (void)fprintf(out, "%s%s", i == 0 ? "; not reached: " : ", ",
+                      json_string_value(json_array_get(failed, i)));
+    (void)fputc('\n', out);
 }
 
 static void print_mdns(FILE *out, const json_t *m)

@@ -17,6 +17,7 @@
 #include "agent/pairing.h"
 #include "agent/portmap.h"
 #include "agent/relayclient.h"
+#include "agent/relaywatch.h"
 #include "agent/proxy.h"
 #include "agent/report.h"
 #include "common/pki/devid.h"
@@ -35,7 +36,8 @@ struct status {
     const struct fallback *fallback; /* NULL: not known */
     const struct pairing *pairing;   /* NULL: nothing to show */
     const struct delivery *delivery; /* NULL: not known */
-    const struct relayclient *relay; /* NULL: none is used */
+    const struct relayclient *relay; /* NULL: none is used; ... */
+    const struct relaywatch *relays; /* ... then this, too */
     const struct mdns *mdns;         /* NULL: the network is told nothing */
     const struct portmap *portmap;   /* NULL: no port of the router is asked for */
     const struct report *report;     /* NULL: not known */

@@ -137,10 +137,13 @@ def test_the_devices_of_a_relay_that_dies(service):
     service.relays[dead].kill()
     service.wait_for([other] * N_DEVICES, step_s=1)
     service.reach_all([other] * N_DEVICES)
+    assert dead in service.agents[0].status()["relay"]["failed"]
+    assert "; not reached: " in service.agents[0].tool("status").stdout
     service.relays[dead].start()
     service.clock.set_ahead(service.clock.offset_s + 130)  # more than they leave it alone for
     service.wait_for(bound)
     service.reach_all(bound)
+    until(lambda: "failed" not in service.agents[0].status()["relay"], PATIENCE_S, "nothing to be said of it")
 
 
 def test_the_devices_of_a_relay_that_is_taken_out(service):
