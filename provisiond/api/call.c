@@ -8,7 +8,6 @@
 #include "common/base/log.h"
 #include "provisiond/store/audit.h"
 
-#define PATIENCE_MS 1800 /* for the database: a device is told within two seconds */
 #define RETRY_AFTER_S 10
 
 static const char UNAVAILABLE[] = "unavailable";
@@ -76,7 +75,7 @@ void call_store(struct call *c, enum err (*run)(struct job *j, void *ctx),
         call_problem(c, 503, UNAVAILABLE, "out of memory: try again", RETRY_AFTER_S);
         return;
     }
-    loop_timer_set(c->patience, PATIENCE_MS);
+    loop_timer_set(c->patience, jobs_patience_ms(c->api->parts.store));
     c->store_done = done;
     c->job.run = run;
     c->job.done = on_store_done;

@@ -7,7 +7,6 @@
 #include "common/base/log.h"
 #include "provisiond/store/audit.h"
 
-#define PATIENCE_MS 1800 /* for the database: a person waits */
 #define RETRY_AFTER_S 10
 
 static const char UNAVAILABLE[] = "unavailable";
@@ -52,7 +51,7 @@ void visit_store(struct visit *v, enum err (*run)(struct job *j, void *ctx),
         visit_problem(v, 503, UNAVAILABLE, "out of memory: try again", RETRY_AFTER_S);
         return;
     }
-    loop_timer_set(v->patience, PATIENCE_MS);
+    loop_timer_set(v->patience, jobs_patience_ms(v->d->parts.store));
     v->store_done = done;
     v->job.run = run;
     v->job.done = on_store_done;

@@ -7,12 +7,14 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 
-#define BATCH_MAX 256 /* jobs in one transaction: bounds how long the write lock is held */
+#define BATCH_MAX 256    /* jobs in one transaction: bounds how long the write lock is held */
+#define PATIENCE_MS 1800 /* a device or a person is told within two seconds */
 
 struct jobs {
     struct loop *loop;
     struct sql *db;
     void *ctx;
+    int64_t patience_ms;
     struct jobs_counts counts;
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -164,12 +166,19 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
+static int64_t patience_ms(void)
+{
+    const char *text = getenv("LANYARD_TEST_PATIENCE_MS");
+    long long ms = text != NULL ? strtoll(text, NULL, 10) : 0;
+    return ms > 0 ? (int64_t)ms : PATIENCE_MS;
+}
+
 enum err jobs_new(struct jobs **out, struct loop *l, struct sql *db, void *ctx)
 {
     struct jobs *js = calloc(1, sizeof *js);
     if (js == NULL)
         return ERR_NOMEM;
-    *js = (struct jobs){ .loop = l, .db = db, .ctx = ctx };
+    *js = (struct jobs){ .loop = l, .db = db, .ctx = ctx, .patience_ms = patience_ms() };
     js->last = &js->first;
     pthread_mutex_init(&js->mutex, NULL);
     pthread_cond_init(&js->wake, NULL);
@@ -198,6 +207,11 @@ void jobs_free(struct jobs *js)
 const struct jobs_counts *jobs_counts(const struct jobs *js)
 {
     return &js->counts;
+}
+
+int64_t jobs_patience_ms(const struct jobs *js)
+{
+    return js->patience_ms;
 }
 
 void jobs_submit(struct jobs *js, struct job *j)

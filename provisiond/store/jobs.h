@@ -14,6 +14,7 @@
 #define LANYARD_PROVISIOND_STORE_JOBS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
@@ -56,5 +57,10 @@ const struct jobs_counts *jobs_counts(const struct jobs *js);
 
 /* Queues a job. Loop thread. */
 void jobs_submit(struct jobs *js, struct job *j);
+
+/* Milliseconds that whoever waits for an answer waits for a job; then the answer is that the
+ * database is away, though the job goes on. LANYARD_TEST_PATIENCE_MS in the environment is another
+ * number of them, for tests that are not about the disk of their machine. */
+int64_t jobs_patience_ms(const struct jobs *js);
 
 #endif

@@ -24,15 +24,18 @@ ROUTES = [("POST", "/v1/enroll"), ("POST", "/v1/certificate"), ("GET", "/v1/cert
           ("DELETE", "/v1/device")]
 
 
+def make(folder, **options):
+    """dnsd is of no use here, so only the one program."""
+    device_port, public_port, dns_port = free_ports(3)
+    p = Provisiond(folder, f"127.0.0.1:{device_port}", f"127.0.0.1:{dns_port}", enroll="open",
+                   extra=f'listen_public = "127.0.0.1:{public_port}"\nenroll_per_hour = 100000', **options)
+    p.public, p.scratch = ("127.0.0.1", public_port), folder
+    return p
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """dnsd is of no use here, so only the one program."""
-    folder = tmp_path_factory.mktemp("service")
-    device_port, public_port, dns_port = free_ports(3)
-    with Provisiond(folder, f"127.0.0.1:{device_port}", f"127.0.0.1:{dns_port}", enroll="open",
-                    extra=f'listen_public = "127.0.0.1:{public_port}"\nenroll_per_hour = 100000') as p:
-        p.public = ("127.0.0.1", public_port)
-        p.scratch = folder
+    with make(tmp_path_factory.mktemp("service")) as p:
         yield p
 
 
@@ -271,24 +274,26 @@ def test_a_client_that_goes_while_it_waits(service):
     poll_until(device, lambda r: r.status == 200, 120)
 
 
-def test_the_database_is_held_by_another_program(service):
+def test_the_database_is_held_by_another_program(tmp_path):
     """Health is answered at once, a request is told to come again, and then all is well."""
-    device = new_device(service)
-    holder = sqlite3.connect(service.db, isolation_level=None, timeout=60)
-    holder.execute("BEGIN IMMEDIATE")
-    try:
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(device.poll)
-            while not waiting.done():
-                assert public(service, "GET", "/healthz")[0] == 200
-            reply = waiting.result()
-        assert (reply.status, reply.problem) == (503, "unavailable")
-        assert int(reply.headers["retry-after"]) >= 1
-    finally:
-        holder.execute("ROLLBACK")
-        holder.close()
-    assert device.submit().status == 202
-    poll_until(device, lambda r: r.status == 200, 120)
+    with make(tmp_path, patient=False) as service:
+        device = new_device(service, False)
+        until(lambda: device.enroll().status in (200, 201), 60, "the device to be enrolled")
+        holder = sqlite3.connect(service.db, isolation_level=None, timeout=60)
+        holder.execute("BEGIN IMMEDIATE")
+        try:
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                waiting = pool.submit(device.poll)
+                while not waiting.done():
+                    assert public(service, "GET", "/healthz")[0] == 200
+                reply = waiting.result()
+            assert (reply.status, reply.problem) == (503, "unavailable")
+            assert int(reply.headers["retry-after"]) >= 1
+        finally:
+            holder.execute("ROLLBACK")
+            holder.close()
+        until(lambda: device.submit().status == 202, 60, "requests to be taken")
+        poll_until(device, lambda r: r.status == 200, 120)
 
 
 def test_files_are_closed_to_others_whatever_the_umask(tmp_path):

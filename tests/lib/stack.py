@@ -60,9 +60,11 @@ class Provisiond(Daemon):
 
     def __init__(self, folder, device_address, dns, *, issuer=None, netns=None, zone=ZONE,
                  enroll="token", env=None, extra="", postgres=None, standby=None, name="provisiond",
-                 zone_extra="", nameservers=(), values=True, also=()):
+                 zone_extra="", nameservers=(), values=True, also=(), patient=None):
         """`also` are further addresses for devices. `nameservers` are read back as well as `dns`. `values` False: without a challenge store. `postgres` is a Postgres whose tables are made here, as their owner, and used as the
-        service's role, with `standby` as a further host; without one the store is SQLite."""
+        service's role, with `standby` as a further host; without one the store is SQLite. `patient`: a request waits
+        for the disk for as long as that takes, instead of being told after two seconds that the database is away; by
+        default with SQLite, whose commits wait for a disk that all tests share."""
         folder = Path(folder) / name
         folder.mkdir(exist_ok=True)
         self.postgres = postgres
@@ -96,6 +98,8 @@ zone "{zone}" {{
 """
         self.config.write_text(text, encoding="ascii")
         self.config.chmod(0o600)
+        if patient if patient is not None else postgres is None:
+            env = {"LANYARD_TEST_PATIENCE_MS": "60000", **(env or {})}
         if postgres is not None:
             self.migrate(text.replace("lanyard_provisiond", "lanyard_owner"))
         super().__init__(name, [program("lanyard-provisiond"), "-c", self.config], folder,
