@@ -105,7 +105,7 @@ class HostileCa:
 def drive(folder, ca):
     run = subprocess.run(
         [DRIVE, f"directory={ca.directory}", f"ca={ca.ca_file}", f"key={folder}/account.pem",
-         "id=dev1", "zone=direct.example", "stop=order", "once", "deadline_s=20"],
+         "id=dev1", "zone=direct.example", "stop=order", "once"],
         capture_output=True, text=True, check=False, timeout=120)
     found = re.search(r"^order verdict=(\d) status=\d type=(\w*) retry_after=(\d+) info=(.*)$",
                       run.stdout, re.M)

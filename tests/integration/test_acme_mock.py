@@ -79,7 +79,7 @@ def test_every_request_needs_five_nonces(tmp_path, ca):
     ca.faults = [Fault(step, problem(400, "badNonce"), times=4)
                  for step in ("new-account", "order", "authz", "challenge", "finalize", "certificate")]
     ca.faults.append(Fault("new-order", problem(400, "badNonce"), times=9))
-    leaf = issued(tmp_path, ca, deadline_s=60)
+    leaf = issued(tmp_path, ca)
     assert leaf and ca.n("new-order") == 10 and ca.n("finalize") == 5 and len(ca.orders) == 1
 
 
@@ -255,7 +255,7 @@ def test_a_directory_whose_urls_change(tmp_path, ca):
     issued(tmp_path, ca)
     moved = {**ca.directory_object(), "newOrder": ca.base + "/order-of-old"}
     ca.faults = [Fault("directory", Reply(200, moved))]
-    run = drive(tmp_path, ca, once=False, deadline_s=30)
+    run = drive(tmp_path, ca, once=False)
     assert run.code == DONE, run
 
 
