@@ -14,6 +14,7 @@ import socket
 import sqlite3
 import ssl
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -251,21 +252,31 @@ def test_the_service_manager_is_told(tmp_path):
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.bind(path)
-        s.settimeout(60)
-        p = make(tmp_path, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "300000"})
+        said = []
 
-        def heard(word):
-            while True:
-                if word in s.recv(1000).decode():
-                    return
-        with p:
-            heard("READY=1")
-            for _ in range(3):
-                heard("WATCHDOG=1")
-            p.signal(signal.SIGHUP)
-            heard("RELOADING=1")
-            heard("READY=1")
-        heard("STOPPING=1")
+        def listen():  # all the time: the kernel keeps ten of them, and drops what comes then
+            while datagram := s.recv(1000):
+                said.append(datagram.decode())
+
+        def heard(word, after=0):
+            """The number of datagrams up to the first with that word, of those after."""
+            return until(lambda: next((i + 1 for i, text in enumerate(said) if i >= after and word in text), 0),
+                         60, lambda: f"{word} after {after} of {said}")
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        try:
+            with make(tmp_path, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "300000"}) as p:
+                at = heard("READY=1")
+                for _ in range(3):
+                    at = heard("WATCHDOG=1", at)
+                p.signal(signal.SIGHUP)
+                heard("READY=1", heard("RELOADING=1", at))
+            heard("STOPPING=1", at)
+        finally:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+                end.sendto(b"", path)
+            listener.join(60)
 
 
 def test_a_clean_end_under_load(tmp_path):
