@@ -21,6 +21,9 @@ from stack import Dnsd, Service, poll_until
 from wait import until
 
 
+NOT_READY = "dns-not-ready"
+
+
 def address(dns):
     host, port = dns.rsplit(":", 1)
     return host, int(port)
@@ -49,8 +52,9 @@ def chain(device, timeout_s=150):
 
 
 def trouble(device):
-    """What the device is told while its order waits."""
-    return poll_until(device, lambda r: "problem" in r.json, 120, wait_s=1).json
+    """What the device is told while its order waits. That the name server's answer was late, as it is on a busy
+    machine, is not yet it."""
+    return poll_until(device, lambda r: r.json.get("problem", NOT_READY) != NOT_READY, 120, wait_s=1).json
 
 
 def assert_clean(service):
@@ -97,6 +101,7 @@ def test_perspectives_that_disagree(tmp_path, bad_servers):
         def counted():
             return Metrics(port).sum("lanyard_provisiond_secondary_validation_failures_total", issuer="real")
         good, stale = service.ca.resolvers, bad_servers(badns.stale, 2)
+        service.ca.look_up_s = 30  # all of them answer
         service.ca.resolvers = good * 4 + stale[:1]
         chain(submitted(service, tmp_path))
         assert counted() == 0
@@ -115,7 +120,7 @@ def test_a_name_server_that_never_has_the_value(tmp_path):
     late = BadServer(badns.nothing, port)
     with make_service(tmp_path, nameservers=[f"127.0.0.1:{port}"]) as service:
         device = submitted(service, tmp_path)
-        assert trouble(device)["problem"] == "dns-not-ready"
+        poll_until(device, lambda r: r.json.get("problem") == NOT_READY, 120, wait_s=1)
         asked = late.n_asked
         until(lambda: late.n_asked > asked, 60, "another look")
         assert service.ca.n("challenge") == 0 and len(service.provisiond.challenge_values()) == 1
@@ -177,9 +182,11 @@ def test_orders_that_end_badly(service, tmp_path):
 def test_a_ca_that_forgets_everything(service, tmp_path):
     """Case 6: a CA that loses accounts and orders in the middle of an issuance: a new account, a new
     order, no storm of them."""
-    devices = []
+    devices, n_made = [], 0
     for step in ("new-order", "authz", "challenge", "finalize"):
         def change(reply):
+            nonlocal n_made
+            n_made += len(service.ca.orders)
             service.ca.forget()
             return reply
         service.ca.faults = [Fault(step, change=change)]
@@ -187,7 +194,11 @@ def test_a_ca_that_forgets_everything(service, tmp_path):
         until(lambda: service.ca.faults[0].n_hits, 60, f"{step} to be asked for")
     for device in devices:
         chain(device)
-    assert service.ca.n("new-order") <= 3 * len(devices), service.ca.tail()
+    n_made += len(service.ca.orders)
+    n_hit = sum(range(1, len(devices) + 1))  # orders that can have been lost: each time those that were open
+    assert n_made <= len(devices) + n_hit, service.ca.tail()
+    # each may have been refused for its account and for its nonce before it was made, and made again
+    assert service.ca.n("new-order") <= n_made + 2 * (len(devices) + n_hit), service.ca.tail()
     assert_clean(service)
 
 

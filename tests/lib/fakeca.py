@@ -90,8 +90,8 @@ class FakeCa:
         return f"--- the CA was asked: {' '.join(self.seen[-60:])}"
 
     def n(self, what):
-        """How often a path that starts with /what was asked for."""
-        return sum(p.startswith(f"/{what}") for p in list(self.seen))
+        """How often /what was asked for, or something below it."""
+        return sum(f"{p}/".startswith(f"/{what}/") for p in list(self.seen))
 
     def sign(self, public_key, names, ca=False):
         now = datetime.datetime.utcnow()
