@@ -185,7 +185,7 @@ def test_metrics_of_the_scheduler(service):
     def counted():
         m = Metrics(service.metrics)
         return m if m.sum("lanyard_provisiond_orders_open_by_lane", lane="new") == 1 else None
-    m = until(counted, 60, "the count of the fleet")
+    m = until(counted, 150, "the count of the fleet")
     assert m.sum("lanyard_provisiond_limit_left", issuer="real", limit="domain", zone=ZONE) == 49
     assert m.sum("lanyard_provisiond_issuer_breaker", issuer="real") == 0
     assert m.sum("lanyard_provisiond_issuer_orders_at_once", issuer="real") >= 1

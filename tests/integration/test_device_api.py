@@ -15,6 +15,7 @@ import sqlite3
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 from cryptography import x509
@@ -555,7 +556,7 @@ def test_nothing_from_outside_starts_a_line_of_the_log(service):
 def test_a_noisy_neighbour(service):
     """Ten times its limit from one device: it is told to wait, and nobody else is."""
     noisy, calm = new_device(service), [new_device(service) for _ in range(5)]
-    done = threading.Event()
+    done, began = threading.Event(), time.monotonic()
 
     def shout():
         replies = []
@@ -570,6 +571,6 @@ def test_a_noisy_neighbour(service):
             done.set()
         replies = shouting.result()
     assert statuses == [404] * 20
-    if len(replies) > 100:
+    if len(replies) > 40 + time.monotonic() - began:  # thirty at once, and one a second
         limited = [r for r in replies if r.status == 429]
         assert limited and all(int(r.headers["retry-after"]) >= 1 for r in limited)
