@@ -14,7 +14,6 @@ import socket
 import sqlite3
 import ssl
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 import openapi
 from device import PEM, Device, key_pem
 from metrics import Metrics, fetch
+from notified import Notified
 from ports import free_ports
 from stack import Provisiond, poll_until
 from wait import until
@@ -250,33 +250,18 @@ def test_not_ready_with_an_expired_certificate(tmp_path):
 def test_the_service_manager_is_told(tmp_path):
     """READY, signs of life, a reload and the end, in the datagrams of sd_notify(3)."""
     path = str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-        s.bind(path)
-        said = []
-
-        def listen():  # all the time: the kernel keeps ten of them, and drops what comes then
-            while datagram := s.recv(1000):
-                said.append(datagram.decode())
-
-        def heard(word, after=0):
-            """The number of datagrams up to the first with that word, of those after."""
-            return until(lambda: next((i + 1 for i, text in enumerate(said) if i >= after and word in text), 0),
-                         60, lambda: f"{word} after {after} of {said}")
-
-        listener = threading.Thread(target=listen)
-        listener.start()
-        try:
-            with make(tmp_path, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "300000"}) as p:
-                at = heard("READY=1")
-                for _ in range(3):
-                    at = heard("WATCHDOG=1", at)
-                p.signal(signal.SIGHUP)
-                heard("READY=1", heard("RELOADING=1", at))
-            heard("STOPPING=1", at)
-        finally:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-                end.sendto(b"", path)
-            listener.join(60)
+    with Notified(path) as manager:
+        def heard(word):
+            while word not in manager.next():
+                pass
+        with make(tmp_path, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "300000"}) as p:
+            heard("READY=1")
+            for _ in range(3):
+                heard("WATCHDOG=1")
+            p.signal(signal.SIGHUP)
+            heard("RELOADING=1")
+            heard("READY=1")
+        heard("STOPPING=1")
 
 
 def test_a_clean_end_under_load(tmp_path):
