@@ -187,8 +187,7 @@ static void on_day(void *arg)
 static void on_clock(void *arg)
 {
     struct agent *a = arg;
-    events_add(&a->events, timekeeper_now_s(&a->time),
-               "it is another time than it was taken to be");
+    events_add(&a->events, timekeeper_now_s(&a->time), "the clock was set, or this device slept");
     refresh_fallback(a);
 }
 

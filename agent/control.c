@@ -16,6 +16,7 @@
 #define COMMAND_MAX 128
 #define CLIENTS_MAX 16
 #define CLIENT_MS 5000 /* to say its command, and to take the reply */
+#define PAUSE_MS 500   /* after the system ran out of descriptors or memory */
 
 struct control_req {
     struct control_req *next;
@@ -35,6 +36,7 @@ struct control {
     int fd;
     char *path;
     struct event *ev;
+    struct loop_timer *pause;
     control_handler *fn;
     void *arg;
     struct control_req *clients;
@@ -150,10 +152,22 @@ static void add_client(struct control *c, int fd)
 
 static void on_accept(evutil_socket_t fd, short what, void *arg)
 {
+    struct control *c = arg;
     (void)what;
     int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (client >= 0)
-        add_client(arg, client);
+    if (client >= 0) {
+        add_client(c, client);
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        /* who waits would wake us again and again */
+        (void)event_del(c->ev);
+        loop_timer_set(c->pause, PAUSE_MS);
+    }
+}
+
+static void on_pause_over(void *arg)
+{
+    struct control *c = arg;
+    (void)event_add(c->ev, NULL);
 }
 
 enum err control_new(struct control **out, struct loop *l, const char *path, control_handler *fn,
@@ -167,7 +181,8 @@ enum err control_new(struct control **out, struct loop *l, const char *path, con
     if (e == ERR_OK) {
         c->path = strdup(path);
         c->ev = event_new(loop_base(l), c->fd, EV_READ | EV_PERSIST, on_accept, c);
-        if (c->path == NULL || c->ev == NULL || event_add(c->ev, NULL) != 0)
+        if (c->path == NULL || c->ev == NULL || event_add(c->ev, NULL) != 0 ||
+            loop_timer_new(&c->pause, l, on_pause_over, c) != ERR_OK)
             e = err_set(info, ERR_NOMEM, "out of memory");
     }
     if (e != ERR_OK) {
@@ -189,6 +204,7 @@ void control_free(struct control *c)
     }
     if (c->ev != NULL)
         event_free(c->ev);
+    loop_timer_free(c->pause);
     if (c->fd >= 0)
         close(c->fd);
     if (c->path != NULL)

@@ -569,6 +569,8 @@ def test_out_of_descriptors(tmp_path):
             with contextlib.ExitStack() as stack:
                 for _ in range(60):
                     stack.enter_context(socket.create_connection(("127.0.0.1", port), 60))
+                command = stack.enter_context(socket.socket(socket.AF_UNIX))
+                command.connect(str(agent.state / "control.sock"))
                 until(lambda: "cannot accept" in agent.log(), 60, agent.tail)
 
                 def ticks():
@@ -576,11 +578,17 @@ def test_out_of_descriptors(tmp_path):
                         fields = f.read().rsplit(")", 1)[1].split()
                     return int(fields[11]) + int(fields[12])
 
-                before, began = ticks(), time.monotonic()
+                def attempts():
+                    return (tmp_path / "strace-accept4").read_text(encoding="ascii").count("accept4(")
+
+                tried, before, began = attempts(), ticks(), time.monotonic()
                 time.sleep(1)  # the observation itself
-                assert ticks() - before < 20 * (time.monotonic() - began), "under 20 % of a CPU"
+                tried, spent, passed = attempts() - tried, ticks() - before, time.monotonic() - began
+                assert spent < 20 * passed, "under 20 % of a CPU"
+                assert tried < 20 + 10 * passed, "the proxy and the commands' socket try twice a second each"
                 assert agent.log().count("cannot accept") < 5
             starved.mend()
+            assert agent.status()["running"]
             context = ssl.create_default_context(cadata=service.issuer.pem().decode())
             with socket.create_connection(("127.0.0.1", port), 60) as tcp:
                 name = f"127-0-0-1.{service.device_id}.direct.example"
