@@ -149,7 +149,11 @@ static void check_disk(struct doctor *d)
     const char *dir = d->config->state_dir;
     struct err_info info;
     struct statvfs fs;
-    if (statedir_check(dir, &info) != ERR_OK)
+    enum err e = statedir_check(dir, &info);
+    if (e == ERR_NOTFOUND)
+        findings_add(&d->found, FINDING_WARN, "state folder",
+                     "%s is not made yet: the first start makes it", dir);
+    else if (e != ERR_OK)
         findings_add(&d->found, FINDING_FAIL, "state folder", "%s", info.text);
     else if (statvfs(dir, &fs) == 0)
         findings_add(&d->found, FINDING_PASS, "state folder", "%s, %llu MB free", dir,

@@ -366,12 +366,13 @@ static void print_next(FILE *out, const json_t *root)
 {
     int64_t at = int_of(root, "next_at"), in_s = at - int_of(root, "now");
     bool running = json_is_true(json_object_get(root, "running"));
+    const char *state = text_of(root, "state");
     char date[CLOCK_TEXT_MAX];
     (void)fprintf(out, "next         %s", text_of(root, "next"));
     if (at > 0 && in_s > 0) {
         clock_format(at, date, sizeof date);
         (void)fprintf(out, " at %s", date);
-    } else if (strcmp(text_of(root, "state"), "gone") != 0) {
+    } else if (strcmp(state, "gone") != 0 && strcmp(state, "none") != 0) {
         (void)fprintf(out, "%s", running ? ": under way" : ", as soon as the agent runs");
     }
     (void)fputc('\n', out);

@@ -87,6 +87,16 @@ def worse(world, check, result, *words):
     assert status == (1 if any(r == "fail" for r, _ in found.values()) else 0)
 
 
+def test_before_the_first_start(tmp_path):
+    """What the first start makes is not missing."""
+    w = World(tmp_path, free_port())
+    with w.service:
+        found, _ = w.doctor()
+        assert not w.agent.state.exists() and found["agent"][0] == "fail"
+        for check in ("state folder", "identity"):
+            assert found[check][0] == "warn" and "first start makes it" in found[check][1], check
+
+
 def test_agent_not_running(world):
     world.agent.stop()
     worse(world, "agent", "fail", "not running")

@@ -35,7 +35,7 @@ struct row {
 static const struct row ROWS[] = {
     { "never started", LIFECYCLE_ILLEGAL, .stopped = true,
       .wanted = { "The agent is not running. This", "state        never started",
-                  "next         start the agent, as soon as", "certificate  none yet" } },
+                  "next         start the agent\n", "certificate  none yet" } },
     { "enrolling now", LIFECYCLE_ENROL,
       .wanted = { "state        introducing this device", "next         enrol: under way" },
       .not_wanted = "not running" },
