@@ -10,7 +10,7 @@ fuzz_target(lease DEPS agent_core)
 fuzz_target(answer DEPS agent_core)
 fuzz_target(reported DEPS agent_core)
 fuzz_target(mapping DEPS agent_core)
-foreach(name access agent certstore certstore_crash issuance journal page proxyheader status)
+foreach(name access agent certstore certstore_crash issuance journal page proxyheader status tunnel)
     unit_test(agent/${name} DEPS agent_shell)
 endforeach()
 if(TARGET agent_sandbox AND NOT LANYARD_SANITIZE) # its own calls are forbidden, too
