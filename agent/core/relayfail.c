@@ -58,6 +58,7 @@ bool relayfail_tried(struct relayfail *f, bool connected, int64_t now_ms, uint32
         take_out(f, f->list); /* the oldest */
     struct relayfail_entry *e = &f->list[f->n++];
     *e = f->used;
+    e->since_ms = now_ms;
     e->told = false;
     look_later(f, e, now_ms, random);
     return true;
@@ -95,9 +96,10 @@ bool relayfail_looked(struct relayfail *f, bool works, int64_t now_ms, uint32_t 
     struct relayfail_entry *e = next != NULL ? find(f, next->name) : NULL;
     if (e == NULL)
         return false;
-    if (works)
+    bool over = works || now_ms - e->since_ms >= RELAYFAIL_HOLD_UNITS * f->unit_ms;
+    if (over)
         take_out(f, e);
     else
         look_later(f, e, now_ms, random);
-    return works;
+    return over;
 }

@@ -1,7 +1,8 @@
 /* relayfail.h - the relays that this device cannot reach, as the service is told: those that failed
  * for minutes while the service answered, since a network that is down makes no relay a bad one.
  * Whoever is on the list stays there until it takes connections again, which is looked at after an
- * hour or two: the devices of a relay that is back do not come at once. Pure; any thread. */
+ * hour or two: the devices of a relay that is back do not come at once. Or for a day: it may be
+ * elsewhere by then, as only the service knows. Pure; any thread. */
 #ifndef LANYARD_AGENT_CORE_RELAYFAIL_H
 #define LANYARD_AGENT_CORE_RELAYFAIL_H
 
@@ -11,14 +12,15 @@
 
 #include "agent/core/relaygrant.h"
 
-#define RELAYFAIL_MAX 4         /* relays on the list */
-#define RELAYFAIL_AFTER_UNITS 5 /* of failing, since the service was heard meanwhile */
-#define RELAYFAIL_LOOK_UNITS 60 /* until one is looked at again, and as much more by chance */
+#define RELAYFAIL_MAX 4           /* relays on the list */
+#define RELAYFAIL_AFTER_UNITS 5   /* of failing, since the service was heard meanwhile */
+#define RELAYFAIL_LOOK_UNITS 60   /* until one is looked at again, and as much more by chance */
+#define RELAYFAIL_HOLD_UNITS 1440 /* on the list, until the first look after that */
 
 struct relayfail_entry {
     char name[RELAYGRANT_NAME_MAX], control[RELAYGRANT_END_MAX];
-    int64_t look_ms; /* when it is looked at, monotonic */
-    bool told;       /* the service knows */
+    int64_t since_ms, look_ms; /* on the list; when it is looked at; monotonic */
+    bool told;                 /* the service knows */
 };
 
 /* Zero but for unit_ms to begin with. */
@@ -45,7 +47,8 @@ void relayfail_report(struct relayfail *f, bool answered, int64_t now_ms);
 /* The one to be looked at next; NULL: none. Borrowed until the next call. */
 const struct relayfail_entry *relayfail_next(const struct relayfail *f);
 
-/* Whether that one takes connections now. True when the list has changed. */
+/* Whether that one takes connections now: if so, or after a day, it is taken off. True when the
+ * list has changed. */
 bool relayfail_looked(struct relayfail *f, bool works, int64_t now_ms, uint32_t random);
 
 #endif

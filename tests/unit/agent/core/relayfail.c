@@ -31,7 +31,7 @@ static void list_text(const struct relayfail *f, char *out, size_t cap)
 
 /* a, b, ...: the service names that relay; x: an attempt failed; o: it is connected; +: the service
  * answered; -: it could not be reached; y, n: the next one on the list was looked at, and takes
- * connections or not; a digit: minutes go by */
+ * connections or not; a digit: minutes go by, H: ten hours */
 static const struct {
     const char *why, *events, *list, *changes;
 } CASES[] = {
@@ -55,6 +55,8 @@ static const struct {
     { "the only one works again", "axx+5x+ax9x+o", "", "11" },
     { "what is looked at does not work", "axx+5x+bo999n", "a", "1" },
     { "and then does", "axx+5x+bo999n999y", "", "11" },
+    { "it may be elsewhere, after a day", "axx+5x+boHnHnHn", "", "11" },
+    { "and not before", "axx+5x+boHnHn", "a", "1" },
     { "the service's answer about another begins anew", "axx+4bx4x", "", "" },
     { "no room: the oldest goes", "axx+5x+bxx+5x+cxx+5x+dxx+5x+exx+5x+", "b c d e", "11111" },
 };
@@ -76,6 +78,8 @@ static void test_lives(void **state)
                 relayfail_report(&f, *e == '+', now_ms);
             else if (*e == 'y' || *e == 'n')
                 changed = relayfail_looked(&f, *e == 'y', now_ms, 0);
+            else if (*e == 'H')
+                now_ms += 600 * MINUTE_MS;
             else
                 now_ms += (*e - '0') * MINUTE_MS;
             if (changed)
