@@ -119,6 +119,42 @@ static void names_in_records_of_any_size(void **state)
     }
 }
 
+/* GREASE [RFC 8701] in every place, and an encrypted hello: what is in that is for the device, and
+ * the name outside of it is the one that counts. */
+static void what_browsers_put_around_the_name(void **state)
+{
+    static const char INNER[] = "\x00\x00\x00\x09\x00\x07\x00\x00\x04evil",
+                      GREASE[] = "\x1a\x1a\x00\x01";
+    struct clienthello hello;
+    struct maker m;
+    size_t n = strlen(NAME), ech = 200;
+    (void)state;
+    m.len = 0;
+    add(&m, "\x03\x03", 2);
+    add_zeros(&m, 32);
+    add(&m, "\x00\x00\x04\x0a\x0a\x13\x01\x01\x00", 9);
+    add_number(&m, 4 + 4 + ech + 9 + n + 5, 2);
+    add(&m, "\x0a\x0a\x00\x00", 4);
+    add_number(&m, 0xfe0d, 2);
+    add_number(&m, ech, 2);
+    add(&m, INNER, sizeof INNER - 1);
+    add_zeros(&m, ech - (sizeof INNER - 1));
+    add_number(&m, 0, 2);
+    add_number(&m, n + 5, 2);
+    add_number(&m, n + 3, 2);
+    add_number(&m, 0, 1);
+    add_number(&m, n, 2);
+    add(&m, NAME, n);
+    add(&m, GREASE, 4);
+    add_zeros(&m, 1);
+    for (size_t record = 1; record <= m.len + 4; record++) {
+        struct span all = wire(&m, record);
+        assert_int_equal(clienthello_read(&hello, all), CLIENTHELLO_NAME);
+        assert_string_equal(hello.name, NAME);
+        free((void *)(uintptr_t)all.p);
+    }
+}
+
 /* Whichever way it is cut into segments: each part says that more is needed, and how much. */
 static void names_in_segments(void **state)
 {
@@ -252,6 +288,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_in_records_of_any_size),
+        cmocka_unit_test(what_browsers_put_around_the_name),
         cmocka_unit_test(names_in_segments),
         cmocka_unit_test(letters_of_either_case),
         cmocka_unit_test(hellos_without_a_good_name),
