@@ -29,6 +29,7 @@ struct claim {
     size_t n_issuers;
     bool away[CONFIG_LIST_MAX]; /* issuers that have not answered for long */
     int64_t clock_ahead_s;      /* of the wall clock over the monotonic one */
+    int64_t looked_at_ms;       /* monotonic: the moment that `room` is of */
     /* what came of it */
     struct order_row *rows; /* QUEUE_CLAIM_MAX; a megabyte, of which most claims touch little */
     size_t n_rows;

@@ -622,9 +622,9 @@ static int64_t wait_ms(const struct engine *en, const struct claim *c, enum err 
     if (c->next_at > 0 && (c->next_at - clock_now_s()) * 1000 < ms)
         ms = (c->next_at - clock_now_s()) * 1000;
     for (size_t i = 0; i < en->parts.config->n_issuers; i++) {
-        const struct breaker *b = &en->gates[i].breaker;
-        if (b->open && b->probe_at_ms - now_ms < ms)
-            ms = b->probe_at_ms - now_ms;
+        int64_t at_ms = gate_opens_at_ms(&en->gates[i], c->looked_at_ms);
+        if (at_ms - now_ms < ms)
+            ms = at_ms - now_ms;
     }
     if (en->upkeep_ms - now_ms < ms)
         ms = en->upkeep_ms - now_ms;
@@ -676,7 +676,7 @@ static void describe_accounts(const struct engine *en, struct queue_issuer *q, s
 static void describe_issuers(const struct engine *en, struct claim *c)
 {
     const struct config *cfg = en->parts.config;
-    int64_t now_ms = clock_mono_ms();
+    int64_t now_ms = c->looked_at_ms;
     for (size_t i = 0; i < cfg->n_issuers; i++) {
         struct queue_issuer *q = &c->issuers[c->n_issuers++];
         const struct breaker *b = &en->gates[i].breaker;
@@ -706,6 +706,7 @@ static struct claim *prepare_claim(struct engine *en)
     /* after trouble with the database the others have to be able to say first that they live */
     c->look_for_dead = now_ms - en->nodes_looked_at_ms >= NODE_LOOK_MS &&
                        now_ms - en->store_failed_at_ms >= CLAIM_NODE_DEAD_S * 1000;
+    c->looked_at_ms = now_ms;
     c->clock_ahead_s = clock_now_s() - now_ms / 1000;
     c->clock_went_back = c->clock_ahead_s < en->clock_ahead_s - CLOCK_BACK_S;
     c->adopt = en->clock_ahead_s == INT64_MAX /* the first of this process */ ||

@@ -16,6 +16,12 @@ int64_t gate_room(const struct gate *g, int64_t now_ms)
     return room > 0 ? room : 0;
 }
 
+int64_t gate_opens_at_ms(const struct gate *g, int64_t looked_at_ms)
+{
+    const struct breaker *b = &g->breaker;
+    return b->open && b->probe_at_ms > looked_at_ms ? b->probe_at_ms : INT64_MAX;
+}
+
 void gate_begin(struct gate *g, int64_t now_ms)
 {
     g->in_flight++;

@@ -26,6 +26,10 @@ void gate_init(struct gate *g, int64_t max);
 /* Orders that may begin now. */
 int64_t gate_room(const struct gate *g, int64_t now_ms);
 
+/* When one that was shut at `looked_at_ms` lets a probe through; INT64_MAX when it was open then:
+ * whoever found nothing to begin need not look again until there is something. */
+int64_t gate_opens_at_ms(const struct gate *g, int64_t looked_at_ms);
+
 void gate_begin(struct gate *g, int64_t now_ms);
 void gate_end(struct gate *g);
 

@@ -41,6 +41,31 @@ static void a_silent_ca_gets_one_probe(void **state)
     assert_true(gate_room(&g, 30100) > 1);
 }
 
+static void a_probe_with_nothing_to_probe_is_not_looked_for(void **state)
+{
+    static const struct {
+        const char *why;
+        int64_t looked_at_ms, want_ms;
+    } CASES[] = {
+        { "shut: look when the probe is due", 29999, 30000 },
+        { "the look had the probe's room and found no order", 30000, INT64_MAX },
+        { "as long as no order comes", 900000, INT64_MAX },
+    };
+    struct gate g;
+    (void)state;
+    gate_init(&g, 100);
+    assert_true(gate_opens_at_ms(&g, 0) == INT64_MAX); /* open */
+    for (int i = 0; i < 5; i++)
+        gate_note(&g, GATE_AWAY, 0, 0, 0);
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        if (gate_opens_at_ms(&g, CASES[i].looked_at_ms) != CASES[i].want_ms)
+            fail_msg("%s", CASES[i].why);
+    }
+    gate_begin(&g, 30000); /* the probe: a second one when nothing is heard of it */
+    assert_true(gate_opens_at_ms(&g, 30000) > 30000);
+    assert_true(gate_opens_at_ms(&g, 30000) < INT64_MAX);
+}
+
 static void busy_is_an_answer(void **state)
 {
     struct gate g;
@@ -56,6 +81,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(room_is_what_it_bears),
         cmocka_unit_test(a_silent_ca_gets_one_probe),
+        cmocka_unit_test(a_probe_with_nothing_to_probe_is_not_looked_for),
         cmocka_unit_test(busy_is_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
