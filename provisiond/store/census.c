@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "provisiond/store/device.h"
+#include "provisiond/store/order.h"
 #include "provisiond/store/report.h"
 
 #define DAY_S 86400
@@ -36,7 +37,7 @@ static enum err count_orders(struct sql *db, struct census *out, struct err_info
     struct sql_query q;
     sql_begin(&q, db,
               "SELECT state, count(*) FROM cert_order"
-              " WHERE state NOT IN ('valid', 'invalid', 'canceled') GROUP BY state");
+              " WHERE " ORDER_OPEN " GROUP BY state");
     while (sql_row(&q)) {
         enum order_state s;
         if (order_state_parse(&s, sql_text(&q, 0)) == ERR_OK)
@@ -79,7 +80,7 @@ static enum err count_lanes(struct sql *db, struct census *out, struct err_info 
     struct sql_query q;
     sql_begin(&q, db,
               "SELECT lane, count(*) FROM cert_order"
-              " WHERE state NOT IN ('valid', 'invalid', 'canceled') GROUP BY lane");
+              " WHERE " ORDER_OPEN " GROUP BY lane");
     while (sql_row(&q)) {
         if (sql_int(&q, 0) >= 0 && sql_int(&q, 0) < LANE_N)
             out->lanes[sql_int(&q, 0)] = (uint64_t)sql_int(&q, 1);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "provisiond/store/key.h"
+#include "provisiond/store/order.h"
 #include "provisiond/store/report.h"
 #include "provisiond/store/token.h"
 #include "provisiond/store/viewer.h"
@@ -170,7 +171,7 @@ enum err device_set_state(struct sql *db, const char *id, enum device_state s, i
         return e;
     sql_begin(&q, db,
               "UPDATE cert_order SET state='canceled', detail=$1, updated_at=$2, fence=fence+1"
-              " WHERE device_id=$3 AND state NOT IN ('valid', 'invalid', 'canceled')");
+              " WHERE device_id=$3 AND " ORDER_OPEN);
     sql_bind_text(&q, 1, s == DEVICE_SUSPENDED ? "the device was suspended" : "the device is gone");
     sql_bind_int(&q, 2, now_s);
     sql_bind_text(&q, 3, id);

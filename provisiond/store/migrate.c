@@ -133,6 +133,18 @@ static const char *const STEPS[] = {
      " id INTEGER PRIMARY KEY, zone TEXT NOT NULL, device_id TEXT NOT NULL, modulus BLOB NOT NULL,"
      " seen_at INTEGER NOT NULL);"
      "CREATE INDEX rsa_modulus_zone ON rsa_modulus (zone, id);"),
+    /* 11: the same indexes with conditions for which SQLite makes no passing table, as it does for
+     * a list of three, each time that an order is written */
+    ("DROP INDEX cert_order_open;"
+     "DROP INDEX cert_order_wake;"
+     "DROP INDEX cert_order_resume;"
+     "CREATE UNIQUE INDEX cert_order_open ON cert_order (device_id, zone)"
+     " WHERE state<>'valid' AND state<>'invalid' AND state<>'canceled';"
+     "CREATE INDEX cert_order_wake ON cert_order (wake_at)"
+     " WHERE state<>'valid' AND state<>'invalid' AND state<>'canceled' AND wake_at>0;"
+     "CREATE INDEX cert_order_resume ON cert_order (issuer, due_at)"
+     " WHERE wake_at=0 AND state<>'queued' AND state<>'valid' AND state<>'invalid'"
+     " AND state<>'canceled';"),
 };
 
 int migrate_latest(void)

@@ -1,5 +1,7 @@
 #include "provisiond/store/node.h"
 
+#include "provisiond/store/order.h"
+
 #define FORGET_S ((int64_t)7 * 86400)
 
 enum err node_touch(struct sql *db, const char *name, int64_t now_s, struct err_info *info)
@@ -26,8 +28,7 @@ enum err node_release_dead(struct sql *db, int64_t seen_since, int64_t *released
     struct sql_query q;
     sql_begin(&q, db,
               "UPDATE cert_order SET lease_until=0, wake_at=due_at WHERE lease_until<>0"
-              " AND state NOT IN ('valid', 'invalid', 'canceled')"
-              " AND lease_by IN (SELECT name FROM node WHERE seen_at<$1)");
+              " AND " ORDER_OPEN " AND lease_by IN (SELECT name FROM node WHERE seen_at<$1)");
     sql_bind_int(&q, 1, seen_since);
     return sql_end(&q, released, info);
 }

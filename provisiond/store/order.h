@@ -18,7 +18,7 @@
 #define ORDER_ARI_ID_MAX 128
 
 /* For the SQL of this folder: what is not final, and what order_fetch() reads. */
-#define ORDER_OPEN "state NOT IN ('valid', 'invalid', 'canceled')"
+#define ORDER_OPEN "state<>'valid' AND state<>'invalid' AND state<>'canceled'"
 #define ORDER_COLUMNS                                                                              \
     "id, device_id, zone, issuer, state, replaces_until, csr_sha256, spki_sha256, bare_name,"      \
     " coalesce(url, ''), failures, lost, due_at, begun_at, coalesce(problem, ''),"                 \

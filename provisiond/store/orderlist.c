@@ -1,6 +1,6 @@
 #include "provisiond/store/orderlist.h"
 
-#define OPEN "state NOT IN ('valid', 'invalid', 'canceled')"
+#include "provisiond/store/order.h"
 
 enum err orderlist_each(struct sql *db, const struct orderlist_filter *f,
                         void (*fn)(void *arg, const struct orderlist_row *row), void *arg,
@@ -10,7 +10,7 @@ enum err orderlist_each(struct sql *db, const struct orderlist_filter *f,
     sql_begin(&q, db,
               "SELECT id, device_id, zone, issuer, state, lost, due_at, created_at, lease_until,"
               " coalesce(problem, ''), coalesce(detail, ''), coalesce(url, '') FROM cert_order"
-              " WHERE ($1=0 OR " OPEN ") AND ($2=0 OR id=$2) AND ($3='' OR device_id=$3)"
+              " WHERE ($1=0 OR (" ORDER_OPEN ")) AND ($2=0 OR id=$2) AND ($3='' OR device_id=$3)"
               " ORDER BY id DESC LIMIT $4");
     sql_bind_int(&q, 1, f->open_only);
     sql_bind_int(&q, 2, f->id);
@@ -42,7 +42,7 @@ enum err orderlist_hurry(struct sql *db, int64_t id, int64_t now_s, struct err_i
     sql_begin(
         &q, db,
         "UPDATE cert_order SET due_at=$1, wake_at=0, updated_at=$1 WHERE id=$2 AND lease_until<=$1"
-        " AND " OPEN);
+        " AND " ORDER_OPEN);
     sql_bind_int(&q, 1, now_s);
     sql_bind_int(&q, 2, id);
     enum err e = sql_end(&q, &changed, info);
@@ -58,7 +58,7 @@ enum err orderlist_cancel(struct sql *db, int64_t id, int64_t now_s, struct err_
     int64_t changed = 0;
     sql_begin(&q, db,
               "UPDATE cert_order SET state='canceled', detail='canceled by the operator',"
-              " updated_at=$1, fence=fence+1 WHERE id=$2 AND " OPEN);
+              " updated_at=$1, fence=fence+1 WHERE id=$2 AND " ORDER_OPEN);
     sql_bind_int(&q, 1, now_s);
     sql_bind_int(&q, 2, id);
     enum err e = sql_end(&q, &changed, info);

@@ -125,8 +125,7 @@ static enum err resume(struct claim *c, struct queue_issuer *is)
         return ERR_OK;
     sql_begin(&q, c->db,
               "SELECT id FROM cert_order WHERE issuer=$1 AND wake_at=0"
-              " AND state NOT IN ('queued', 'valid', 'invalid', 'canceled')"
-              " ORDER BY due_at LIMIT $2" SQL_SKIP_LOCKED);
+              " AND state<>'queued' AND " ORDER_OPEN " ORDER BY due_at LIMIT $2" SQL_SKIP_LOCKED);
     sql_bind_text(&q, 1, is->name);
     sql_bind_int(&q, 2, max);
     while (sql_row(&q) && n < QUEUE_CLAIM_MAX)
@@ -137,8 +136,7 @@ static enum err resume(struct claim *c, struct queue_issuer *is)
                   "UPDATE cert_order SET lease_until=$1, wake_at=$1, paid=paid+$2, updated_at=$3,"
                   " account_no=account_no+$7, fence=fence+1, lease_by=$5, claim=$6"
                   " WHERE id=$4 AND wake_at=0"
-                  " AND state NOT IN ('queued', 'valid', 'invalid', 'canceled')"
-                  " RETURNING " ORDER_COLUMNS,
+                  " AND state<>'queued' AND " ORDER_OPEN " RETURNING " ORDER_COLUMNS,
                   0, 0);
         if (e == ERR_OK)
             is->room--;

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "provisiond/store/order.h"
+
 static const struct {
     enum revocation_reason code;
     const char *name;
@@ -90,8 +92,7 @@ static enum err block_keys(struct sql *db, const char *device_id, const char *se
     sql_begin(&q, db,
               "UPDATE cert_order SET state='canceled', detail='its key was compromised',"
               " updated_at=$1, fence=fence+1 WHERE device_id=$2"
-              " AND state NOT IN ('valid', 'invalid', 'canceled')"
-              " AND spki_sha256 IN (SELECT spki_sha256 FROM blocked_key)");
+              " AND " ORDER_OPEN " AND spki_sha256 IN (SELECT spki_sha256 FROM blocked_key)");
     sql_bind_int(&q, 1, now_s);
     sql_bind_text(&q, 2, device_id);
     return sql_end(&q, NULL, info);
