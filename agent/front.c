@@ -100,7 +100,7 @@ static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_l
 static enum err new_context(SSL_CTX **out, EVP_PKEY *key, STACK_OF(X509) * chain,
                             struct err_info *info)
 {
-    enum err e = tls_server_new(out, key, chain, TLS_PEER_ANONYMOUS, NULL, info);
+    enum err e = tls_server_new(out, NULL, key, chain, TLS_PEER_ANONYMOUS, NULL, info);
     if (e == ERR_OK)
         SSL_CTX_set_alpn_select_cb(*out, choose_alpn, NULL);
     return e;

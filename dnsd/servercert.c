@@ -84,7 +84,7 @@ enum err servercert_load(struct servercert *c, SSL_CTX **out, struct err_info *i
     if (e == ERR_OK)
         e = key_load(&key, c->paths[1], info);
     if (e == ERR_OK)
-        e = tls_server_new(&ctx, key, chain, TLS_PEER_ANONYMOUS, "dot", info);
+        e = tls_server_new(&ctx, NULL, key, chain, TLS_PEER_ANONYMOUS, "dot", info);
     if (e == ERR_OK) {
         (void)SSL_CTX_set_num_tickets(ctx, 1); /* one session for a handshake is enough */
         SSL_CTX_set_read_ahead(ctx, 1);        /* many small questions by one system call */

@@ -8,6 +8,7 @@
 #include "common/net/tls.h"
 #include "common/pki/cert.h"
 #include "common/pki/key.h"
+#include "common/pki/keyctx.h"
 
 #define LIFE_S ((int64_t)90 * 86400)
 
@@ -61,9 +62,9 @@ enum err owncert_make(struct owncert *o, SSL_CTX **device, SSL_CTX **public_ctx,
     if (e == ERR_OK && cert_validity(sk_X509_value(chain, 0), &from_s, &to_s) != ERR_OK)
         e = err_set(info, ERR_INVALID, "the dates of the certificate cannot be read");
     if (e == ERR_OK)
-        e = tls_server_new(&ctx, key, chain, TLS_PEER_ANY_KEY, "http/1.1", info);
+        e = tls_server_new(&ctx, keyctx_get(), key, chain, TLS_PEER_ANY_KEY, "http/1.1", info);
     if (e == ERR_OK)
-        e = tls_server_new(public_ctx, key, chain, TLS_PEER_ANONYMOUS, "http/1.1", info);
+        e = tls_server_new(public_ctx, NULL, key, chain, TLS_PEER_ANONYMOUS, "http/1.1", info);
     if (e == ERR_OK) {
         o->not_before_s = from_s;
         o->not_after_s = to_s;

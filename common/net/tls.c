@@ -103,12 +103,12 @@ static bool use_chain(SSL_CTX *ctx, EVP_PKEY *key, STACK_OF(X509) * chain)
     return true;
 }
 
-enum err tls_server_new(SSL_CTX **out, EVP_PKEY *key, STACK_OF(X509) * chain, enum tls_peer peer,
-                        const char *alpn, struct err_info *info)
+enum err tls_server_new(SSL_CTX **out, OSSL_LIB_CTX *library, EVP_PKEY *key, STACK_OF(X509) * chain,
+                        enum tls_peer peer, const char *alpn, struct err_info *info)
 {
     char why[160];
     ERR_clear_error();
-    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    SSL_CTX *ctx = SSL_CTX_new_ex(library, NULL, TLS_server_method());
     if (ctx == NULL || !configure(ctx, peer)) {
         SSL_CTX_free(ctx);
         return err_set(info, ERR_NOMEM, "cannot set up TLS: %s", tls_error(why, sizeof why));

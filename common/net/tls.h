@@ -19,10 +19,12 @@ enum tls_peer {
  * own references). ALPN: `alpn` is the one protocol offered, such as "http/1.1"; NULL takes none.
  * The string must outlive the context: pass a literal. Sessions resume from a cache in memory with
  * TLS_PEER_ANONYMOUS, and never with TLS_PEER_ANY_KEY: every connection proves its key.
+ * `library` is OpenSSL's context to work in, NULL for its own; it must outlive the connections.
  * The caller calls SSL_CTX_free(). Errors: ERR_CRYPTO when the key does not belong to the leaf,
  * ERR_NOMEM. */
-NODISCARD enum err tls_server_new(SSL_CTX **out, EVP_PKEY *key, STACK_OF(X509) * chain,
-                                  enum tls_peer peer, const char *alpn, struct err_info *info);
+NODISCARD enum err tls_server_new(SSL_CTX **out, OSSL_LIB_CTX *library, EVP_PKEY *key,
+                                  STACK_OF(X509) * chain, enum tls_peer peer, const char *alpn,
+                                  struct err_info *info);
 
 /* The most recent OpenSSL error of this thread as a sentence, and an empty error queue. */
 const char *tls_error(char *out, size_t cap);

@@ -13,6 +13,7 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include "common/pki/keyctx.h"
 #include "provisiond/core/rsakey.h"
 
 #define RSA_BITS_MIN 2048
@@ -69,12 +70,15 @@ out:
     return e;
 }
 
-/* One request and nothing after it, in the very bytes that DER allows for it. */
-static X509_REQ *parse_der(const unsigned char *der, long len)
+/* One request and nothing after it, in the very bytes that DER allows for it, with a key that this
+ * library context can read. */
+static X509_REQ *parse_der(OSSL_LIB_CTX *library, const unsigned char *der, long len)
 {
     const unsigned char *p = der;
     unsigned char *again = NULL;
-    X509_REQ *req = d2i_X509_REQ(NULL, &p, len);
+    /* not X509_REQ_new_ex(), which has its key read in OpenSSL's own context */
+    const ASN1_ITEM *kind = ASN1_ITEM_rptr(X509_REQ);
+    X509_REQ *req = (X509_REQ *)ASN1_item_d2i_ex(NULL, &p, len, kind, library, NULL);
     if (req == NULL)
         return NULL;
     int n = i2d_X509_REQ(req, &again);
@@ -102,7 +106,9 @@ static enum err parse(struct span in, X509_REQ **req, struct buf *der, const str
                           "not exactly one PKCS#10 certificate request in PEM or DER");
         p = unwrapped;
     }
-    X509_REQ *parsed = parse_der(p, len);
+    X509_REQ *parsed = parse_der(keyctx_get(), p, len);
+    if (parsed == NULL) /* perhaps with a key of another kind, which is refused for that below */
+        parsed = parse_der(NULL, p, len);
     if (parsed != NULL)
         buf_add(der, p, (size_t)len);
     OPENSSL_free(unwrapped);
@@ -166,7 +172,7 @@ static enum err check_signature(X509_REQ *req, EVP_PKEY *key, const struct refus
     if (digest != NID_sha256 && digest != NID_sha384 && digest != NID_sha512)
         return refuse(r, "csr-bad-signature", ERR_CRYPTO,
                       "the request must be signed with SHA-256, SHA-384 or SHA-512");
-    if (X509_REQ_verify(req, key) != 1)
+    if (X509_REQ_verify_ex(req, key, keyctx_get(), NULL) != 1)
         return refuse(r, "csr-bad-signature", ERR_CRYPTO,
                       "the request is not signed by the key in it");
     return ERR_OK;

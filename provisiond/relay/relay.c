@@ -185,7 +185,7 @@ static enum err make_tls(struct relay *r, struct err_info *info)
     if (e == ERR_OK && (chain == NULL || sk_X509_push(chain, cert) <= 0))
         e = err_set(info, ERR_NOMEM, "out of memory");
     if (e == ERR_OK)
-        e = tls_server_new(&r->tls, key, chain, TLS_PEER_ANY_KEY, RELAYFRAME_ALPN, info);
+        e = tls_server_new(&r->tls, NULL, key, chain, TLS_PEER_ANY_KEY, RELAYFRAME_ALPN, info);
     if (e == ERR_OK)
         log_info("relay %s with id %s", r->config->name, id.text);
     sk_X509_free(chain);

@@ -187,7 +187,7 @@ static SSL_CTX *load_tls(const char *mode, const char *cert, const char *key)
     check(file_read(cert, &pem, &info), &info);
     check(cert_chain_parse(&chain, buf_span(&pem), &info), &info);
     check(key_load(&pkey, key, &info), &info);
-    check(tls_server_new(&tls, pkey, chain,
+    check(tls_server_new(&tls, NULL, pkey, chain,
                          strcmp(mode, "anykey") == 0 ? TLS_PEER_ANY_KEY : TLS_PEER_ANONYMOUS,
                          "http/1.1", &info),
           &info);

@@ -130,7 +130,8 @@ static int set_up(void **state)
     fx->chain = sk_X509_new_null();
     sk_X509_push(fx->chain, fx->cert);
     assert_int_equal(
-        tls_server_new(&fx->tls, fx->key, fx->chain, TLS_PEER_ANY_KEY, "http/1.1", NULL), ERR_OK);
+        tls_server_new(&fx->tls, NULL, fx->key, fx->chain, TLS_PEER_ANY_KEY, "http/1.1", NULL),
+        ERR_OK);
     int fd = listener();
     fx->port = port_of(fd);
     assert_int_equal(httpd_new(&fx->httpd, fx->loop, fd, fx->tls, NULL, handle, fx), ERR_OK);
@@ -415,7 +416,8 @@ static void test_server_is_verified(void **state)
         X509 *cert = testcert_new(key, CASES[i].san, CASES[i].from_s, CASES[i].to_s);
         STACK_OF(X509) *chain = sk_X509_new_null();
         sk_X509_push(chain, cert);
-        assert_int_equal(tls_server_new(&tls, key, chain, TLS_PEER_ANONYMOUS, NULL, NULL), ERR_OK);
+        assert_int_equal(tls_server_new(&tls, NULL, key, chain, TLS_PEER_ANONYMOUS, NULL, NULL),
+                         ERR_OK);
         httpd_set_tls(fx->httpd, tls);
         testcert_write(CASES[i].trusted ? cert : fx->cert, fx->ca);
         struct fetch_options o = { .user_agent = "test/1", .ca_file = fx->ca };

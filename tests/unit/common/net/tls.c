@@ -20,17 +20,20 @@ static void test_key_must_fit(void **state)
     assert_int_equal(key_new(&key, KEY_P256), ERR_OK);
     assert_int_equal(key_new(&other, KEY_P256), ERR_OK);
     STACK_OF(X509) *chain = sk_X509_new_null();
-    assert_int_equal(tls_server_new(&ctx, key, chain, TLS_PEER_ANONYMOUS, NULL, &info), ERR_CRYPTO);
+    assert_int_equal(tls_server_new(&ctx, NULL, key, chain, TLS_PEER_ANONYMOUS, NULL, &info),
+                     ERR_CRYPTO);
     X509 *cert = testcert_new(key, "DNS:a", -60, 60);
     sk_X509_push(chain, cert);
-    assert_int_equal(tls_server_new(&ctx, other, chain, TLS_PEER_ANONYMOUS, NULL, &info),
+    assert_int_equal(tls_server_new(&ctx, NULL, other, chain, TLS_PEER_ANONYMOUS, NULL, &info),
                      ERR_CRYPTO);
     assert_non_null(strstr(info.text, "mismatch"));
     assert_null(ctx);
-    assert_int_equal(tls_server_new(&ctx, key, chain, TLS_PEER_ANY_KEY, "http/1.1", &info), ERR_OK);
+    assert_int_equal(tls_server_new(&ctx, NULL, key, chain, TLS_PEER_ANY_KEY, "http/1.1", &info),
+                     ERR_OK);
     assert_int_equal(SSL_CTX_get_min_proto_version(ctx), TLS1_3_VERSION);
     SSL_CTX_free(ctx);
-    assert_int_equal(tls_server_new(&ctx, key, chain, TLS_PEER_ANONYMOUS, NULL, &info), ERR_OK);
+    assert_int_equal(tls_server_new(&ctx, NULL, key, chain, TLS_PEER_ANONYMOUS, NULL, &info),
+                     ERR_OK);
     assert_int_equal(SSL_CTX_get_min_proto_version(ctx), TLS1_2_VERSION);
     SSL_CTX_free(ctx);
     sk_X509_pop_free(chain, X509_free);
