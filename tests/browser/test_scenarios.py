@@ -375,7 +375,8 @@ def test_hsts_has_no_hold_on_the_address(home, other, chromium):
             page.open(f"http://{name}/")
             assert page.evaluate("location.protocol + document.body.innerText") == "https:over TLS"
         page.open(PAGE)
-        assert page.evaluate(VERDICT)["verdict"] == "DEVICE_UNREACHABLE"
+        seen = page.evaluate(VERDICT)
+        expect(seen["verdict"] == "DEVICE_UNREACHABLE", seen)
         page.evaluate(TEST_AGAIN)
         seen = page.evaluate(VERDICT)
         expect(seen["verdict"] == "DNS_FILTERED", seen)

@@ -5,6 +5,8 @@ import ctypes
 import os
 import subprocess
 
+import pytest
+
 from netns import need_root
 
 CLONE_NEWNS = 0x00020000
@@ -20,7 +22,8 @@ def own_mounts():
     """From here on, what this thread and its children mount is theirs alone, and ends with them."""
     need_root()
     libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.unshare(CLONE_NEWNS) == 0, os.strerror(ctypes.get_errno())
+    if libc.unshare(CLONE_NEWNS) != 0:
+        pytest.skip(f"no mounts of its own for a test here: {os.strerror(ctypes.get_errno())}")
     _mount("--make-rprivate", "/")
 
 

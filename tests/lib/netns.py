@@ -46,7 +46,9 @@ class Netns:
         remove_leftovers()
         Netns.n_made += 1
         self.name = f"{PREFIX}{os.getpid()}-{Netns.n_made}-{role}"
-        ip("netns", "add", self.name)
+        run = subprocess.run(["ip", "netns", "add", self.name], capture_output=True, text=True, check=False)
+        if run.returncode != 0:
+            pytest.skip(f"this machine makes no network namespaces: {run.stderr}")
         atexit.register(self.remove)
         ip("-n", self.name, "link", "set", "lo", "up")
 
