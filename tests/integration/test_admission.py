@@ -492,8 +492,9 @@ def test_names_stop(tmp_path):
         p.admin("device", "suspend", one.id)
         until(lambda: names() == ["", "192.168.1.5"], 60, "the name to stop")
         assert service.dnsd.dig(f"192-168-1-5.{'b' * 32}.{ZONE}", "A").strip() == ""
-        stopped.write_text(stopped.read_text(encoding="ascii").replace("# mine", "# mine, edited"),
-                           encoding="ascii")
+        edited = tmp_path / "stopped.new"  # in one step: the service reads it every ten seconds
+        edited.write_text(stopped.read_text(encoding="ascii").replace("# mine", "# mine, edited"), encoding="ascii")
+        edited.rename(stopped)
         p.admin("device", "resume", one.id)
         until(lambda: names() == ["192.168.1.5"] * 2, 60, "the name to come back")
         text = stopped.read_text(encoding="ascii")

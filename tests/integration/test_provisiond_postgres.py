@@ -35,7 +35,7 @@ def db(cluster):
 
 def provisiond(folder, postgres=None, **options):
     return Provisiond(folder, f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}", enroll="open",
-                      postgres=postgres, **options)
+                      postgres=postgres, patient=True, **options)
 
 
 @pytest.fixture
