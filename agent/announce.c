@@ -69,7 +69,7 @@ static json_t *connections(const struct config *c, const struct portmap_connecti
     return list;
 }
 
-static json_t *name(const struct config *c)
+json_t *announce_name(const struct config *c)
 {
     char host[HOST_NAME_MAX + 1] = "";
     if (c->name == NULL)
@@ -104,7 +104,7 @@ char *announce_json(const struct announce *a, bool lasting)
         a->portmap != NULL && portmap_connection(a->portmap, &c) ? &c : NULL;
     if (a->fallback->pin[0] != 0)
         (void)json_array_append_new(pins, json_sprintf("sha256/%s", a->fallback->pin));
-    json_t *root = json_pack("{so* sb so* so* so*}", "name", name(a->config), "nearby",
+    json_t *root = json_pack("{so* sb so* so* so*}", "name", announce_name(a->config), "nearby",
                              a->config->nearby, "connections", connections(a->config, mapped),
                              "nat_loopback", loopback(mapped), "pins", pins);
     if (root != NULL)

@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#include <jansson.h>
+
 #include "agent/config.h"
 #include "agent/fallback.h"
 #include "agent/portmap.h"
@@ -21,6 +23,10 @@ struct announce {
     const struct relaywatch *relays; /* NULL: no relay is wanted */
     const struct resolverwatch *resolvers;
 };
+
+/* What people call this device; the caller's. NULL when out of memory, or for a host whose name is
+ * no text. */
+json_t *announce_name(const struct config *c);
 
 /* JSON, heap, NULL when out of memory. With `lasting` it leaves out when things were looked at, and
  * is the same text as long as nothing else changes. */

@@ -344,9 +344,9 @@ static void add_events(struct buf *out, const struct events *events)
     buf_add_str(out, "</table>\n");
 }
 
-enum err page_render(struct buf *out, const json_t *status, const char *name,
-                     const struct events *events)
+enum err page_render(struct buf *out, const json_t *status, const struct events *events)
 {
+    const char *called = text_of(status, "name"), *name = called[0] != 0 ? called : "This device";
     const json_t *resolvers = json_object_get(status, "resolvers");
     bool testing = json_is_true(json_object_get(resolvers, "running"));
     buf_add_fmt(out, "%s%d%s", HEAD, testing ? TESTING_REFRESH_S : REFRESH_S, TITLE);

@@ -12,9 +12,7 @@
 
 #define PAGE_MAX (256 * 1024) /* bytes: make `out` this large */
 
-/* Appends the page for `status` (see status_to_json()) of the host `name`. Errors: ERR_LIMIT,
- * ERR_NOMEM. */
-NODISCARD enum err page_render(struct buf *out, const json_t *status, const char *name,
-                               const struct events *events);
+/* Appends the page for `status` (see status_to_json()). Errors: ERR_LIMIT, ERR_NOMEM. */
+NODISCARD enum err page_render(struct buf *out, const json_t *status, const struct events *events);
 
 #endif

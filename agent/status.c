@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "agent/address.h"
+#include "agent/announce.h"
 #include "agent/core/issued.h"
 #include "agent/core/verdictview.h"
 #include "common/base/clock.h"
@@ -194,6 +195,8 @@ json_t *status_to_json(const struct status *s, int64_t now_s)
         json_decref(s->resolvers);
         return NULL;
     }
+    json_t *name = announce_name(s->config);
+    (void)json_object_set_new(root, "name", name != NULL ? name : json_string(""));
     add_names(root, s);
     (void)json_object_set_new(root, "certificate", certificate_to_json(s, now_s));
     (void)json_object_set_new(root, "local_certificate", fallback_to_json(s->fallback));

@@ -64,7 +64,7 @@ static void answer_page(struct web *w, struct httpd_req *req)
     /* with no-referrer, browsers would hide the origin of the page's own form, too */
     httpd_add_header(req, "Referrer-Policy", "same-origin");
     httpd_add_header(req, "Cache-Control", "no-store");
-    if (status != NULL && page_render(&body, status, w->name, w->parts.events) == ERR_OK)
+    if (status != NULL && page_render(&body, status, w->parts.events) == ERR_OK)
         httpd_respond(req, 200, "text/html; charset=utf-8", buf_span(&body));
     else
         httpd_problem(req, 500, NULL, "the page is larger than it may be", 0);

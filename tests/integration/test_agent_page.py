@@ -33,9 +33,10 @@ class World:
     def __init__(self, folder):
         self.plain, self.secure, self.proxy = free_port(), free_port(), free_port()
         self.service = FakeService(folder, folder / "agent" / "state")
+        # what people call it, and an attempt at markup
         self.agent = Agent(folder, self.service, addresses=("192.168.7.5", "127.0.0.1"),
                            proxies=[(f"0.0.0.0:{self.proxy}", "127.0.0.1:9")],
-                           extra=f'page = {{"127.0.0.1:{self.plain}"}}\n'
+                           extra=f'name = "Living room <NAS>"\npage = {{"127.0.0.1:{self.plain}"}}\n'
                                  f'page_tls = {{"127.0.0.1:{self.secure}"}}')
 
     def ask(self, path, *, host="127.0.0.1", method="GET"):
@@ -106,7 +107,7 @@ def test_page(world):
     assert reply.status == 200 and reply.getheader("Content-Type") == "text/html; charset=utf-8"
     policy = reply.getheader("Content-Security-Policy")
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
-    for words in ("This device can be reached securely", world.service.device_id,
+    for words in ("<h1>Living room &lt;NAS&gt;</h1>", "This device can be reached securely", world.service.device_id,
                   f"https://192-168-7-5.{world.service.device_id}.direct.example:{world.proxy}/",
                   world.agent.status()["certificate"]["serial"], "a new certificate is in place"):
         assert words in text, words
