@@ -33,6 +33,7 @@ struct guardfile {
     unsigned n_unsettled;
     bool missing;
     bool was_read; /* something of it is in force */
+    bool failing;  /* the system could not read it, which was told */
 };
 
 struct guardfiles {
@@ -308,7 +309,15 @@ void guardfiles_poll(struct guardfiles *g, const struct view *v, struct view **o
     *out = NULL;
     for (struct guardfile *f = g->files; f != NULL; f = f->next) {
         struct err_info info = { .text = "" };
-        if (is_due(f) && refresh(g, f, v, out, &info) != ERR_OK)
+        if (!is_due(f))
+            continue;
+        enum err e = refresh(g, f, v, out, &info);
+        /* no descriptor, no memory: that passes, and the file does not change when it does */
+        bool passes = e == ERR_IO || e == ERR_NOMEM;
+        if (passes)
+            memset(&f->read, 0, sizeof f->read);
+        if (e != ERR_OK && !(passes && f->failing))
             log_error("%s; what was read from it before stays", info.text);
+        f->failing = passes;
     }
 }

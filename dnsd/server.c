@@ -29,6 +29,7 @@ struct server {
     const char *path;
     struct sockets sockets;
     struct servercert *cert; /* NULL without listen_tls */
+    bool cert_failing;       /* the system could not read it, which was told */
     struct view *view;       /* the present one */
     struct guardfiles *guardfiles;
     struct signwatch *signwatch;
@@ -186,10 +187,13 @@ static void on_cert_timer(void *arg)
     loop_timer_set(s->cert_timer, CERT_CHECK_MS);
     if (!servercert_has_changed(s->cert))
         return;
-    if (servercert_load(s->cert, &tls, &info) != ERR_OK) {
+    enum err e = servercert_load(s->cert, &tls, &info);
+    bool passes = e == ERR_IO || e == ERR_NOMEM; /* and is tried again each time */
+    if (e != ERR_OK && !(passes && s->cert_failing))
         log_warn("the certificate of DNS over TLS changed, but the old one stays: %s", info.text);
+    s->cert_failing = passes;
+    if (e != ERR_OK)
         return;
-    }
     stream_set_tls(s->tls, tls);
     SSL_CTX_free(tls);
     log_info("the certificate of DNS over TLS changed: the new one is used");

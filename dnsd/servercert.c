@@ -91,6 +91,9 @@ enum err servercert_load(struct servercert *c, SSL_CTX **out, struct err_info *i
         c->not_after_s = not_after_s;
         *out = ctx;
     }
+    /* no descriptor, no memory: that passes, and the files do not change when it does */
+    if (e == ERR_IO || e == ERR_NOMEM)
+        memset(c->stamps, 0, sizeof c->stamps);
     buf_clear(&pem);
     EVP_PKEY_free(key);
     sk_X509_pop_free(chain, X509_free);

@@ -27,7 +27,7 @@ void servercert_free(struct servercert *c);
 NODISCARD enum err servercert_load(struct servercert *c, SSL_CTX **out, struct err_info *info);
 
 /* Whether a file is another, or was written to, since the last servercert_load(), failed ones
- * included. */
+ * included; but after ERR_IO and ERR_NOMEM, which pass, they are always to be read again. */
 bool servercert_has_changed(const struct servercert *c);
 
 /* When the certificate of the last successful servercert_load() ends, Unix seconds; 0 before one.

@@ -258,6 +258,16 @@ def test_a_list_that_vanishes_stays_in_force(server, tmp_path):
     assert server.log().count("No such file") == 1
 
 
+def test_case_10_a_list_without_descriptors(server, tmp_path):
+    """It changed while nothing can be opened: said once, and read as soon as it can be."""
+    with server.no_descriptor():
+        write_suspended(tmp_path, ID)
+        until(lambda: "suspended.txt: Too many open files" in server.log(), 60, "an error")
+        assert not nothing_left(server)
+    until(lambda: nothing_left(server), 60, "the list")
+    assert server.log().count("Too many open files") == 1
+
+
 def test_a_list_that_is_not_there_yet(tmp_path):
     """dnsd may be started before the service that makes the list: then nobody is suspended, until it comes."""
     server = prepare(tmp_path)

@@ -344,22 +344,18 @@ def test_case_10_no_descriptor_at_all(tmp_path):
     """Every accept fails: UDP goes on, the log is not filled, and TCP is back with the descriptors."""
     head = f"metrics = \"127.0.0.1:{(port := free_port())}\""
     with Nameserver(tmp_path, head=head) as server:
-        used = {int(n) for n in os.listdir(f"/proc/{server.pid}/fd")}
-        limit = next(n for n in range(1, 1000) if n not in used)  # no number below it is free
-        before = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
         cpu_before, began = server.cpu_s(), time.monotonic()
         with Crowd(server) as crowd:
-            crowd.add(50)
-            while time.monotonic() - began < 2:  # how long it is watched
-                assert summary(server.ask(NAME)) == ANSWER
-                time.sleep(0.02)
-            until(lambda: "no file descriptor is left" in server.log(), 60, "it to be said")
-            share = (server.cpu_s() - cpu_before) / (time.monotonic() - began)
-            n_lines = server.log().count("no file descriptor is left")
-            print(f"case 10: {share:.1%} CPU without descriptors, {n_lines} lines of log")
-            assert 1 <= n_lines <= 3 * (1 + (time.monotonic() - began) // 60)
-            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
+            with server.no_descriptor():
+                crowd.add(50)
+                while time.monotonic() - began < 2:  # how long it is watched
+                    assert summary(server.ask(NAME)) == ANSWER
+                    time.sleep(0.02)
+                until(lambda: "no file descriptor is left" in server.log(), 60, "it to be said")
+                share = (server.cpu_s() - cpu_before) / (time.monotonic() - began)
+                n_lines = server.log().count("no file descriptor is left")
+                print(f"case 10: {share:.1%} CPU without descriptors, {n_lines} lines of log")
+                assert 1 <= n_lines <= 3 * (1 + (time.monotonic() - began) // 60)
             assert summary(server.ask(NAME, tcp=True)) == ANSWER
         failed = Metrics(port).sum("lanyard_dnsd_connections_no_descriptor_total")
         assert 2 <= failed <= 100 * (time.monotonic() - began), "it tried again now and then, and did not spin"

@@ -386,6 +386,16 @@ def test_a_new_certificate(tmp_path):
         until(lambda: served_cert(server) == pem, 60, "the new certificate")
 
 
+def test_case_10_a_new_certificate_without_descriptors(tmp_path):
+    """It cannot be read just now: said once, and read when it can be, though it has not changed since."""
+    with DotServer(tmp_path) as server:
+        with server.no_descriptor():
+            pem = make_cert(tmp_path)
+            until(lambda: "the old one stays" in server.log(), 60, "the log to say so")
+        until(lambda: served_cert(server) == pem, 60, "the new certificate")
+        assert server.log().count("the old one stays") == 1
+
+
 @pytest.mark.parametrize("spoil, want", [
     (lambda d: (d / "server.key").chmod(0o640), "server.key"),
     (lambda d: (d / "server.key").unlink(), "server.key"),
