@@ -152,6 +152,7 @@ static void send_later(const struct reader_return *ret, struct span reply)
 static void answer(struct stream *s, struct conn *c, struct span request)
 {
     const struct peer peer = { .stream = true,
+                               .encrypted = s->tls != NULL,
                                .ip = { c->ip, c->ip_len },
                                .keepalive_ds = s->keepalive_ds };
     struct tally *tally = &s->counts.tally;

@@ -18,6 +18,8 @@ static bool read_options(struct edns *out, struct span data)
             out->wants_nsid = true;
         } else if (code == EDNS_KEEPALIVE) {
             out->wants_keepalive = true;
+        } else if (code == EDNS_PADDING) {
+            out->wants_padding = true;
         } else if (code == EDNS_COOKIE && !had_cookie) {
             if (!cookie_len_is_good(len))
                 return false;
@@ -104,4 +106,18 @@ void edns_write(struct wire_writer *w, enum dns_rcode rcode, const struct edns_o
         wire_store16(p + 2, 2);
         wire_store16(p + 4, ede);
     }
+}
+
+void edns_pad(struct wire_writer *w, size_t opt)
+{
+    size_t begin = w->len + 4, room = w->cap - w->len;
+    if (w->overflow || room < 4)
+        return;
+    size_t len = (EDNS_PAD_BLOCK - begin % EDNS_PAD_BLOCK) % EDNS_PAD_BLOCK;
+    len = len < room - 4 ? len : room - 4;
+    uint8_t *p = wire_room(w, 4 + len), *opt_len = w->p + opt + EDNS_REPLY_LEN - 2;
+    wire_store16(p, EDNS_PADDING);
+    wire_store16(p + 2, (unsigned)len);
+    memset(p + 4, 0, len);
+    wire_store16(opt_len, wire_load16(opt_len) + 4u + (unsigned)len);
 }

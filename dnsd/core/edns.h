@@ -14,10 +14,17 @@
 #define EDNS_REPLY_LEN 11    /* bytes of our OPT record without options */
 #define EDNS_OPTIONS_MAX 128 /* bytes of options in a reply */
 #define EDNS_EDE_LEN 6       /* bytes of an extended error without text */
+#define EDNS_PAD_BLOCK 468   /* padded replies have a multiple of it [RFC 8467 s4.1] */
 #define EDNS_FLAG_DO 0x8000u
 #define EDNS_FLAG_CO 0x4000u
 
-enum edns_option { EDNS_NSID = 3, EDNS_COOKIE = 10, EDNS_KEEPALIVE = 11, EDNS_EDE = 15 };
+enum edns_option {
+    EDNS_NSID = 3,
+    EDNS_COOKIE = 10,
+    EDNS_KEEPALIVE = 11,
+    EDNS_PADDING = 12,
+    EDNS_EDE = 15
+};
 
 /* Why a reply is what it is. [RFC 8914] */
 enum edns_ede {
@@ -33,6 +40,7 @@ struct edns {
     bool present;
     bool wants_nsid;
     bool wants_keepalive; /* to be told how long the connection may be idle [RFC 7828] */
+    bool wants_padding;   /* the length of the reply is to tell nothing [RFC 7830] */
     bool dnssec_ok;       /* DO: signatures are wanted [RFC 3225] */
     bool compact_ok;      /* CO: NXDOMAIN may go with a compact denial [RFC 9824 s5.1] */
     uint16_t udp_len;     /* what the client takes over UDP; only when present */
@@ -97,5 +105,8 @@ uint8_t *edns_option_add(struct edns_options *o, enum edns_option code, size_t l
  * DO as it was asked. */
 void edns_write(struct wire_writer *w, enum dns_rcode rcode, const struct edns_options *o,
                 enum edns_ede ede, bool dnssec_ok);
+
+/* Adds padding, as far as there is room, to the OPT record at `opt`, the last one. */
+void edns_pad(struct wire_writer *w, size_t opt);
 
 #endif

@@ -22,6 +22,7 @@ struct reply {
     bool dnssec_ok;  /* DO was set */
     bool compact_ok; /* CO was set */
     bool stream;
+    bool pads;                  /* the length is to tell nothing */
     bool unsignable;            /* a signature could not be made: SERVFAIL */
     const struct zone *secure;  /* signatures or denials of this zone are wanted; NULL for none */
     const struct peer *suspect; /* whom the limiter still has to judge; NULL for nobody */
@@ -245,6 +246,7 @@ static APART void defer(struct query_ctx *ctx, const struct reply *r, const stru
     memcpy(c->options.bytes, ctx->options.bytes, ctx->options.len);
     c->dnssec_ok = r->dnssec_ok;
     c->stream = r->stream;
+    c->pads = r->pads;
     memcpy(c->id, id.p, SYNTH_ID_LEN);
     c->id[SYNTH_ID_LEN] = 0;
     c->head_len = (uint16_t)r->head_len;
@@ -560,7 +562,10 @@ static void put_opt(struct reply *r)
     r->w.cap += len;
     if (r->ede != EDE_NONE && r->w.cap - r->w.len < len + EDNS_EDE_LEN)
         r->ede = EDE_NONE;
+    size_t opt = r->w.len;
     edns_write(&r->w, r->rcode, r->options, r->ede, r->dnssec_ok);
+    if (r->pads)
+        edns_pad(&r->w, opt);
     r->n_additional++;
 }
 
@@ -640,6 +645,7 @@ BUILT_IN size_t query_answer(struct query_ctx *ctx, uint8_t *out, size_t cap, st
     r.dnssec_ok = ctx->edns.present && ctx->edns.dnssec_ok;
     r.compact_ok = ctx->edns.compact_ok;
     r.stream = peer->stream;
+    r.pads = peer->encrypted && ctx->edns.wants_padding;
     r.suspect = suspect_of(ctx, peer);
     if (rcode == DNS_NOERROR && q->end > DNS_HEADER_LEN) {
         if (q->class == RR_CLASS_IN)
@@ -688,6 +694,7 @@ size_t query_end_challenge(const struct query_challenge *c, const struct span *v
     reply_begin(&r, out, c->limit < limit ? c->limit : limit, head, c->edns ? &c->options : NULL);
     r.dnssec_ok = c->dnssec_ok;
     r.stream = c->stream;
+    r.pads = c->pads;
     if (values == NULL) {
         r.rcode = DNS_SERVFAIL;
         r.ede = EDE_NOT_READY;

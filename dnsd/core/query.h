@@ -27,6 +27,7 @@
 /* Who asks. */
 struct peer {
     bool stream;    /* TCP: the reply may have 65535 bytes, and the address is the client's own */
+    bool encrypted; /* TLS: replies are padded for who wants it */
     struct span ip; /* 4 or 16 bytes; empty when unknown: no cookies, no limit */
     unsigned keepalive_ds; /* of a stream: how long it may be idle, tenths of a second */
 };
@@ -41,6 +42,7 @@ struct query_challenge {
     bool edns;
     bool dnssec_ok; /* DO was set */
     bool stream;
+    bool pads;
     uint64_t client; /* prefix of the client, of rrl_prefix() */
     struct edns_options options;
     char id[SYNTH_ID_LEN + 1];

@@ -52,6 +52,22 @@ def test_kdig_is_answered(server):
     assert run.stdout.strip() == "10.0.0.1", run.stdout + run.stderr
 
 
+def test_who_pads_is_padded(server):
+    """Under TLS the length of a reply tells nothing to who reads along (RFC 7830, RFC 8467); elsewhere
+    everybody can read it, and it would be for nothing."""
+    server.store().close()
+    for words, padded in ((["+tls", "+padding=128"], True), (["+tls", "+nopadding"], False),
+                          (["+tcp", "+padding=128"], False), (["+notcp", "+padding=128"], False)):
+        port = server.tls_port if "+tls" in words else server.port
+        run = subprocess.run(["kdig", "@127.0.0.1", "-p", str(port), "+edns", *words, NAME, "big.direct.example", "TXT",
+                              f"_acme-challenge.{ID}.direct.example", "TXT"], capture_output=True, text=True,
+                             check=False, timeout=120)
+        lengths = [int(n) for n in re.findall(r"Received (\d+) B", run.stdout)]
+        assert len(lengths) >= 3, run.stdout + run.stderr
+        assert all(n % 468 == 0 for n in lengths) == padded, (words, lengths)
+        assert ("PADDING: " in run.stdout) == padded, run.stdout
+
+
 @pytest.mark.parametrize("alpn, wanted, why", [
     ((), None, "a client need not offer any"),
     (("dot",), "dot", "the one there is"),

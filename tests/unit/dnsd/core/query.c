@@ -398,6 +398,69 @@ static void edns_is_answered_with_edns(void **state)
     }
 }
 
+/* Only where nobody can read along, and nobody can be flooded by it. [RFC 7830, RFC 8467] */
+static void who_pads_is_padded_under_tls(void **state)
+{
+    static const uint8_t OPT_RECORD[] = { 0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 8 };
+    static const struct {
+        const char *why, *name;
+        unsigned type;
+        bool asks, stream, encrypted, padded;
+    } CASES[] = {
+        { "TLS", "10-0-0-1." ID D, RR_A, true, true, true, true },
+        { "TLS, a large answer", "big" D, RR_TXT, true, true, true, true },
+        { "TLS, an error", "www.elsewhere.test", RR_A, true, true, true, true },
+        { "TLS, a challenge", "_acme-challenge." ID D, RR_TXT, true, true, true, true },
+        { "TLS, and nobody asks", "10-0-0-1." ID D, RR_A, false, true, true, false },
+        { "TCP", "10-0-0-1." ID D, RR_A, true, true, false, false },
+        { "UDP", "10-0-0-1." ID D, RR_A, true, false, false, false },
+        { "UDP, a challenge", "_acme-challenge." ID D, RR_TXT, true, false, false, false },
+    };
+    struct fixture *fx = *state;
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        size_t len = make_request(fx, CASES[i].name, CASES[i].type, 0);
+        fx->request[11] = 1;
+        memcpy(fx->request + len, OPT_RECORD, sizeof OPT_RECORD);
+        len += sizeof OPT_RECORD;
+        memset(fx->request + len, 0, 8);
+        fx->request[len + 1] = CASES[i].asks ? EDNS_PADDING : 65; /* with 4 bytes */
+        fx->request[len + 3] = 4;
+        len += 8;
+        fx->peer = (struct peer){ .stream = CASES[i].stream, .encrypted = CASES[i].encrypted };
+        size_t n = query_answer(&fx->ctx, fx->reply, sizeof fx->reply,
+                                (struct span){ fx->request, len }, &fx->peer);
+        if (fx->ctx.deferred)
+            n = query_end_challenge(&fx->ctx.challenge, NULL, 0, NULL, fx->reply, 1232);
+        ldns_pkt *p = NULL;
+        assert_int_equal(ldns_wire2pkt(&p, fx->reply, n), LDNS_STATUS_OK); /* and no byte is left */
+        bool padded = n % EDNS_PAD_BLOCK == 0;
+        const ldns_rdf *options = ldns_pkt_edns_data(p);
+        size_t options_len = options == NULL ? 0 : ldns_rdf_size(options);
+        if (padded != CASES[i].padded || (options_len > 10) != CASES[i].padded)
+            fail_msg("%s: %zu bytes, %zu of options", CASES[i].why, n, options_len);
+        ldns_pkt_free(p);
+    }
+}
+
+/* With room for some of it only, for its head alone, and for nothing: never more than fits. */
+static void padding_goes_where_there_is_room(void **state)
+{
+    struct fixture *fx = *state;
+    const struct edns_options none = { .len = 0 };
+    for (size_t room = 0; room < 600; room++) {
+        struct wire_writer w = { .p = fx->reply, .cap = 100 + EDNS_REPLY_LEN + room, .len = 100 };
+        memset(fx->reply, 0xee, w.cap + 1);
+        edns_write(&w, DNS_NOERROR, &none, EDE_NONE, false);
+        edns_pad(&w, 100);
+        size_t whole = EDNS_PAD_BLOCK - 100 - EDNS_REPLY_LEN;
+        size_t want = room < 4 ? 0 : room < whole ? room : whole;
+        assert_false(w.overflow);
+        assert_int_equal(w.len, 100 + EDNS_REPLY_LEN + want);
+        assert_int_equal(wire_load16(fx->reply + 100 + EDNS_REPLY_LEN - 2), want);
+        assert_int_equal(fx->reply[w.len], 0xee);
+    }
+}
+
 /* The 12 bytes of header, the question of direct.example A IN, and `tail`. */
 #define ASKED "\6direct\7example\0\0\1\0\1"
 #define HEAD(flags, qd, an, ns, ar) "\x12\x34" flags qd an ns ar
@@ -735,6 +798,8 @@ int main(void)
         T(the_question_comes_back_as_asked),
         T(what_does_not_fit_is_truncated),
         T(edns_is_answered_with_edns),
+        T(who_pads_is_padded_under_tls),
+        T(padding_goes_where_there_is_room),
         T(packets_of_every_kind),
         T(every_byte_changed),
         T(a_challenge_is_deferred_and_ended),
