@@ -3,6 +3,7 @@
  *     what it sent;
  *   - has the id and the opcode of the request, and QR;
  *   - is no reply to a reply, nor to less than a header;
+ *   - has a length that tells nothing where padding is wanted, under TLS;
  *   - has, to the byte, the sections that its counts promise, as a parser that is not ours reads it
  *     (ldns), and repeats the question as it was asked.
  * The same request gives the same reply again, also in the place of the request. A client that is
@@ -79,8 +80,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static uint8_t out[65535];
     if (ctx.view == NULL)
         set_up(&ctx);
-    for (unsigned stream = 0; stream < 2; stream++) {
-        const struct peer peer = { .stream = stream != 0, .ip = { CLIENT_IP, 4 } };
+    for (unsigned way = 0; way < 3; way++) { /* UDP, TCP, TLS */
+        const struct peer peer = { .stream = way > 0,
+                                   .encrypted = way > 1,
+                                   .ip = { CLIENT_IP, 4 } };
         const struct span request = { data, size };
         size_t n = query_answer(&ctx, out, sizeof out, request, &peer);
         if (ctx.deferred) {
@@ -97,6 +100,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (!peer.stream && n > (ctx.edns.present ? UDP_MAX : 512))
             abort();
         if (!peer.stream && !ctx.known && n > 10 * size)
+            abort();
+        bool pads = peer.encrypted && ctx.edns.present && ctx.edns.wants_padding;
+        if (pads && n % EDNS_PAD_BLOCK != 0)
             abort();
         ldns_pkt_free(replycheck_read(out, n, data, size));
         check_in_place(&ctx, request, &peer, (struct span){ out, n });

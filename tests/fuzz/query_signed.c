@@ -118,7 +118,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > sizeof again)
         return 0;
     for (unsigned stream = 0; stream < 2; stream++) {
-        const struct peer peer = { .stream = stream != 0, .ip = { CLIENT_IP, 4 } };
+        const struct peer peer = { .stream = stream != 0,
+                                   .encrypted = stream != 0,
+                                   .ip = { CLIENT_IP, 4 } };
         if (!peer.stream) /* first: by now nothing of this question is kept */
             check_limited(request);
         size_t n = answer(out, sizeof out, request, &peer);
