@@ -34,7 +34,8 @@ NODISCARD enum err guardfiles_check_kept(const struct guardfiles *g,
                                          const struct guardfiles *before, struct err_info *info);
 
 /* Looks whether files changed. A change has to be a poll old, so that nobody is caught writing; or
- * five, if they never stop. One that the system cannot read is tried again at each poll. *out is then a renewed view of `v`, NULL otherwise. */
+ * five, if they never stop. One that the system cannot read is tried again at each poll. *out is
+ * then a renewed view of `v`, NULL otherwise. */
 void guardfiles_poll(struct guardfiles *g, const struct view *v, struct view **out);
 
 #endif

@@ -84,6 +84,21 @@ uint8_t *edns_option_add(struct edns_options *o, enum edns_option code, size_t l
     return p + 4;
 }
 
+/* Adds padding, as far as there is room, to the OPT record at `opt`, the last one. */
+static APART void pad(struct wire_writer *w, size_t opt)
+{
+    size_t begin = w->len + 4, room = w->cap - w->len;
+    if (room < 4)
+        return;
+    size_t len = (EDNS_PAD_BLOCK - begin % EDNS_PAD_BLOCK) % EDNS_PAD_BLOCK;
+    len = len < room - 4 ? len : room - 4;
+    uint8_t *p = wire_room(w, 4 + len), *opt_len = w->p + opt + EDNS_REPLY_LEN - 2;
+    wire_store16(p, EDNS_PADDING);
+    wire_store16(p + 2, (unsigned)len);
+    memset(p + 4, 0, len);
+    wire_store16(opt_len, wire_load16(opt_len) + 4u + (unsigned)len);
+}
+
 void edns_write(struct wire_writer *w, enum dns_rcode rcode, const struct edns_options *o,
                 enum edns_ede ede, bool dnssec_ok)
 {
@@ -97,7 +112,7 @@ void edns_write(struct wire_writer *w, enum dns_rcode rcode, const struct edns_o
     wire_store32(p + 5,
                  (uint32_t)rcode >> 4 << 24 | (dnssec_ok ? EDNS_FLAG_DO : 0)); /* version 0 */
     wire_store16(p + 9, (unsigned)len);
-    if (len == 0)
+    if (len == 0 && !o->pads)
         return;
     memcpy(p + EDNS_REPLY_LEN, o->bytes, o->len);
     if (ede != EDE_NONE) {
@@ -106,18 +121,6 @@ void edns_write(struct wire_writer *w, enum dns_rcode rcode, const struct edns_o
         wire_store16(p + 2, 2);
         wire_store16(p + 4, ede);
     }
-}
-
-void edns_pad(struct wire_writer *w, size_t opt)
-{
-    size_t begin = w->len + 4, room = w->cap - w->len;
-    if (w->overflow || room < 4)
-        return;
-    size_t len = (EDNS_PAD_BLOCK - begin % EDNS_PAD_BLOCK) % EDNS_PAD_BLOCK;
-    len = len < room - 4 ? len : room - 4;
-    uint8_t *p = wire_room(w, 4 + len), *opt_len = w->p + opt + EDNS_REPLY_LEN - 2;
-    wire_store16(p, EDNS_PADDING);
-    wire_store16(p + 2, (unsigned)len);
-    memset(p + 4, 0, len);
-    wire_store16(opt_len, wire_load16(opt_len) + 4u + (unsigned)len);
+    if (o->pads)
+        pad(w, w->len - EDNS_REPLY_LEN - len);
 }

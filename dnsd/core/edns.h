@@ -49,6 +49,7 @@ struct edns {
 
 /* What our OPT record holds beside an extended error. */
 struct edns_options {
+    bool pads; /* and padding behind them */
     size_t len;
     uint8_t bytes[EDNS_OPTIONS_MAX];
 };
@@ -101,12 +102,9 @@ static inline size_t edns_udp_limit(const struct edns *e)
 /* Adds an option of `len` bytes, whose room is returned; NULL when there is none. */
 uint8_t *edns_option_add(struct edns_options *o, enum edns_option code, size_t len);
 
-/* Writes the OPT record of a reply: the upper bits of `rcode`, `o`, `ede`, and
- * DO as it was asked. */
+/* Writes the OPT record of a reply, which ends it: the upper bits of `rcode`, `o` with padding as
+ * far as there is room, `ede`, and DO as it was asked. */
 void edns_write(struct wire_writer *w, enum dns_rcode rcode, const struct edns_options *o,
                 enum edns_ede ede, bool dnssec_ok);
-
-/* Adds padding, as far as there is room, to the OPT record at `opt`, the last one. */
-void edns_pad(struct wire_writer *w, size_t opt);
 
 #endif

@@ -22,7 +22,6 @@ struct reply {
     bool dnssec_ok;  /* DO was set */
     bool compact_ok; /* CO was set */
     bool stream;
-    bool pads;                  /* the length is to tell nothing */
     bool unsignable;            /* a signature could not be made: SERVFAIL */
     const struct zone *secure;  /* signatures or denials of this zone are wanted; NULL for none */
     const struct peer *suspect; /* whom the limiter still has to judge; NULL for nobody */
@@ -242,11 +241,11 @@ static APART void defer(struct query_ctx *ctx, const struct reply *r, const stru
     c->asked_at_s = ctx->now_s;
     c->limit = r->w.cap;
     c->edns = r->options != NULL;
+    c->options.pads = ctx->options.pads;
     c->options.len = ctx->options.len;
     memcpy(c->options.bytes, ctx->options.bytes, ctx->options.len);
     c->dnssec_ok = r->dnssec_ok;
     c->stream = r->stream;
-    c->pads = r->pads;
     memcpy(c->id, id.p, SYNTH_ID_LEN);
     c->id[SYNTH_ID_LEN] = 0;
     c->head_len = (uint16_t)r->head_len;
@@ -511,6 +510,7 @@ static inline void greet(struct query_ctx *ctx, const struct peer *peer)
         if (p != NULL)
             wire_store16(p, peer->keepalive_ds);
     }
+    ctx->options.pads = e->wants_padding && peer->encrypted; /* nowhere else [RFC 7830 s6] */
 }
 
 /* A request without a question is good if it asks for a cookie [RFC 7873 s5.4]. */
@@ -532,6 +532,7 @@ static enum dns_rcode read_request(struct query_ctx *ctx, struct span request,
     struct question *q = &ctx->question;
     ctx->edns.present = ctx->known = false;
     ctx->options.len = 0;
+    ctx->options.pads = false;
     enum dns_rcode rcode = question_read(q, request);
     if (rcode != DNS_NOERROR)
         return rcode == DNS_FORMERR && q->none ? read_lone_cookie(ctx, request, peer) : rcode;
@@ -562,10 +563,7 @@ static void put_opt(struct reply *r)
     r->w.cap += len;
     if (r->ede != EDE_NONE && r->w.cap - r->w.len < len + EDNS_EDE_LEN)
         r->ede = EDE_NONE;
-    size_t opt = r->w.len;
     edns_write(&r->w, r->rcode, r->options, r->ede, r->dnssec_ok);
-    if (r->pads)
-        edns_pad(&r->w, opt);
     r->n_additional++;
 }
 
@@ -645,7 +643,6 @@ BUILT_IN size_t query_answer(struct query_ctx *ctx, uint8_t *out, size_t cap, st
     r.dnssec_ok = ctx->edns.present && ctx->edns.dnssec_ok;
     r.compact_ok = ctx->edns.compact_ok;
     r.stream = peer->stream;
-    r.pads = peer->encrypted && ctx->edns.wants_padding;
     r.suspect = suspect_of(ctx, peer);
     if (rcode == DNS_NOERROR && q->end > DNS_HEADER_LEN) {
         if (q->class == RR_CLASS_IN)
@@ -694,7 +691,6 @@ size_t query_end_challenge(const struct query_challenge *c, const struct span *v
     reply_begin(&r, out, c->limit < limit ? c->limit : limit, head, c->edns ? &c->options : NULL);
     r.dnssec_ok = c->dnssec_ok;
     r.stream = c->stream;
-    r.pads = c->pads;
     if (values == NULL) {
         r.rcode = DNS_SERVFAIL;
         r.ede = EDE_NOT_READY;

@@ -42,7 +42,6 @@ struct query_challenge {
     bool edns;
     bool dnssec_ok; /* DO was set */
     bool stream;
-    bool pads;
     uint64_t client; /* prefix of the client, of rrl_prefix() */
     struct edns_options options;
     char id[SYNTH_ID_LEN + 1];

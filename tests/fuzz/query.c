@@ -101,8 +101,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         if (!peer.stream && !ctx.known && n > 10 * size)
             abort();
-        bool pads = peer.encrypted && ctx.edns.present && ctx.edns.wants_padding;
-        if (pads && n % EDNS_PAD_BLOCK != 0)
+        bool pads = ctx.edns.present && ctx.options.pads;
+        if (pads && (!peer.encrypted || n % EDNS_PAD_BLOCK != 0))
             abort();
         ldns_pkt_free(replycheck_read(out, n, data, size));
         check_in_place(&ctx, request, &peer, (struct span){ out, n });
