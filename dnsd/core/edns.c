@@ -27,6 +27,7 @@ static bool read_options(struct edns *out, struct span data)
             out->cookie = (struct span){ p, len };
         }
     }
+    out->asks = had_cookie || out->wants_nsid || out->wants_keepalive || out->wants_padding;
     return !r.bad;
 }
 

@@ -38,6 +38,7 @@ enum edns_ede {
 
 struct edns {
     bool present;
+    bool asks; /* one of these is wanted, or a cookie is there */
     bool wants_nsid;
     bool wants_keepalive; /* to be told how long the connection may be idle [RFC 7828] */
     bool wants_padding;   /* the length of the reply is to tell nothing [RFC 7830] */

@@ -500,7 +500,7 @@ static enum dns_rcode check(const struct question *q, enum edns_ede *ede)
 }
 
 /* The options of the reply, for those that the request has. */
-static inline void greet(struct query_ctx *ctx, const struct peer *peer)
+static APART void greet(struct query_ctx *ctx, const struct peer *peer)
 {
     const struct edns *e = &ctx->edns;
     if (e->cookie.p != NULL || e->wants_nsid)
@@ -521,7 +521,8 @@ static APART enum dns_rcode read_lone_cookie(struct query_ctx *ctx, struct span 
     enum dns_rcode rcode = edns_read(e, request, DNS_HEADER_LEN, 0, ctx->question.n_additional);
     if (rcode == DNS_FORMERR)
         return rcode;
-    greet(ctx, peer);
+    if (ctx->edns.asks)
+        greet(ctx, peer);
     return e->cookie.p == NULL || ctx->view->shield.cookies.n == 0 ? DNS_FORMERR : rcode;
 }
 
@@ -539,7 +540,8 @@ static enum dns_rcode read_request(struct query_ctx *ctx, struct span request,
     rcode = edns_read(&ctx->edns, request, q->end, q->n_skip, q->n_additional);
     if (rcode == DNS_FORMERR)
         return rcode;
-    greet(ctx, peer);
+    if (ctx->edns.asks)
+        greet(ctx, peer);
     return rcode == DNS_NOERROR ? check(q, ede) : rcode;
 }
 
