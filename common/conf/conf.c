@@ -128,6 +128,24 @@ static const char *blank_comments(char *text)
     return NULL;
 }
 
+/* The first brace without its other one, in a text without comments; NULL when there is none.
+ * libconfuse takes the end of the file for the end of a section: what a half-written file lacks
+ * would not be missed. */
+static const char *find_unpaired(char *text)
+{
+    size_t depth = 0;
+    const char *opened = NULL;
+    for (char *p = text; *p != 0; p++) {
+        if (*p == '"' || *p == '\'')
+            p = string_end(p); /* it has one: blank_comments() has looked */
+        else if (*p == '{' && depth++ == 0)
+            opened = p;
+        else if (*p == '}' && depth-- == 0)
+            return p;
+    }
+    return depth > 0 ? opened : NULL;
+}
+
 static int line_of(const char *text, const char *at)
 {
     int line = 1;
@@ -153,6 +171,14 @@ static enum err parse_file(struct conf *c, const char *path, struct err_info *in
     if (open != NULL) {
         e = err_set(info, ERR_CONFIG, "%s:%d: the %s that begins here does not end", path,
                     line_of(buf_str(&text), open), *open == '/' ? "comment" : "string");
+        buf_wipe(&text);
+        return e;
+    }
+    open = find_unpaired((char *)text.p);
+    if (open != NULL) {
+        e = err_set(info, ERR_CONFIG, "%s:%d: %s", path, line_of(buf_str(&text), open),
+                    *open == '{' ? "the { that is opened here is not closed"
+                                 : "a } without a { before it");
         buf_wipe(&text);
         return e;
     }

@@ -47,6 +47,10 @@ static void test_complaints(void **state)
           "name = 'it\\'s # \\\" // /*'\nlisten = {\"//\"} // x\nbad = 1\n", ":3: " },
         { "a comment that does not end", "name = \"a\"\n/* x\n", ":2: " },
         { "a string that does not end", "\nname = \"a\n", ":2: " },
+        { "a section that does not end", "\nzone \"z\" {\n    name = \"a\"\n", ":2: " },
+        { "a list that does not end", "\n\nlisten = {\"a\"\n", ":3: " },
+        { "half a file", "zone \"y\" {\n}\nzone \"z\" {\n    listen = {\"}\"}\n", ":3: " },
+        { "a brace too many", "zone \"z\" {\n}\n}\n", ":3: " },
         { "syntax", "name = \"a\"\nworkers 3\n", ":2: " },
     };
     (void)state;
