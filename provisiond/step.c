@@ -285,6 +285,21 @@ static bool waits_for_record(const struct task *t)
     return false;
 }
 
+static void start_challenge(struct task *t);
+
+/* Every name server has the values: on, or, for an order that was taken up again while it was
+ * validated, to the challenge that may not have been posted yet. */
+static void read_back_done(struct task *t)
+{
+    if (t->row.state != ORDER_VALIDATING) {
+        task_move(t, ORDER_EV_DONE, NULL, NULL);
+        return;
+    }
+    t->at = 0;
+    t->step_deadline_ms = 0;
+    start_challenge(t);
+}
+
 static void on_read_back(void *arg, enum err e, const char *sentence)
 {
     struct task *t = arg;
@@ -298,7 +313,7 @@ static void on_read_back(void *arg, enum err e, const char *sentence)
         sentence = help.text;
     }
     if (e == ERR_OK) {
-        task_move(t, ORDER_EV_DONE, NULL, NULL);
+        read_back_done(t);
     } else if (past_deadline(t, READBACK_LIMIT_MS)) {
         task_move(t, ORDER_EV_LOST, "dns-not-ready", sentence);
     } else if (++t->polls < READBACK_QUIET) {
@@ -318,7 +333,7 @@ static void read_back(struct task *t)
             values[n++] = t->authz[i].txt_value;
     }
     if (n == 0) { /* every authorisation was reused, though the order is not ready yet */
-        task_move(t, ORDER_EV_DONE, NULL, NULL);
+        read_back_done(t);
         return;
     }
     (void)past_deadline(t, READBACK_LIMIT_MS);
@@ -331,8 +346,6 @@ static void read_back(struct task *t)
 }
 
 /* --- validation --- */
-
-static void start_challenge(struct task *t);
 
 static void on_started(void *arg, const struct issuer_authz *a)
 {
@@ -494,7 +507,7 @@ static void enter_validating(struct task *t)
     if (!t->authz_known) {
         look_at_order(t);
     } else if (!t->values_put) {
-        task_put_values(t, start_challenge);
+        task_put_values(t, read_back);
     } else {
         t->at = 0;
         start_challenge(t);

@@ -1,11 +1,12 @@
 """The whole provisiond and dnsd with the mock CA, which looks up the challenges like a real one, from as
 many places as it is told. The numbers are those of the failure cases in provisiond/README.md."""
 
+import http.client
 import os
 import signal
 import sqlite3
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -129,6 +130,31 @@ def test_a_name_server_that_never_has_the_value(tmp_path):
         with Dnsd(tmp_path / "second", [f"127.0.0.1:{port}"], service.provisiond.challenges):
             chain(device)
         assert service.ca.n("challenge") == 1
+
+
+def test_killed_before_the_challenge_was_posted(tmp_path):
+    """Failures 7 and 23: whoever takes the order up again looks at the name servers again, before it posts."""
+    port = free_port()
+    (tmp_path / "second").mkdir()
+    with make_service(tmp_path, nameservers=[f"127.0.0.1:{port}"]) as service:
+        p = service.provisiond
+        second = Dnsd(tmp_path / "second", [f"127.0.0.1:{port}"], p.challenges)
+        p.stop()
+        p.start({"LANYARD_TEST_STOP_AT": "validating"})
+        with second:
+            device = Device(tmp_path, p.server, p.ca)
+            assert device.enroll().status == 201
+            with suppress(OSError, http.client.HTTPException):
+                device.submit()
+            assert p.wait(60) == -signal.SIGKILL
+        with BadServer(badns.nothing, port):
+            p.start()
+            assert trouble(device)["problem"] == "dns-not-ready"
+            assert service.ca.n("challenge") == 0
+        with second:
+            chain(device)
+        assert service.ca.n("challenge") == service.ca.n("new-order") == 1
+        assert_clean(service)
 
 
 def test_a_ca_that_takes_its_time(service, tmp_path):
