@@ -195,7 +195,9 @@ static enum err store_certificate(struct task *t, struct sql *db, int64_t now_s,
 static enum err settle_limits(struct task *t, struct sql *db, int64_t now_s, struct err_info *info)
 {
     enum err e = ERR_OK;
-    if (t->refund != 0)
+    if (t->charge != 0)
+        e = queue_charge(db, &t->row, t->ca->limit, t->charge, now_s, info);
+    if (e == ERR_OK && t->refund != 0)
         e = queue_refund(db, &t->row, t->ca->limit, t->refund, info);
     if (e == ERR_OK && t->failed_validation)
         e = queue_count_failure(db, &t->row, t->ca->limit, now_s, info);
@@ -407,6 +409,7 @@ static bool was_saved(struct task *t, struct job *j, enum err e)
         task_sleep(t, STORE_RETRY_S, submit_save);
         return false;
     }
+    t->charge = 0;
     if (e == ERR_OK)
         return true;
     log_info("order %lld is no longer ours: %s", (long long)t->row.id, j->info.text);

@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "provisiond/core/backoff.h"
 #include "provisiond/core/chain.h"
+#include "provisiond/store/queue.h"
 #include "provisiond/task.h"
 
 #define READBACK_LIMIT_MS 120000 /* for all name servers to answer the value */
@@ -164,16 +165,27 @@ static void order_new(struct task *t)
         names[i] = t->names[i];
     struct issuer_facts ca;
     t->issuer->ops->facts(t->issuer, &ca);
-    bool replaces = t->row.replaces[0] != 0 && clock_now_s() < t->row.replaces_until &&
-                    strcmp(ca.account, t->row.replaces_account) == 0;
+    t->replaces_sent = t->row.replaces[0] != 0 && clock_now_s() < t->row.replaces_until &&
+                       strcmp(ca.account, t->row.replaces_account) == 0;
     struct issuer_params params = {
         .names = names,
         .n_names = t->n_names,
         .profile = t->ca->profile,
-        .replaces = replaces ? t->row.replaces : NULL,
+        .replaces = t->replaces_sent ? t->row.replaces : NULL,
         .not_after = t->ca->lifetime_s > 0 ? clock_now_s() + t->ca->lifetime_s : 0,
     };
     t->issuer->ops->order_new(t->issuer, &params, on_new_order, t);
+}
+
+/* The order names no certificate after all, so that the CA counts it. It is not named again. */
+static void pay_without_replaces(struct task *t)
+{
+    int due = QUEUE_PAID(BUCKET_SET);
+    if (!t->ca->renewals_exempt)
+        due |= QUEUE_PAID(BUCKET_ORDERS) | QUEUE_PAID(BUCKET_DOMAIN);
+    t->charge = due & ~(int)t->row.paid;
+    t->row.paid |= t->charge;
+    t->row.replaces[0] = 0;
 }
 
 static void on_new_order(void *arg, const struct issuer_order *o)
@@ -181,6 +193,8 @@ static void on_new_order(void *arg, const struct issuer_order *o)
     struct task *t = arg;
     if (failed(t, &o->reply, order_new, order_new))
         return;
+    if (t->row.replaces[0] != 0 && (!t->replaces_sent || o->replaces_refused))
+        pay_without_replaces(t);
     t->order = *o;
     t->order_known = true;
     t->row.begun_at = clock_now_s();

@@ -56,7 +56,9 @@ struct task {
     bool keep;                  /* hold the lease after the write */
     bool gone;                  /* the row was canceled or taken by others */
     enum order_state old_state; /* before the write */
-    int refund;                 /* with the write: QUEUE_PAID() of what the order gets back, */
+    bool replaces_sent;         /* with the new order */
+    int charge;                 /* with the next write: QUEUE_PAID() of what it had not to pay, */
+    int refund;                 /* with the write: the same of what the order gets back, */
     bool failed_validation;     /* whether the CA counts a failed validation, */
     int64_t park_until;         /* and until when it refuses, by the limit `park`; 0: it does not */
     enum bucket_kind park;

@@ -533,6 +533,19 @@ enum err queue_refund(struct sql *db, const struct order_row *row,
     return e;
 }
 
+enum err queue_charge(struct sql *db, const struct order_row *row,
+                      const struct bucket_limit *limits, int kinds, int64_t now_s,
+                      struct err_info *info)
+{
+    enum err e = ERR_OK;
+    for (int k = 0; k < BUCKET_KIND_N && e == ERR_OK; k++) {
+        struct ledger_key key = key_of(row, (enum bucket_kind)k);
+        if ((kinds & QUEUE_PAID(k)) != 0)
+            e = ledger_count(db, &key, limits[k], now_s * US, info);
+    }
+    return e;
+}
+
 enum err queue_count_failure(struct sql *db, const struct order_row *row,
                              const struct bucket_limit *limits, int64_t now_s,
                              struct err_info *info)

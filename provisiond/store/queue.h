@@ -70,6 +70,12 @@ NODISCARD enum err queue_refund(struct sql *db, const struct order_row *row,
                                 const struct bucket_limit *limits, int kinds,
                                 struct err_info *info);
 
+/* Counts against the limits `kinds`, bits of QUEUE_PAID(), though nothing may be left of them: the
+ * CA has counted the order. */
+NODISCARD enum err queue_charge(struct sql *db, const struct order_row *row,
+                                const struct bucket_limit *limits, int kinds, int64_t now_s,
+                                struct err_info *info);
+
 /* Counts a failed validation of the order's name. */
 NODISCARD enum err queue_count_failure(struct sql *db, const struct order_row *row,
                                        const struct bucket_limit *limits, int64_t now_s,

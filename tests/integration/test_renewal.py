@@ -1,6 +1,7 @@
 """When each device is told to renew, and how the order for it goes to the CA: provisiond with the mock CA,
 which has renewal information and limits. The numbers are those of the failure cases in provisiond/README.md."""
 
+import json
 import sqlite3
 import time
 
@@ -160,6 +161,28 @@ def test_an_ended_predecessor_is_not_named(service, tmp_path):
         db.execute("UPDATE current_cert SET not_after = ?", (int(time.time()) - 1,))
     issue(device)
     assert [("replaces" in o) for o in service.ca.payloads("new-order")] == [False, False]
+
+
+def test_a_renewal_that_the_ca_counts_is_paid(tmp_path):
+    """Failure 19: in its window a renewal pays nothing; one whose `replaces` the CA refuses does, as the CA counts it
+    like any other."""
+    with Service(tmp_path, lambda dns: MockCa(tmp_path / "mockca"), enroll="open",
+                 issuer_options={"extra": "renewals_exempt = false"}) as s:
+        def left():
+            rows = map(json.loads, s.provisiond.admin("limits", "--json").splitlines())
+            return next(r["left"] for r in rows if r["limit"] == "domain")
+        s.ca.window = window_at(-3600, 86400)
+        devices = [new_device(s, tmp_path) for _ in range(2)]
+        for device in devices:
+            issue(device)
+        for device in devices:
+            renewal(device, "ca-window")
+        before = left()
+        issue(devices[0])
+        assert left() == before and "replaces" in s.ca.payloads("new-order")[-1]
+        s.ca.faults = [Fault("new-order", problem(409, "alreadyReplaced", "replaced already"))]
+        issue(devices[1])
+        assert left() == before - 1 and "replaces" not in s.ca.payloads("new-order")[-1]
 
 
 def test_a_limit_holds_back_whom_it_concerns(service, tmp_path):
