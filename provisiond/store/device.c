@@ -9,6 +9,9 @@
 #include "provisiond/store/viewer.h"
 
 #define TOUCH_EVERY_S 3600
+/* Of a certificate that the CA may have issued and that nobody has seen: no public one lives
+ * longer. [CA/B BR 6.3.2] */
+#define UNSEEN_LIFE_S ((int64_t)200 * 86400)
 
 static const char *const STATES[] = { "active", "suspended", "forgotten" };
 
@@ -157,11 +160,13 @@ enum err device_set_state(struct sql *db, const char *id, enum device_state s, i
     struct sql_query q;
     int64_t changed = 0;
     sql_begin(&q, db,
-              "UPDATE device SET state=$1, quarantine_until="
-              "(SELECT coalesce(max(not_after), 0) FROM certificate WHERE device_id=$2)"
-              " WHERE id=$2");
+              "UPDATE device SET state=$1, quarantine_until=(SELECT coalesce(max(ends_at), 0) FROM"
+              " (SELECT not_after AS ends_at FROM certificate WHERE device_id=$2"
+              " UNION ALL SELECT CAST($3 AS BIGINT) FROM cert_order WHERE device_id=$2"
+              " AND state IN ('finalizing', 'downloading')) AS lives) WHERE id=$2");
     sql_bind_text(&q, 1, device_state_name(s));
     sql_bind_text(&q, 2, id);
+    sql_bind_int(&q, 3, now_s + UNSEEN_LIFE_S);
     enum err e = sql_end(&q, &changed, info);
     if (e == ERR_OK && changed == 0)
         e = err_set(info, ERR_NOTFOUND, "there is no device %s", id);

@@ -276,6 +276,37 @@ static void admission_is_idempotent_and_uses_one_token(void **state)
 
 static const struct schedule_policy POLICY = { 25, true };
 
+static enum order_submit submit(struct fixture *fx, const char *device, uint8_t csr, uint8_t key);
+
+static void what_the_ca_may_have_issued_is_in_quarantine(void **state)
+{
+    static const struct {
+        const char *why;
+        enum order_state at;
+        enum admission want;
+    } CASES[] = {
+        { "the CA has not seen the CSR", ORDER_VALIDATING, ADMISSION_FRESH },
+        { "it may have issued", ORDER_FINALIZING, ADMISSION_QUARANTINED },
+        { "it has issued, and nobody has read it", ORDER_DOWNLOADING, ADMISSION_QUARANTINED },
+    };
+    struct fixture *fx = *state;
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct order_row o;
+        int64_t next;
+        assert_int_equal(try_admit(fx->db, DEV_A, ZONE, NULL), ADMISSION_FRESH);
+        assert_int_equal(submit(fx, DEV_A, (uint8_t)(i + 1), (uint8_t)(i + 1)),
+                         ORDER_SUBMIT_QUEUED);
+        assert_int_equal(claim(fx, NOW, NOW + 100, &o, &next), ERR_OK);
+        o.state = CASES[i].at;
+        assert_int_equal(order_save(fx->db, &o, NOW + 100, NOW, NULL), ERR_OK);
+        assert_int_equal(device_set_state(fx->db, DEV_A, DEVICE_FORGOTTEN, NOW, NULL), ERR_OK);
+        if (try_admit(fx->db, DEV_A, ZONE, NULL) != CASES[i].want)
+            fail_msg("%s", CASES[i].why);
+        assert_int_equal(device_set_state(fx->db, DEV_A, DEVICE_FORGOTTEN, NOW, NULL), ERR_OK);
+        assert_int_equal(device_release(fx->db, DEV_A, NULL), ERR_OK);
+    }
+}
+
 static struct order_row request(const char *device, uint8_t csr, uint8_t key)
 {
     struct order_row r = { .zone = ZONE, .issuer = "ca" };
@@ -749,6 +780,7 @@ int main(void)
         TEST(token_is_refused_when_it_should_be),
         TEST(one_use_has_one_winner),
         TEST(admission_is_idempotent_and_uses_one_token),
+        TEST(what_the_ca_may_have_issued_is_in_quarantine),
         TEST(same_csr_is_the_same_order),
         TEST(a_shared_key_flags_both),
         TEST(orders_of_a_day_are_bounded),
