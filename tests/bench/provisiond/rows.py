@@ -1,5 +1,6 @@
 """One function for each row of the table. Each returns (what, value, of the peer) tuples."""
 
+import asyncio
 import re
 import shutil
 import statistics
@@ -190,5 +191,45 @@ def latency(bench):
              f"{ours * 1000:.0f} ms", peer)]
 
 
+def neighbour(bench):
+    """What devices that keep to their limits wait for an answer, alone and beside one that asks fifty times its own
+    limit (case 40)."""
+    n, each, rounds = (20, 25, 3) if bench.quick else (60, 25, 6)
+
+    async def calm(d, took):
+        await d.enrol()
+        for _ in range(each):
+            began = time.perf_counter()
+            status, _ = await d.ask("GET", "/v1/certificate")
+            took.append(time.perf_counter() - began)
+            assert status == 404, status
+            await asyncio.sleep(0.05)
+        d.hang_up()
+
+    async def shout(d, statuses):
+        await d.enrol()
+        while True:
+            statuses.append((await d.ask("GET", "/v1/certificate"))[0])
+            await asyncio.sleep(0.02)
+
+    async def measure(devices, noisy, took, statuses):
+        shouting = asyncio.create_task(shout(noisy, statuses)) if noisy else None
+        await asyncio.gather(*(calm(d, took) for d in devices))
+        if shouting:
+            assert not shouting.done(), "it is served or told to wait, not cut off"
+            shouting.cancel()
+            noisy.hang_up()
+        await asyncio.sleep(0.1)
+    took, statuses = {"alone": [], "beside": []}, []
+    for _ in range(rounds):
+        for name in took:
+            devices = bench.devices(n + 1)
+            asyncio.run(measure(devices[1:], devices[0] if name == "beside" else None, took[name], statuses))
+    assert 429 in statuses, "the noisy one is told to wait"
+    alone, beside = (sorted(took[k])[len(took[k]) * 99 // 100] * 1000 for k in ("alone", "beside"))
+    return [("99th percentile of an answer beside a device at fifty times its limit", f"{beside:.2f} ms",
+             f"without it {alone:.2f} ms")]
+
+
 ROWS = {"issued": issued, "in_flight": in_flight, "requests": requests, "handshakes": handshakes,
-        "latency": latency}
+        "latency": latency, "neighbour": neighbour}
