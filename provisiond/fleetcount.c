@@ -12,6 +12,7 @@
 #include "provisiond/store/device.h"
 #include "provisiond/store/jobs.h"
 #include "provisiond/store/pairing.h"
+#include "provisiond/store/seenmark.h"
 
 #define EVERY_MS 60000
 #define DAY_S 86400
@@ -31,8 +32,10 @@ struct fleetcount {
     const struct config *config;
     struct census fresh, last;
     struct limits fresh_limits, last_limits;
-    int64_t fresh_guessed, last_guessed;   /* units of today's PAIRING_BUDGET */
-    int64_t fresh_late_s, last_late_s;     /* questions about windows */
+    int64_t fresh_guessed, last_guessed; /* units of today's PAIRING_BUDGET */
+    int64_t fresh_late_s, last_late_s;   /* questions about windows */
+    enum err noted;                      /* of how far the store is */
+    struct err_info note_info;
     int64_t warned_day;                    /* on which it was said that they run out */
     int64_t began_ms, took_ms, counted_at; /* the last: Unix seconds, 0 before the first */
 };
@@ -70,7 +73,11 @@ static enum err run(struct job *j, void *ctx)
         e = pairing_spent(ctx, clock_now_s(), &f->fresh_guessed, &j->info);
     if (e == ERR_OK)
         e = lateness(f, ctx, &f->fresh_late_s, &j->info);
-    return e == ERR_OK ? census_take(ctx, clock_now_s(), &f->fresh, &j->info) : e;
+    if (e == ERR_OK)
+        e = census_take(ctx, clock_now_s(), &f->fresh, &j->info);
+    /* here, as this connection sees only what is committed, and nobody waits for the file */
+    f->noted = seenmark_note(ctx, f->config->store, &f->note_info);
+    return e;
 }
 
 /* Once a day, while there is time to do something. */
@@ -100,6 +107,8 @@ static void done(struct job *j, enum err e)
     } else {
         log_warn("the fleet could not be counted: %s", j->info.text);
     }
+    if (f->noted != ERR_OK)
+        log_warn("a restore of the store would not be noticed: %s", f->note_info.text);
     loop_timer_set(f->timer, f->took_ms * SHARE > EVERY_MS ? f->took_ms * SHARE : EVERY_MS);
 }
 

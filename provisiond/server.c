@@ -28,6 +28,7 @@
 #include "provisiond/revoker.h"
 #include "provisiond/store/jobs.h"
 #include "provisiond/store/order.h"
+#include "provisiond/store/seenmark.h"
 #include "provisiond/store/storelock.h"
 #include "provisiond/stopsync.h"
 
@@ -103,6 +104,29 @@ static enum err listen_more(struct httpd *h, struct more *m)
     return e;
 }
 
+static void note_seen(struct server *s)
+{
+    struct err_info info = { "" };
+    if (seenmark_note(s->db, s->config->store, &info) != ERR_OK)
+        log_warn("a restore of the store would not be noticed: %s", info.text);
+}
+
+/* A restored backup is noticed by what it lacks; see seenmark.h. */
+static enum err look_for_restore(struct server *s, struct err_info *info)
+{
+    bool lacks;
+    int64_t n_held;
+    enum err e = seenmark_check(s->db, s->config->store, clock_now_s(), &lacks, &n_held, info);
+    if (e != ERR_OK)
+        return e;
+    if (lacks)
+        log_warn("the store lacks what it had: it was restored. Tokens held: %lld, as they may "
+                 "have been used since: 'token release' or 'token revoke' them",
+                 (long long)n_held);
+    note_seen(s);
+    return ERR_OK;
+}
+
 static enum err open_store(struct server *s, struct err_info *info)
 {
     enum err e = storelock_take(&s->lock_fd, s->config->store, info);
@@ -110,6 +134,8 @@ static enum err open_store(struct server *s, struct err_info *info)
         e = sql_open(&s->db, s->config->store, info);
     if (e == ERR_OK)
         e = order_release_all(s->db, s->config->node, info);
+    if (e == ERR_OK)
+        e = look_for_restore(s, info);
     return e == ERR_OK ? e : err_prefix(info, e, "%s: store: ", s->config->store_where);
 }
 
@@ -454,6 +480,8 @@ static void clear(struct server *s)
     loop_signal_free(s->intr);
     loop_signal_free(s->hup);
     loop_free(s->loop);
+    if (s->stopping) /* a clean end: all is committed */
+        note_seen(s);
     sql_close(s->db);
     while (s->device_more.n > 0)
         close(s->device_more.fds[--s->device_more.n]);

@@ -28,6 +28,7 @@
 #include "provisiond/store/node.h"
 #include "provisiond/store/pairing.h"
 #include "provisiond/store/storefacts.h"
+#include "provisiond/store/token.h"
 
 /* An id that no key has but by a chance of one in 2^160. */
 #define RESERVED_ID "lanyarddoctorlanyarddoctorlanyar"
@@ -113,6 +114,23 @@ static enum err check_guesses(struct doctor *d, struct sql *db, struct err_info 
     return ERR_OK;
 }
 
+static void count_held(void *arg, const struct token_row *row)
+{
+    *(unsigned *)arg += row->held_at != 0 && row->revoked_at == 0;
+}
+
+static enum err check_held(struct doctor *d, struct sql *db, struct err_info *info)
+{
+    unsigned n = 0;
+    enum err e = token_each(db, count_held, &n, info);
+    if (e == ERR_OK && n > 0)
+        findings_add(&d->found, FINDING_WARN, "tokens", "",
+                     "%u held since the store was restored: 'token release' or 'token revoke' "
+                     "them",
+                     n);
+    return e;
+}
+
 static void check_database(struct doctor *d)
 {
     struct sql *db = NULL;
@@ -130,6 +148,8 @@ static void check_database(struct doctor *d)
         e = headroom_each(db, d->config, clock_now_s(), add_limit, d, &info);
     if (e == ERR_OK && d->config->public_.set)
         e = check_guesses(d, db, &info);
+    if (e == ERR_OK)
+        e = check_held(d, db, &info);
     sql_close(db);
     if (e != ERR_OK) {
         findings_add(&d->found, FINDING_FAIL, "database", "", "%s", info.text);

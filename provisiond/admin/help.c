@@ -13,7 +13,9 @@ static const struct {
       "  token list [--json]      what each token has admitted, never the tokens themselves\n"
       "  token show NUMBER [--json]\n"
       "  token revoke NUMBER|--all\n"
-      "                           it admits nobody any more; devices it admitted stay\n" },
+      "                           it admits nobody any more; devices it admitted stay\n"
+      "  token release NUMBER|--all\n"
+      "                           one that is held since the store was restored\n" },
     { "device", "  device list [--zone NAME] [--state STATE] [--flagged] [--limit N] [--json]\n"
                 "                           the newest devices, or of them those\n"
                 "  device show ID [--json]  state, order, last trouble, certificates, report\n"

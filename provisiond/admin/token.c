@@ -147,6 +147,7 @@ struct listing {
 static const char *state_of(const struct token_row *row)
 {
     return row->revoked_at != 0               ? "revoked"
+           : row->held_at != 0                ? "held"
            : row->expires_at <= clock_now_s() ? "expired"
            : row->used >= row->quota          ? "used up"
                                               : "valid";
@@ -162,6 +163,7 @@ static void print_json(const struct token_row *row)
     jsonline_time(o, "created", row->created_at);
     jsonline_time(o, "expires", row->expires_at);
     jsonline_time(o, "revoked", row->revoked_at);
+    jsonline_time(o, "held", row->held_at);
     jsonline_text(o, "zone", row->zone);
     jsonline_text(o, "label", row->label);
     jsonline_print(o);
@@ -280,9 +282,40 @@ static int revoke(const struct admin *a, int argc, char **argv)
     return admin_end(e, &info);
 }
 
+/* --- release --- */
+
+static enum err do_release(void *arg, struct sql *db, struct err_info *info)
+{
+    struct act *act = arg;
+    enum err e = token_release(db, act->id, &act->n, info);
+    if (e == ERR_OK && act->n == 0)
+        e = err_set(info, ERR_NOTFOUND, "no such token is held");
+    if (e == ERR_OK && act->id != 0)
+        e = admin_note(act->a, "", "token-release", info, "token %lld", (long long)act->id);
+    else if (e == ERR_OK)
+        e = admin_note(act->a, "", "token-release", info, "all, %lld tokens", (long long)act->n);
+    return e;
+}
+
+static int release(const struct admin *a, int argc, char **argv)
+{
+    struct err_info info = { "" };
+    struct act act = { .a = a };
+    if (argc != 2 || (strcmp(argv[1], "--all") != 0 && !admin_number(argv[1], &act.id)))
+        return admin_usage("token release takes the number of a token, as token list shows it, or "
+                           "--all");
+    enum err e = sql_transact(a->db, do_release, &act, &info);
+    if (e == ERR_OK)
+        (void)printf("%lld token%s released: what is left of the uses counts again\n",
+                     (long long)act.n, act.n == 1 ? " is" : "s are");
+    return admin_end(e, &info);
+}
+
 int admin_token(const struct admin *a, int argc, char **argv)
 {
     const char *verb = argc >= 1 ? argv[0] : "";
+    if (strcmp(verb, "release") == 0)
+        return release(a, argc, argv);
     if (strcmp(verb, "revoke") == 0)
         return revoke(a, argc, argv);
     bool json = admin_take_json(&argc, argv);
@@ -292,5 +325,5 @@ int admin_token(const struct admin *a, int argc, char **argv)
         return list(a, json);
     if (strcmp(verb, "show") == 0 && argc == 2)
         return show(a, argv[1], json);
-    return admin_usage("token takes create, list, show or revoke");
+    return admin_usage("token takes create, list, show, revoke or release");
 }

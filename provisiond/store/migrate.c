@@ -145,6 +145,8 @@ static const char *const STEPS[] = {
      "CREATE INDEX cert_order_resume ON cert_order (issuer, due_at)"
      " WHERE wake_at=0 AND state<>'queued' AND state<>'valid' AND state<>'invalid'"
      " AND state<>'canceled';"),
+    /* 12: tokens that wait for the operator after a restore */
+    "ALTER TABLE token ADD COLUMN held_at INTEGER;",
 };
 
 int migrate_latest(void)

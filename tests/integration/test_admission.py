@@ -381,10 +381,14 @@ def test_no_oracle_by_time(tmp_path):
 
 
 def test_a_restored_backup(tmp_path):
-    """Case 37: a token that was used after the backup does not revive once all are revoked."""
+    """Case 37: a token that was used after the backup does not revive: the service sees that rows are missing which
+    it had noted, and holds all tokens until the operator says what is to become of them."""
     p = provisiond(tmp_path, "token").start()
     token = p.admin("token", "create").strip()
     p.stop()
+    with p:  # nothing is missing after a restart
+        assert "restored" not in p.log() and "valid" in p.admin("token", "list")
+        p.kill()
     backup = tmp_path / "backup.db"
     shutil.copy(p.db, backup)
     with p:
@@ -393,8 +397,20 @@ def test_a_restored_backup(tmp_path):
         (p.folder / name).unlink(missing_ok=True)
     shutil.copy(backup, p.db)
     with p:
-        assert "1 tokens are revoked" in p.admin("token", "revoke", "--all")
+        assert "it was restored. Tokens held: 1" in p.log()
         assert new_device(p, False).enroll(token).problem == "token-invalid"
+        assert json.loads(p.admin("token", "show", "1", "--json"))["state"] == "held"
+        assert "1 held since" in p.admin("doctor", expect=2)
+        assert new_device(p, False).enroll(p.admin("token", "create").strip()).status == 201, "new ones are good"
+    with p:  # once only
+        assert "restored" not in p.log()
+        assert [r["action"] for r in audit(p)].count("tokens-held") == 1
+        for wrong in ((), ("0",), ("x",), ("1", "2")):
+            p.admin("token", "release", *wrong, expect=2)
+        p.admin("token", "release", "2", expect=1)
+        assert "1 token is released" in p.admin("token", "release", "--all")
+        assert new_device(p, False).enroll(token).status == 201, "the operator said so"
+        assert "2 tokens are revoked" in p.admin("token", "revoke", "--all")
         assert "0 tokens" in p.admin("token", "revoke", "--all")
 
 
