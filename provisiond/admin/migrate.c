@@ -84,7 +84,7 @@ int admin_migrate(const struct admin *a, int argc, char **argv)
     struct err_info info = { "" };
     for (int i = 0; i < argc; i += 2) {
         if (i + 1 >= argc)
-            return admin_usage("%s needs a value", argv[i]);
+            return admin_usage("%s is unknown, or needs a value", argv[i]);
         if (strcmp(argv[i], "--from") == 0)
             from = argv[i + 1];
         else if (strcmp(argv[i], "--challenges") == 0)

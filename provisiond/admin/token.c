@@ -62,7 +62,7 @@ static bool read_options(const struct admin *a, int argc, char **argv, struct to
     for (int i = 1; i < argc && wrong == 0; i += 2) {
         const char *key = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (value == NULL)
-            wrong = admin_usage("%s needs a value", key);
+            wrong = admin_usage("%s is unknown, or needs a value", key);
         else if (strcmp(key, "--zone") == 0)
             zone = value;
         else if (strcmp(key, "--uses") == 0)
