@@ -23,6 +23,9 @@ static enum err remove_orders(struct sql *db, int64_t before_s, int64_t after, i
               " AND n.zone=o.zone AND n.id>o.id AND n.state<>'canceled')"
               " AND NOT EXISTS (SELECT 1 FROM certificate c WHERE c.order_id=o.id"
               " AND c.not_after>=$3)"
+              /* what the device had last: GET /v1/renewal reads it, however long ago it ended */
+              " AND NOT EXISTS (SELECT 1 FROM current_cert k WHERE k.device_id=o.device_id"
+              " AND k.zone=o.zone AND k.order_id=o.id)"
               " AND NOT EXISTS (SELECT 1 FROM revocation r WHERE r.order_id=o.id"
               " AND r.state='pending'))");
     sql_bind_int(&q, 1, after);

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "provisiond/store/certificate.h"
+#include "provisiond/store/current.h"
 #include "provisiond/store/device.h"
 #include "provisiond/store/migrate.h"
 #include "provisiond/store/node.h"
@@ -675,6 +676,24 @@ static void old_orders_go_and_the_newest_stays(void **state)
     assert_int_equal(order_latest(fx->db, DEV_B, ZONE, &o, NULL), ERR_OK);
 }
 
+/* The order for its next one was refused, or waits for months: what it had last is still asked for.
+ */
+static void the_last_certificate_of_a_device_stays(void **state)
+{
+    struct fixture *fx = *state;
+    struct certificate_row got;
+    admit(fx, DEV_A);
+    issue(fx, 1, "FIRST");
+    issue(fx, 2, "LAST");
+    struct order_row o;
+    assert_int_equal(order_latest(fx->db, DEV_A, ZONE, &o, NULL), ERR_OK);
+    struct current_row now_has = { .device_id = DEV_A, .zone = ZONE, .order_id = o.id };
+    assert_int_equal(current_put(fx->db, &now_has, NULL), ERR_OK);
+    (void)submit(fx, DEV_A, 3, 3);
+    assert_int_equal(prune(fx, NOW + 1001), 1);
+    assert_int_equal(certificate_get(fx->db, o.id, &got, NULL, NULL), ERR_OK);
+}
+
 static void many_old_orders_go_piece_by_piece(void **state)
 {
     struct fixture *fx = *state;
@@ -793,6 +812,7 @@ int main(void)
         TEST(an_order_has_one_certificate),
         TEST(an_older_csr_is_answered_by_its_own_order),
         TEST(old_orders_go_and_the_newest_stays),
+        TEST(the_last_certificate_of_a_device_stays),
         TEST(many_old_orders_go_piece_by_piece),
         TEST(the_orders_of_another_zone_are_not_shown),
         TEST(a_request_too_many_leaves_no_key_behind),
