@@ -1,6 +1,7 @@
 #include "dnsd/activation.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +21,23 @@ static long number_of(const char *name)
     return *end == 0 ? n : -1;
 }
 
+/* A socket for every IPv6 address may take IPv4 as well: its clients all come from one network
+ * then,
+ * ::ffff:0:0/96, as far as limits can tell. */
+static void check_families(int fd, const struct addr *addr)
+{
+    const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)&addr->ss;
+    int only = 1;
+    socklen_t len = sizeof only;
+    if (addr->ss.ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&sin6->sin6_addr) &&
+        getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len) == 0 && only == 0)
+        log_warn(
+            "socket %d that the service manager passed takes IPv4 beside IPv6: all IPv4 "
+            "clients together have the limits of one; set BindIPv6Only=ipv6-only, and a socket "
+            "for 0.0.0.0",
+            fd);
+}
+
 static void add(struct activation *a, int fd)
 {
     struct addr addr = { .len = sizeof addr.ss };
@@ -34,6 +52,8 @@ static void add(struct activation *a, int fd)
     if (type == SOCK_STREAM &&
         (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) != 0 || listens == 0))
         type = 0;
+    if (type != 0)
+        check_families(fd, &addr);
     a->sockets[a->n].fd = fd;
     a->sockets[a->n].type = type;
     a->sockets[a->n].addr = addr;

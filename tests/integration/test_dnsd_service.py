@@ -46,11 +46,11 @@ def activated(server, sockets):
     return server
 
 
-def bound(kind, port, host="127.0.0.1"):
+def bound(kind, port, host="127.0.0.1", v6_only=True):
     s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if ":" in host:
-        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(v6_only))
     if kind == socket.SOCK_DGRAM:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -151,6 +151,17 @@ def test_a_socket_that_nobody_wants(tmp_path):
     with bound(socket.SOCK_DGRAM, 0) as stray, activated(server, [stray]):
         assert summary(server.ask(NAME)) == ANSWER
         assert "none of the addresses of the configuration" in server.log()
+
+
+@pytest.mark.parametrize("v6_only", [True, False], ids=["IPv6", "both"])
+def test_a_socket_for_both_families_is_told(tmp_path, v6_only):
+    """Without BindIPv6Only=: it works, but the limits take all of IPv4 for one network."""
+    port = free_port()
+    server = Nameserver(tmp_path, listen=[f"[::]:{port}"])
+    with bound(socket.SOCK_DGRAM, port, host="::", v6_only=v6_only) as udp, activated(server, [udp]):
+        server.port = port
+        assert summary(server.ask(NAME, host="::1" if v6_only else "127.0.0.1")) == ANSWER
+        assert ("takes IPv4 beside IPv6" in server.log()) == (not v6_only)
 
 
 def test_case_20_killed_and_started_under_load_with_passed_sockets(tmp_path):
