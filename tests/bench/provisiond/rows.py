@@ -194,7 +194,7 @@ def latency(bench):
 def neighbour(bench):
     """What devices that keep to their limits wait for an answer, alone and beside one that asks fifty times its own
     limit (case 40)."""
-    n, each, rounds = (20, 25, 3) if bench.quick else (60, 25, 6)
+    n, each, rounds = (20, 12, 6) if bench.quick else (60, 12, 10)  # two may share a slot of the limiter
 
     async def calm(d, took):
         await d.enrol()
