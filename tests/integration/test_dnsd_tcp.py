@@ -211,7 +211,7 @@ def test_what_happened_to_a_connection_is_not_held_against_the_next(tmp_path):
     """There is room for one. While the server stands still, another client comes and the one that was
     there resets its connection: both are told to the server at once, in this order. The reset is of
     the connection that made room, not of the one that has its place."""
-    with Nameserver(tmp_path, head="tcp_max = 1") as server:
+    with Nameserver(tmp_path, head="tcp_max = 1\ntcp_idle = 3600") as server:
         for _ in range(5):
             first = server.connect()
             first.sendall(framed(wire(NAME)))
