@@ -19,7 +19,7 @@ PROGRAM = "/usr/lib/chromium/chromium"
 FLAGS = ["--no-sandbox", "--no-first-run", "--no-default-browser-check", "--disable-gpu",
          "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--disable-extensions", "--password-store=basic", "--remote-debugging-pipe"]
-ANSWER_S = 60  # generous: only bounds a hang
+ANSWER_S = 150  # generous: only bounds a hang
 
 
 def need_chromium():

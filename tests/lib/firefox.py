@@ -16,7 +16,7 @@ from ports import free_port
 from wait import until
 
 PROGRAM = "/usr/lib/firefox-esr/firefox-esr"
-ANSWER_S = 90  # generous: only bounds a hang
+ANSWER_S = 150  # generous: only bounds a hang
 # Nothing that calls home, or writes more than it must.
 SETTINGS = {
     "marionette.port": 0,

@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon import Daemon, environment
 from wait import until
 
-ANSWER_S = 90  # generous: only bounds a hang
+ANSWER_S = 150  # generous: only bounds a hang
 
 
 class Screen:
