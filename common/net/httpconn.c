@@ -442,6 +442,12 @@ EVP_PKEY *httpd_peer_key(const struct httpd_req *r)
     return cert != NULL ? X509_get0_pubkey(cert) : NULL;
 }
 
+X509_PUBKEY *httpd_peer_pubkey(const struct httpd_req *r)
+{
+    X509 *cert = r->conn->ssl != NULL ? SSL_get0_peer_certificate(r->conn->ssl) : NULL;
+    return cert != NULL ? X509_get_X509_PUBKEY(cert) : NULL;
+}
+
 STACK_OF(X509) * httpd_peer_chain(const struct httpd_req *r)
 {
     X509 *cert = r->conn->ssl != NULL ? SSL_get1_peer_certificate(r->conn->ssl) : NULL;

@@ -101,6 +101,7 @@ const char *httpd_header(const struct httpd_req *r,
 const struct addr *httpd_peer(const struct httpd_req *r);
 EVP_PKEY *
 httpd_peer_key(const struct httpd_req *r); /* key the client proved by TLS; NULL when none */
+X509_PUBKEY *httpd_peer_pubkey(const struct httpd_req *r); /* the same, as its certificate has it */
 
 /* The certificates that the client sent, its own first, unchecked; NULL when it sent none or memory
  * is short. The caller frees them: sk_X509_pop_free(chain, X509_free). */

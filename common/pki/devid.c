@@ -67,6 +67,36 @@ enum err devid_spki_hash(uint8_t out[SPKI_HASH_LEN], EVP_PKEY *key)
     return ERR_OK;
 }
 
+/* Whether it is P-256 by name with an uncompressed point, which is then the end of its bytes. */
+static bool find_p256(const X509_PUBKEY *pubkey, const unsigned char **point)
+{
+    ASN1_OBJECT *algorithm = NULL;
+    X509_ALGOR *whole = NULL;
+    const void *group = NULL;
+    int len = 0, kind = V_ASN1_UNDEF;
+    if (X509_PUBKEY_get0_param(&algorithm, point, &len, &whole, pubkey) != 1 ||
+        OBJ_obj2nid(algorithm) != NID_X9_62_id_ecPublicKey || len != 1 + 2 * P256_LEN ||
+        (*point)[0] != P256_HEAD[sizeof P256_HEAD - 1])
+        return false;
+    X509_ALGOR_get0(NULL, &kind, &group, whole);
+    return kind == V_ASN1_OBJECT && OBJ_obj2nid(group) == NID_X9_62_prime256v1;
+}
+
+enum err devid_pubkey_hash(uint8_t out[SPKI_HASH_LEN], const X509_PUBKEY *pubkey)
+{
+    uint8_t der[sizeof P256_HEAD + 2 * P256_LEN];
+    const unsigned char *point = NULL;
+    EVP_PKEY *key = X509_PUBKEY_get0(pubkey);
+    if (key == NULL)
+        return ERR_CRYPTO;
+    if (!find_p256(pubkey, &point))
+        return devid_spki_hash(out, key);
+    memcpy(der, P256_HEAD, sizeof P256_HEAD);
+    memcpy(der + sizeof P256_HEAD, point + 1, 2 * P256_LEN);
+    SHA256(der, sizeof der, out);
+    return ERR_OK;
+}
+
 void devid_from_hash(struct devid *out, const uint8_t hash[SPKI_HASH_LEN])
 {
     base32_encode((struct span){ hash, 20 }, out->text);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include <openssl/evp.h>
+#include <openssl/x509.h>
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
@@ -27,6 +28,10 @@ bool devid_is_valid(struct span text);
 
 /* SHA-256 over the DER SubjectPublicKeyInfo of `key`, all 32 bytes of it. */
 NODISCARD enum err devid_spki_hash(uint8_t out[SPKI_HASH_LEN], EVP_PKEY *key);
+
+/* The same of a key as a certificate or a request has it, which OpenSSL could read: without
+ * reckoning when it is P-256 in the usual form. Errors: ERR_CRYPTO when it could not be read. */
+NODISCARD enum err devid_pubkey_hash(uint8_t out[SPKI_HASH_LEN], const X509_PUBKEY *pubkey);
 
 /* The id of the key with that hash. */
 void devid_from_hash(struct devid *out, const uint8_t hash[SPKI_HASH_LEN]);

@@ -146,7 +146,7 @@ static enum err identify(struct call *c)
     if (!EVP_PKEY_is_a(key, "EC") || EVP_PKEY_get_group_name(key, group, sizeof group, &len) != 1 ||
         strcmp(group, "prime256v1") != 0)
         return ERR_RANGE;
-    enum err e = devid_spki_hash(c->spki_sha256, key);
+    enum err e = devid_pubkey_hash(c->spki_sha256, httpd_peer_pubkey(c->req));
     if (e == ERR_OK)
         devid_from_hash(&c->id, c->spki_sha256);
     return e;

@@ -18,8 +18,7 @@
 static enum err check_key(X509 *leaf, const struct chain_expect *expect, struct err_info *info)
 {
     uint8_t hash[SPKI_HASH_LEN];
-    EVP_PKEY *key = X509_get0_pubkey(leaf);
-    if (key == NULL || devid_spki_hash(hash, key) != ERR_OK)
+    if (devid_pubkey_hash(hash, X509_get_X509_PUBKEY(leaf)) != ERR_OK)
         return err_set(info, ERR_CRYPTO, "the certificate has no key that can be read");
     if (memcmp(hash, expect->spki_sha256, sizeof hash) != 0)
         return err_set(info, ERR_CRYPTO, "the certificate is for another key than the request");

@@ -286,7 +286,7 @@ static enum err check_all(const struct csr_policy *policy, X509_REQ *req, struct
     if (e == ERR_OK)
         e = check_signature(req, key, r);
     if (e == ERR_OK)
-        e = devid_spki_hash(out->spki_sha256, key);
+        e = devid_pubkey_hash(out->spki_sha256, X509_REQ_get_X509_PUBKEY(req));
     if (e == ERR_OK && policy->identity_spki_sha256 != NULL &&
         memcmp(out->spki_sha256, policy->identity_spki_sha256, SPKI_HASH_LEN) == 0)
         e = refuse(r, "csr-identity-key", ERR_RANGE,

@@ -62,6 +62,7 @@ static void test_hash_is_of_the_encoded_key(void **state)
             EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, CASES[i].type, CASES[i].group);
             uint8_t want[SPKI_HASH_LEN], got[SPKI_HASH_LEN];
             unsigned char *der = NULL;
+            X509_PUBKEY *pubkey = NULL;
             assert_non_null(key);
             int len = i2d_PUBKEY(key, &der);
             assert_true(len > 0);
@@ -69,10 +70,47 @@ static void test_hash_is_of_the_encoded_key(void **state)
             assert_int_equal(devid_spki_hash(got, key), ERR_OK);
             if (memcmp(got, want, sizeof want) != 0)
                 fail_msg("%s", CASES[i].why);
+            assert_true(X509_PUBKEY_set(&pubkey, key));
+            memset(got, 0, sizeof got);
+            assert_int_equal(devid_pubkey_hash(got, pubkey), ERR_OK);
+            if (memcmp(got, want, sizeof want) != 0)
+                fail_msg("%s, as a certificate has it", CASES[i].why);
+            X509_PUBKEY_free(pubkey);
             OPENSSL_free(der);
             EVP_PKEY_free(key);
         }
     }
+}
+
+/* A device has one id, however its certificate spells the key. */
+static void test_hash_of_an_unusual_form(void **state)
+{
+    static const unsigned char COMPRESSED[] = {
+        /* the key of the vector; its y is odd */
+        0x30, 0x39, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
+        0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x22, 0x00, 0x03
+    };
+    unsigned char der[sizeof COMPRESSED + 32];
+    const unsigned char *p = der;
+    uint8_t hash[SPKI_HASH_LEN];
+    struct devid id;
+    (void)state;
+    memcpy(der, COMPRESSED, sizeof COMPRESSED);
+    memcpy(der + sizeof COMPRESSED, POINT + 1, 32);
+    X509_PUBKEY *pubkey = d2i_X509_PUBKEY(NULL, &p, sizeof der);
+    assert_non_null(pubkey);
+    assert_int_equal(devid_pubkey_hash(hash, pubkey), ERR_OK);
+    devid_from_hash(&id, hash);
+    assert_string_equal(id.text, "lj5hrtfeud2cbwn4mk5wnhb4e5m6hh3s");
+    der[sizeof COMPRESSED] ^= 1; /* another x: on the curve or not */
+    p = der;
+    X509_PUBKEY *other = d2i_X509_PUBKEY(NULL, &p, sizeof der);
+    if (other != NULL && devid_pubkey_hash(hash, other) == ERR_OK) {
+        devid_from_hash(&id, hash);
+        assert_string_not_equal(id.text, "lj5hrtfeud2cbwn4mk5wnhb4e5m6hh3s");
+    }
+    X509_PUBKEY_free(other);
+    X509_PUBKEY_free(pubkey);
 }
 
 static void test_valid(void **state)
@@ -101,6 +139,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_vector),
                                         cmocka_unit_test(test_hash_is_of_the_encoded_key),
+                                        cmocka_unit_test(test_hash_of_an_unusual_form),
                                         cmocka_unit_test(test_valid) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
