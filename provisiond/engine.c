@@ -206,6 +206,13 @@ static enum err settle_limits(struct task *t, struct sql *db, int64_t now_s, str
     return e;
 }
 
+static enum err load_csr(struct task *t, struct sql *db, struct err_info *info)
+{
+    buf_clear(&t->csr); /* the job may be run again */
+    buf_init(&t->csr, CSR_MAX);
+    return order_csr(db, t->row.id, &t->csr, info);
+}
+
 static enum err run_save(struct job *j, void *ctx)
 {
     struct task *t = (struct task *)((char *)j - offsetof(struct task, save));
@@ -219,6 +226,8 @@ static enum err run_save(struct job *j, void *ctx)
         e = settle_limits(t, ctx, now, &j->info);
     if (e == ERR_OK)
         e = order_save(ctx, &t->row, lease, now, &j->info);
+    if (e == ERR_OK && t->row.state == ORDER_FINALIZING)
+        e = load_csr(t, ctx, &j->info); /* sent next: saves a job */
     if (e != ERR_ILLEGAL)
         return e;
     if (order_get(ctx, t->row.id, &now_there, NULL) == ERR_OK)
@@ -245,9 +254,7 @@ static void write_row(struct task *t, bool keep, void (*done)(struct job *j, enu
 static enum err run_load(struct job *j, void *ctx)
 {
     struct task *t = (struct task *)((char *)j - offsetof(struct task, load));
-    buf_clear(&t->csr); /* the job may be run again */
-    buf_init(&t->csr, CSR_MAX);
-    return order_csr(ctx, t->row.id, &t->csr, &j->info);
+    return load_csr(t, ctx, &j->info);
 }
 
 static void on_loaded(struct job *j, enum err e)
@@ -265,6 +272,10 @@ static void on_loaded(struct job *j, enum err e)
 
 void task_load_csr(struct task *t, void (*resume)(struct task *t))
 {
+    if (t->csr.len > 0) {
+        resume(t);
+        return;
+    }
     t->resume = resume;
     t->load.run = run_load;
     t->load.done = on_loaded;

@@ -102,7 +102,7 @@ void task_nap(struct task *t, void (*resume)(struct task *t));
 /* engine.c: writes (or removes) the challenge values of the task, then resume(t). */
 void task_put_values(struct task *t, void (*resume)(struct task *t));
 
-/* engine.c: reads the CSR into t->csr, then resume(t). */
+/* engine.c: reads the CSR into t->csr, where it is not yet, then resume(t). */
 void task_load_csr(struct task *t, void (*resume)(struct task *t));
 
 /* engine.c: counts a reply of the CA, and what it says about its health. */
