@@ -26,7 +26,7 @@ from wait import until
 LIFE_S = 120
 EPOCH = datetime.datetime(1970, 1, 1)
 PATIENCE_S = 240
-GRACE_S = 45  # for the way from a CA that works again to the certificate, on any machine
+GRACE_S = 120  # for the way from a CA that works again to the certificate, on any machine
 PORT = 8443
 OTHER = "10.77.0.6"
 
