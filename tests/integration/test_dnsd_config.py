@@ -11,7 +11,7 @@ import dns.message
 import pytest
 
 from daemon import environment, program
-from held import Held, others
+from held import Held, others, rest
 from nameserver import CONFIG, ID, Nameserver, framed, read_message, summary, wire
 from ports import free_port
 from wait import until
@@ -257,28 +257,34 @@ def test_reload(tmp_path):
         until(lambda: summary(server.ask("www.direct.example")).startswith("REFUSED"), 60, "no zone")
 
 
-def test_who_asks_after_a_reload_gets_what_it_brought(tmp_path):
-    """Also where the threads that answer stood still meanwhile: the news and the question wait for them together."""
-    zones = 'zone "z.test" {\n nameservers = {"ns.elsewhere.test"}\n loopback = false\n}\n'
+@pytest.mark.parametrize("before, now", [("false", "true"), ("true", "false")])
+def test_who_asks_after_a_reload_gets_what_it_brought(tmp_path, before, now):
+    """Also where the threads that answer stood still meanwhile: the news and the question wait for them together. One
+    reload for each server: a second one waits until every thread has the first."""
+    zones = f'zone "z.test" {{\n nameservers = {{"ns.elsewhere.test"}}\n loopback = {before}\n}}\n'
     name = f"127-0-0-1.{ID}.z.test"
     with Nameserver(tmp_path, head="workers = 2", zones=zones) as server:
-        for now in ("true", "false", "true"):
-            held = [Held(t) for t in others(server.pid)]
-            try:
-                server.configure("workers = 2", zones.replace("false", now))
-                reload(server, "configuration reloaded")
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, server.connect() as tcp:
-                    udp.settimeout(60)
-                    udp.connect(("127.0.0.1", server.port))
-                    udp.send(wire(name))
-                    tcp.sendall(framed(wire(name)))
-                    while held:
-                        held.pop().release()
-                    replies = dns.message.from_wire(udp.recv(4096)), read_message(tcp)
-            finally:
-                for h in held:
-                    h.release()
-            assert [bool(r.answer) for r in replies] == [now == "true"] * 2, replies
+        for tcp in (False, True):
+            assert summary(server.ask(name, tcp=tcp)).startswith("NOERROR" if before == "true" else "NXDOMAIN")
+        until(lambda: rest(server.pid), 60, "the threads to wait: one that has a lock would keep the server from it")
+        held = []
+        try:
+            for t in others(server.pid):
+                held.append(Held(t))
+            server.configure("workers = 2", zones.replace(before, now))
+            reload(server, "configuration reloaded")
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, server.connect() as tcp:
+                udp.settimeout(60)
+                udp.connect(("127.0.0.1", server.port))
+                udp.send(wire(name))
+                tcp.sendall(framed(wire(name)))
+                while held:
+                    held.pop().release()
+                replies = dns.message.from_wire(udp.recv(4096)), read_message(tcp)
+        finally:
+            for h in held:
+                h.release()
+        assert [bool(r.answer) for r in replies] == [now == "true"] * 2, replies
 
 
 def test_case_19_a_serial_that_goes_back(tmp_path):

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,12 @@ WALL = 0x40000000  # waitpid(): of threads, too
 def others(pid):
     """The threads of a process but its first, in the order of their numbers."""
     return sorted(int(t) for t in os.listdir(f"/proc/{pid}/task") if int(t) != pid)
+
+
+def rest(pid):
+    """Whether they all wait, twice in a row: none is on its way with a lock that another needs."""
+    stats = (Path(f"/proc/{pid}/task/{t}/stat").read_text(encoding="ascii") for _ in range(2) for t in others(pid))
+    return all(s.rpartition(")")[2].split()[0] == "S" for s in stats)
 
 
 class Held:
