@@ -27,7 +27,7 @@ from daemon import Daemon
 from device import Device, key_pem
 from greeter import Identity
 from homerouters import DENY, Dnsmasq, Kresd, Named
-from netns import Netns, ip
+from netns import Netns, can_route, ip
 from relay import Relay
 from stack import ZONE, Agent, DemoApp, Dnsd, Provisiond, poll_until
 from unbound import Unbound
@@ -99,6 +99,7 @@ class Networks:
             run = self.router.run(*argv)
             if run.returncode != 0:
                 self.remove()
+                assert not can_route(), f"{' '.join(argv)}: {run.stderr}"
                 pytest.skip(f"this kernel makes no router: {' '.join(argv)}: {run.stderr}")
         self.world.use_resolver(DNS)
         self.device.use_resolver(ROUTER)

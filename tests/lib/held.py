@@ -1,6 +1,7 @@
 """A thread of another process that stands still: what SIGSTOP does to all of them, done to one."""
 
 import ctypes
+import errno
 import os
 from pathlib import Path
 
@@ -25,6 +26,8 @@ class Held:
     def __init__(self, tid):
         self.libc, self.tid = ctypes.CDLL(None, use_errno=True), tid
         if self.ptrace(SEIZE) != 0:
+            why = ctypes.get_errno()
+            assert why in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP), os.strerror(why)
             pytest.skip("ptrace is not allowed here: run as root")
         assert self.ptrace(INTERRUPT) == 0
         os.waitpid(tid, WALL)

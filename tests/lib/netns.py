@@ -36,6 +36,26 @@ def remove_leftovers():
             shutil.rmtree(ETC / path.name, ignore_errors=True)
 
 
+def can_make(*commands):
+    """Whether this machine makes a namespace, and the `commands` work in it: else a test is skipped, whose own failed."""
+    name = f"{PREFIX}{os.getpid()}-probe"
+    try:
+        return all(subprocess.run(["ip", "netns", *argv], capture_output=True, check=False).returncode == 0
+                   for argv in (["add", name], *(["exec", name, *c] for c in commands)))
+    finally:
+        subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+
+def can_route():
+    """Whether a namespace can be a router that translates addresses."""
+    return can_make(["sysctl", "-qw", "net.ipv4.ip_forward=1"],
+                    ["nft", "add table inet probe; "
+                            "add chain inet probe in { type nat hook prerouting priority -100; }; "
+                            "add rule inet probe in tcp dport 1 dnat ip to 192.0.2.1:2; "
+                            "add chain inet probe out { type nat hook postrouting priority 100; }; "
+                            "add rule inet probe out masquerade"])
+
+
 class Netns:
     """One namespace, with its own resolv.conf for what runs in it."""
 
@@ -48,6 +68,7 @@ class Netns:
         self.name = f"{PREFIX}{os.getpid()}-{Netns.n_made}-{role}"
         run = subprocess.run(["ip", "netns", "add", self.name], capture_output=True, text=True, check=False)
         if run.returncode != 0:
+            assert not can_make(), f"ip netns add {self.name}: {run.stderr}"
             pytest.skip(f"this machine makes no network namespaces: {run.stderr}")
         atexit.register(self.remove)
         ip("-n", self.name, "link", "set", "lo", "up")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from daemon import Daemon
-from netns import Netns, ip
+from netns import Netns, can_route, ip
 
 RULES = """
 table inet filter {{
@@ -75,6 +75,7 @@ class Home:
         run = self.router.run("nft", "-f", rules)
         if run.returncode != 0:
             self.close()
+            assert not can_route(), run.stderr
             pytest.skip(f"this kernel does not translate addresses by nftables: {run.stderr}")
         self.world.use_resolver("127.0.0.1")
         self.device.use_resolver("127.0.0.1")
