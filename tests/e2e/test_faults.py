@@ -90,7 +90,7 @@ def store(request):
 
 @pytest.mark.parametrize("state", STATES + FINAL)
 def test_killed_after_a_state_was_written(tmp_path, state, store):
-    with Service(tmp_path, pebble(tmp_path), enroll="open", postgres=store) as service:
+    with Service(tmp_path, pebble(tmp_path), enroll="open", postgres=store, patient=True) as service:
         provisiond = service.provisiond
         provisiond.stop()
         provisiond.start({"LANYARD_TEST_STOP_AT": state})
@@ -99,7 +99,7 @@ def test_killed_after_a_state_was_written(tmp_path, state, store):
             device.submit()
         except (OSError, ssl.SSLError, http.client.HTTPException):
             pass  # it may die before it answers: the request is stored all the same
-        assert provisiond.wait(60) == -signal.SIGKILL
+        assert provisiond.wait(150) == -signal.SIGKILL
         provisiond.start()
         chain = wait_for_chain(device)
         assert service.ca.n_issued() == 1, service.ca.tail()
@@ -110,7 +110,7 @@ def test_killed_after_a_state_was_written(tmp_path, state, store):
 
 def test_killed_again_and_again(tmp_path, store):
     """One order that meets every kill there is."""
-    with Service(tmp_path, pebble(tmp_path, authz_reuse=0), enroll="open", postgres=store) as service:
+    with Service(tmp_path, pebble(tmp_path, authz_reuse=0), enroll="open", postgres=store, patient=True) as service:
         provisiond = service.provisiond
         device = enrolled(service, tmp_path)
         provisiond.stop()
@@ -186,7 +186,7 @@ def test_the_ca_forgets_an_order_under_way(tmp_path):
         service.provisiond.start({"LANYARD_TEST_STOP_AT": "validating"})
         device = enrolled(service, tmp_path)
         device.submit()
-        assert service.provisiond.wait(60) == -signal.SIGKILL
+        assert service.provisiond.wait(150) == -signal.SIGKILL
         service.ca.stop()
         service.ca.start()
         service.provisiond.start()
