@@ -163,7 +163,9 @@ enum err device_set_state(struct sql *db, const char *id, enum device_state s, i
               "UPDATE device SET state=$1, quarantine_until=(SELECT coalesce(max(ends_at), 0) FROM"
               " (SELECT not_after AS ends_at FROM certificate WHERE device_id=$2"
               " UNION ALL SELECT CAST($3 AS BIGINT) FROM cert_order WHERE device_id=$2"
-              " AND state IN ('finalizing', 'downloading')) AS lives) WHERE id=$2");
+              " AND " ORDER_AT_CA
+              " UNION ALL SELECT quarantine_until FROM device WHERE id=$2" /* of canceled ones */
+              ") AS lives) WHERE id=$2");
     sql_bind_text(&q, 1, device_state_name(s));
     sql_bind_text(&q, 2, id);
     sql_bind_int(&q, 3, now_s + UNSEEN_LIFE_S);
@@ -184,6 +186,17 @@ enum err device_set_state(struct sql *db, const char *id, enum device_state s, i
     if (e == ERR_OK && s == DEVICE_FORGOTTEN) /* they must not see it again when it comes back */
         e = viewer_remove_all(db, id, &changed, info);
     return e;
+}
+
+enum err device_expect_unseen(struct sql *db, const char *id, int64_t now_s, struct err_info *info)
+{
+    struct sql_query q;
+    sql_begin(&q, db,
+              "UPDATE device SET quarantine_until=$1 WHERE id=$2 AND quarantine_until<$1 AND EXISTS"
+              " (SELECT 1 FROM cert_order WHERE device_id=$2 AND " ORDER_AT_CA ")");
+    sql_bind_int(&q, 1, now_s + UNSEEN_LIFE_S);
+    sql_bind_text(&q, 2, id);
+    return sql_end(&q, NULL, info);
 }
 
 enum err device_flag(struct sql *db, const char *id, const char *why, struct err_info *info)

@@ -58,6 +58,11 @@ NODISCARD enum err device_touch(struct sql *db, const char *id, int64_t now_s,
 NODISCARD enum err device_set_state(struct sql *db, const char *id, enum device_state s,
                                     int64_t now_s, struct err_info *info);
 
+/* For orders of the device that are canceled next: a certificate may come of one that was sent to
+ * the CA, and nobody will know it, so the quarantine is to last. Call it in their transaction. */
+NODISCARD enum err device_expect_unseen(struct sql *db, const char *id, int64_t now_s,
+                                        struct err_info *info);
+
 /* Marks the device for the operator's attention. */
 NODISCARD enum err device_flag(struct sql *db, const char *id, const char *why,
                                struct err_info *info);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "provisiond/store/device.h"
 #include "provisiond/store/key.h"
 #include "provisiond/store/modulus.h"
 #include "provisiond/store/queue.h"
@@ -118,6 +119,9 @@ static enum err cancel_open(struct sql *db, const struct order_row *row, int64_t
                             struct err_info *info)
 {
     struct sql_query q;
+    enum err e = device_expect_unseen(db, row->device_id, now_s, info);
+    if (e != ERR_OK)
+        return e;
     sql_begin(&q, db,
               "UPDATE cert_order SET state='canceled', detail='replaced by a newer request',"
               " updated_at=$1, fence=fence+1 WHERE device_id=$2 AND zone=$3 AND " ORDER_OPEN);

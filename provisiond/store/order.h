@@ -19,6 +19,9 @@
 
 /* For the SQL of this folder: what is not final, and what order_fetch() reads. */
 #define ORDER_OPEN "state<>'valid' AND state<>'invalid' AND state<>'canceled'"
+/* The CA has the CSR, and may issue whatever becomes of the order. Both names are of open states:
+ * the index of the open ones serves. */
+#define ORDER_AT_CA ORDER_OPEN " AND state IN ('finalizing', 'downloading')"
 #define ORDER_COLUMNS                                                                              \
     "id, device_id, zone, issuer, state, replaces_until, csr_sha256, spki_sha256, bare_name,"      \
     " coalesce(url, ''), failures, lost, due_at, begun_at, coalesce(problem, ''),"                 \

@@ -1,5 +1,6 @@
 #include "provisiond/store/orderlist.h"
 
+#include "provisiond/store/device.h"
 #include "provisiond/store/order.h"
 
 enum err orderlist_each(struct sql *db, const struct orderlist_filter *f,
@@ -55,13 +56,19 @@ enum err orderlist_hurry(struct sql *db, int64_t id, int64_t now_s, struct err_i
 enum err orderlist_cancel(struct sql *db, int64_t id, int64_t now_s, struct err_info *info)
 {
     struct sql_query q;
+    struct order_row row;
     int64_t changed = 0;
+    enum err e = order_get(db, id, &row, info);
+    if (e == ERR_OK)
+        e = device_expect_unseen(db, row.device_id, now_s, info);
+    if (e != ERR_OK && e != ERR_NOTFOUND)
+        return e;
     sql_begin(&q, db,
               "UPDATE cert_order SET state='canceled', detail='canceled by the operator',"
               " updated_at=$1, fence=fence+1 WHERE id=$2 AND " ORDER_OPEN);
     sql_bind_int(&q, 1, now_s);
     sql_bind_int(&q, 2, id);
-    enum err e = sql_end(&q, &changed, info);
+    e = sql_end(&q, &changed, info);
     if (e == ERR_OK && changed == 0)
         e = err_set(info, ERR_NOTFOUND, "no order %lld is open", (long long)id);
     return e;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "provisiond/store/device.h"
 #include "provisiond/store/order.h"
 
 static const struct {
@@ -87,6 +88,8 @@ static enum err block_keys(struct sql *db, const char *device_id, const char *se
         " ON CONFLICT (spki_sha256) DO NOTHING");
     bind_wanted(&q, device_id, serial, now_s);
     enum err e = sql_end(&q, NULL, info);
+    if (e == ERR_OK)
+        e = device_expect_unseen(db, device_id, now_s, info);
     if (e != ERR_OK)
         return e;
     sql_begin(&q, db,

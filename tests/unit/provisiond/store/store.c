@@ -19,6 +19,7 @@
 #include "provisiond/store/migrate.h"
 #include "provisiond/store/node.h"
 #include "provisiond/store/order.h"
+#include "provisiond/store/orderlist.h"
 #include "provisiond/store/prune.h"
 #include "provisiond/store/queue.h"
 #include "provisiond/store/sql.h"
@@ -285,26 +286,39 @@ static void what_the_ca_may_have_issued_is_in_quarantine(void **state)
         const char *why;
         enum order_state at;
         enum admission want;
+        enum { FORGET, SUSPEND, CANCEL, NEW_CSR } first;
     } CASES[] = {
-        { "the CA has not seen the CSR", ORDER_VALIDATING, ADMISSION_FRESH },
-        { "it may have issued", ORDER_FINALIZING, ADMISSION_QUARANTINED },
-        { "it has issued, and nobody has read it", ORDER_DOWNLOADING, ADMISSION_QUARANTINED },
+        { "the CA has not seen the CSR", ORDER_VALIDATING, ADMISSION_FRESH, FORGET },
+        { "nor has it if it is canceled", ORDER_VALIDATING, ADMISSION_FRESH, CANCEL },
+        { "it may have issued", ORDER_FINALIZING, ADMISSION_QUARANTINED, FORGET },
+        { "it has issued, and nobody has read it", ORDER_DOWNLOADING, ADMISSION_QUARANTINED,
+          FORGET },
+        { "the device was suspended first", ORDER_FINALIZING, ADMISSION_QUARANTINED, SUSPEND },
+        { "the order was canceled first", ORDER_FINALIZING, ADMISSION_QUARANTINED, CANCEL },
+        { "a newer CSR took its place", ORDER_DOWNLOADING, ADMISSION_QUARANTINED, NEW_CSR },
     };
     struct fixture *fx = *state;
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
         struct order_row o;
+        char id[] = DEV_A;
+        id[0] = (char)('b' + i); /* each has so many orders a day */
         int64_t next;
-        assert_int_equal(try_admit(fx->db, DEV_A, ZONE, NULL), ADMISSION_FRESH);
-        assert_int_equal(submit(fx, DEV_A, (uint8_t)(i + 1), (uint8_t)(i + 1)),
-                         ORDER_SUBMIT_QUEUED);
+        assert_int_equal(try_admit(fx->db, id, ZONE, NULL), ADMISSION_FRESH);
+        assert_int_equal(submit(fx, id, (uint8_t)(i + 1), (uint8_t)(i + 1)), ORDER_SUBMIT_QUEUED);
         assert_int_equal(claim(fx, NOW, NOW + 100, &o, &next), ERR_OK);
         o.state = CASES[i].at;
         assert_int_equal(order_save(fx->db, &o, NOW + 100, NOW, NULL), ERR_OK);
-        assert_int_equal(device_set_state(fx->db, DEV_A, DEVICE_FORGOTTEN, NOW, NULL), ERR_OK);
-        if (try_admit(fx->db, DEV_A, ZONE, NULL) != CASES[i].want)
+        if (CASES[i].first == SUSPEND)
+            assert_int_equal(device_set_state(fx->db, id, DEVICE_SUSPENDED, NOW, NULL), ERR_OK);
+        else if (CASES[i].first == CANCEL)
+            assert_int_equal(orderlist_cancel(fx->db, o.id, NOW, NULL), ERR_OK);
+        else if (CASES[i].first == NEW_CSR)
+            assert_int_equal(submit(fx, id, 100, (uint8_t)(i + 1)), ORDER_SUBMIT_QUEUED);
+        assert_int_equal(device_set_state(fx->db, id, DEVICE_FORGOTTEN, NOW, NULL), ERR_OK);
+        if (try_admit(fx->db, id, ZONE, NULL) != CASES[i].want)
             fail_msg("%s", CASES[i].why);
-        assert_int_equal(device_set_state(fx->db, DEV_A, DEVICE_FORGOTTEN, NOW, NULL), ERR_OK);
-        assert_int_equal(device_release(fx->db, DEV_A, NULL), ERR_OK);
+        assert_int_equal(device_set_state(fx->db, id, DEVICE_FORGOTTEN, NOW, NULL), ERR_OK);
+        assert_int_equal(device_release(fx->db, id, NULL), ERR_OK);
     }
 }
 
