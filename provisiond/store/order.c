@@ -265,6 +265,7 @@ enum err order_save(struct sql *db, const struct order_row *row, int64_t lease_u
         &q, db,
         "UPDATE cert_order SET state=$1, url=$2, failures=$3, lost=$4, due_at=$5, begun_at=$6,"
         " problem=$7, detail=$8, lease_until=$9, updated_at=$10, account=$11, replaces=$14,"
+        " exempt_until=CASE WHEN $14='' THEN 0 ELSE exempt_until END," /* the CA counts it */
         " paid=$15, wake_at=CASE WHEN $9>0 THEN $9 ELSE $5 END WHERE id=$12 AND fence=$13");
     sql_bind_text(&q, 1, order_state_name(row->state));
     sql_bind_text(&q, 2, row->url);

@@ -165,14 +165,14 @@ def test_an_ended_predecessor_is_not_named(service, tmp_path):
 
 def test_a_renewal_that_the_ca_counts_is_paid(tmp_path):
     """Failure 19: in its window a renewal pays nothing; one whose `replaces` the CA refuses does, as the CA counts it
-    like any other."""
+    like any other; and again when that order is lost, and the next names no certificate from the start."""
     with Service(tmp_path, lambda dns: MockCa(tmp_path / "mockca"), enroll="open",
                  issuer_options={"extra": "renewals_exempt = false"}) as s:
         def left():
             rows = map(json.loads, s.provisiond.admin("limits", "--json").splitlines())
             return next(r["left"] for r in rows if r["limit"] == "domain")
         s.ca.window = window_at(-3600, 86400)
-        devices = [new_device(s, tmp_path) for _ in range(2)]
+        devices = [new_device(s, tmp_path) for _ in range(3)]
         for device in devices:
             issue(device)
         for device in devices:
@@ -183,6 +183,12 @@ def test_a_renewal_that_the_ca_counts_is_paid(tmp_path):
         s.ca.faults = [Fault("new-order", problem(409, "alreadyReplaced", "replaced already"))]
         issue(devices[1])
         assert left() == before - 1 and "replaces" not in s.ca.payloads("new-order")[-1]
+        n = s.ca.n("new-order")
+        s.ca.faults = [Fault("new-order", problem(409, "alreadyReplaced", "replaced already")),
+                       Fault("challenge", problem(404, "malformed", "no such challenge"))]
+        issue(devices[2])
+        assert s.ca.n("new-order") == n + 3, "refused, lost, and the one it came of"
+        assert left() == before - 2, "a lost order gives back what the domain paid, as for any other"
 
 
 def test_a_limit_holds_back_whom_it_concerns(service, tmp_path):
