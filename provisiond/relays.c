@@ -48,6 +48,14 @@ bool relays_pick(struct relays *r, const struct devid *id, const struct relaypic
     return found;
 }
 
+bool relays_is_empty(struct relays *r)
+{
+    (void)pthread_mutex_lock(&r->lock);
+    bool is_empty = r->n == 0;
+    (void)pthread_mutex_unlock(&r->lock);
+    return is_empty;
+}
+
 void relays_replace(struct relays *r, const struct relays *from)
 {
     (void)pthread_mutex_lock(&r->lock);

@@ -40,6 +40,8 @@ NODISCARD enum err relays_add(struct relays *r, const struct relays_entry *entry
 bool relays_pick(struct relays *r, const struct devid *id, const struct relaypick_failed *failed,
                  struct relays_entry *out);
 
+bool relays_is_empty(struct relays *r);
+
 /* `r` has what `from` has from now on, which nobody else may look at. */
 void relays_replace(struct relays *r, const struct relays *from);
 

@@ -1,5 +1,6 @@
 #include "provisiond/server.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,6 +267,10 @@ static bool reload_relays(const struct config *c)
 {
     struct config *fresh = NULL;
     struct err_info info = { "" };
+    if (relays_is_empty(c->relays) && access(c->path, R_OK) != 0 && errno == EACCES) {
+        log_info("SIGHUP: %s is not readable for this user: relays in it need a restart", c->path);
+        return true;
+    }
     if (config_load(&fresh, c->path, &info) != ERR_OK) {
         log_error("SIGHUP: the old relays stay: %s", info.text);
         return false;

@@ -25,7 +25,9 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 import openapi
 from device import PEM, Device, key_pem
 from metrics import Metrics, fetch
+from netns import need_root
 from notified import Notified
+from openfolder import open_folder
 from ports import free_ports
 from stack import Provisiond, poll_until
 from wait import until
@@ -236,6 +238,19 @@ def test_a_reload_takes_the_certificate_or_keeps_the_old_one(tmp_path):
         until(lambda: Metrics(p.metrics_port).sum("lanyard_provisiond_reloads_total"), 60, "it to be counted")
         m = Metrics(p.metrics_port)
         assert (m.sum("lanyard_provisiond_reloads_total"), m.sum("lanyard_provisiond_reloads_failed_total")) == (1, 1)
+
+
+def test_reload_without_the_configuration(tmp_path):
+    """Root's file is closed to the user that the service became: no failure where there is no relay in it."""
+    need_root()
+    with open_folder() as folder:
+        p = make(folder, 'user = "nobody"')
+        shutil.chown(p.folder, "nobody")
+        with p:
+            p.signal(signal.SIGHUP)
+            until(lambda: Metrics(p.metrics_port).sum("lanyard_provisiond_reloads_total"), 60, p.tail)
+            assert Metrics(p.metrics_port).sum("lanyard_provisiond_reloads_failed_total") == 0
+            assert "relays in it need a restart" in p.log()
 
 
 def test_not_ready_with_an_expired_certificate(tmp_path):
