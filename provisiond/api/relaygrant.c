@@ -40,8 +40,12 @@ json_t *relaygrant_json(const struct config *c, const struct config_zone *z, con
     struct devid devid = { "" };
     char host[RELAYGRANT_HOST_MAX], ticket[RELAYTICKET_TEXT_MAX], address[INET6_ADDRSTRLEN];
     int64_t expires_at = now_s + RELAYGRANT_LIFE_S;
-    if (z == NULL || !relaygrant_find(&r, host, c, z, id, failed))
+    if (z == NULL)
         return json_null();
+    if (!relaygrant_find(&r, host, c, z, id, failed)) {
+        explicit_bzero(&r.keys, sizeof r.keys); /* it may have come as far as these */
+        return json_null();
+    }
     (void)snprintf(devid.text, sizeof devid.text, "%s", id);
     (void)inet_ntop(r.address.family == 4 ? AF_INET : AF_INET6, r.address.bytes, address,
                     sizeof address);
