@@ -505,7 +505,8 @@ void task_move(struct task *t, enum order_event ev, const char *problem, const c
     if (ev == ORDER_EV_LOST) {
         /* no certificate came of it; the order itself was counted */
         t->refund = (int)t->row.paid & (QUEUE_PAID(BUCKET_DOMAIN) | QUEUE_PAID(BUCKET_SET));
-        t->failed_validation = t->old_state == ORDER_VALIDATING;
+        /* a challenge that was not posted has not failed */
+        t->failed_validation = t->old_state == ORDER_VALIDATING && (t->started || !t->authz_known);
         t->row.paid &= ~t->refund;
     }
     if (order_is_passed(t->old_state, to))

@@ -366,6 +366,7 @@ static void on_started(void *arg, const struct issuer_authz *a)
     struct task *t = arg;
     if (failed(t, &a->reply, start_challenge, look_at_order))
         return;
+    t->started = true;
     t->at++;
     start_challenge(t);
 }
@@ -516,12 +517,30 @@ static void enter_publishing(struct task *t)
         read_back(t);
 }
 
+/* Whether a challenge is still to be posted: then the CA must be able to see its value. */
+static bool is_to_post(const struct task *t)
+{
+    for (size_t i = 0; i < t->n_authz; i++)
+        if (t->authz[i].status != ISSUER_VALID && t->authz[i].challenge_status == ISSUER_PENDING)
+            return true;
+    return false;
+}
+
+static void put_for_validation(struct task *t)
+{
+    t->at = 0;
+    if (is_to_post(t))
+        read_back(t);
+    else
+        start_challenge(t);
+}
+
 static void enter_validating(struct task *t)
 {
     if (!t->authz_known) {
         look_at_order(t);
     } else if (!t->values_put) {
-        task_put_values(t, read_back);
+        task_put_values(t, put_for_validation);
     } else {
         t->at = 0;
         start_challenge(t);

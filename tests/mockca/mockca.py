@@ -351,7 +351,8 @@ class MockCa:
         return self.order_object(order)
 
     def challenge_object(self, order, kind="dns-01"):
-        out = {"type": kind, "status": "valid" if order["authz"] == "valid" else "pending",
+        under_way = order["authz"] in ("valid", "processing")
+        out = {"type": kind, "status": order["authz"] if under_way else "pending",
                "url": self.url("challenge", f"{order['number']}/{kind}")}
         if kind == "dns-persist-01" and self.persist_draft == 2:
             out["issuerDomainNames"] = self.caa
@@ -371,7 +372,7 @@ class MockCa:
             if 0 <= self.authz_processing_polls < order["authz_polls"]:
                 order["authz"], order["status"] = "valid", "ready"
         return Reply(200, {
-            "status": order["authz"], "identifier": {"type": "dns", "value": order["names"][0][2:]},
+            "status": order["authz"].replace("processing", "pending"), "identifier": {"type": "dns", "value": order["names"][0][2:]},
             "challenges": [self.challenge_object(order, kind) for kind in self.challenge_types]})
 
     def challenge(self, rest, jws, account):
