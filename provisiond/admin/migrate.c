@@ -4,9 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "provisiond/admin/admin.h"
 #include "provisiond/store/migrate.h"
 #include "provisiond/store/order.h"
+#include "provisiond/store/seenmark.h"
 #include "provisiond/store/storelock.h"
 #include "provisiond/store/transfer.h"
 
@@ -55,6 +57,21 @@ static enum err check_file(const char *url, struct err_info *info)
     return ERR_OK;
 }
 
+/* What the service would do at its start: the new store has no file that could tell it. */
+static enum err hold_revived(struct sql *store, const char *url, struct err_info *info)
+{
+    bool lacks;
+    int64_t n_held;
+    enum err e = seenmark_check(store, url, clock_now_s(), &lacks, &n_held, info);
+    if (e == ERR_OK && lacks)
+        (void)fprintf(
+            stderr,
+            "the old store lacks what it had: it was restored. Tokens held: %lld, as they "
+            "may have been used since\n",
+            (long long)n_held);
+    return e;
+}
+
 static enum err copy_from(const struct admin *a, const char *store_url, const char *challenges_url,
                           struct err_info *info)
 {
@@ -67,6 +84,8 @@ static enum err copy_from(const struct admin *a, const char *store_url, const ch
         e = storelock_take(&lock, store_url, info);
     if (e == ERR_OK)
         e = sql_open(&store, store_url, info); /* with the schema of this program, as the target */
+    if (e == ERR_OK)
+        e = hold_revived(store, store_url, info);
     if (e == ERR_OK && challenges_url != NULL)
         e = sql_connect(&challenges, challenges_url, info);
     if (e == ERR_OK)

@@ -1,7 +1,10 @@
 #include "provisiond/store/seenmark.h"
 
+#include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/buf.h"
 #include "common/base/file.h"
@@ -78,6 +81,28 @@ static enum err hold(void *arg, struct sql *db, struct err_info *info)
     return e == ERR_OK ? audit_append(db, &row, h->now_s, info) : e;
 }
 
+/* Removes what a kill in the middle of a note leaves. */
+static void remove_temporary(const char *path)
+{
+    static const char TMP[] = ".tmp";
+    char dir[PATH_MAX];
+    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
+    size_t name_len = strlen(name);
+    int n = slash == NULL ? snprintf(dir, sizeof dir, ".")
+                          : snprintf(dir, sizeof dir, "%.*s", (int)(name - path), path);
+    DIR *d = n > 0 && (size_t)n < sizeof dir ? opendir(dir) : NULL;
+    const struct dirent *entry;
+    while (d != NULL && (entry = readdir(d)) != NULL) {
+        size_t len = strlen(entry->d_name);
+        if (len > name_len + sizeof TMP && strncmp(entry->d_name, name, name_len) == 0 &&
+            entry->d_name[name_len] == '.' &&
+            strcmp(entry->d_name + len - (sizeof TMP - 1), TMP) == 0)
+            (void)unlinkat(dirfd(d), entry->d_name, 0);
+    }
+    if (d != NULL)
+        (void)closedir(d);
+}
+
 enum err seenmark_check(struct sql *db, const char *url, int64_t now_s, bool *lacks,
                         int64_t *n_held, struct err_info *info)
 {
@@ -88,6 +113,7 @@ enum err seenmark_check(struct sql *db, const char *url, int64_t now_s, bool *la
     *n_held = 0;
     if (!mark_path(path, sizeof path, url))
         return ERR_OK;
+    remove_temporary(path);
     buf_init(&text, FILE_MAX);
     enum err e = file_read(path, &text, info);
     if (e == ERR_OK) {
@@ -101,6 +127,16 @@ enum err seenmark_check(struct sql *db, const char *url, int64_t now_s, bool *la
     buf_clear(&text);
     *n_held = h.n;
     return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
+/* Most minutes change nothing: then the disk is left alone. */
+static bool is_noted(const char *path, struct span text)
+{
+    struct buf old;
+    buf_init(&old, FILE_MAX);
+    bool is = file_read(path, &old, NULL) == ERR_OK && span_equal(buf_span(&old), text);
+    buf_clear(&old);
+    return is;
 }
 
 enum err seenmark_note(struct sql *db, const char *url, struct err_info *info)
@@ -118,9 +154,9 @@ enum err seenmark_note(struct sql *db, const char *url, struct err_info *info)
         buf_add_fmt(&text, "%lld %s %s\n", (long long)sql_int(&q, 0), hex, sql_text(&q, 2));
     }
     enum err e = sql_end(&q, NULL, info);
-    if (e == ERR_OK)
-        e = buf_error(&text);
-    if (e == ERR_OK)
+    if (e == ERR_OK && buf_error(&text) != ERR_OK)
+        e = err_set(info, buf_error(&text), "%s would be larger than %d bytes", path, FILE_MAX);
+    if (e == ERR_OK && !is_noted(path, buf_span(&text)))
         e = file_write_atomic(path, buf_span(&text), 0600, info);
     buf_clear(&text);
     return e;

@@ -386,8 +386,13 @@ def test_a_restored_backup(tmp_path):
     p = provisiond(tmp_path, "token").start()
     token = p.admin("token", "create").strip()
     p.stop()
+    noted, left = (p.folder / f"provisiond.db.seen{end}" for end in ("", ".0123456789abcdef.tmp"))
+    before = noted.stat()
+    left.touch()
     with p:  # nothing is missing after a restart
         assert "restored" not in p.log() and "valid" in p.admin("token", "list")
+        assert not left.exists(), "of a kill in the middle of a note"
+        assert noted.stat().st_ino == before.st_ino, "nothing is new, nothing is written"
         p.kill()
     backup = tmp_path / "backup.db"
     shutil.copy(p.db, backup)

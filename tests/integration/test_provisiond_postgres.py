@@ -212,6 +212,22 @@ def test_a_restored_backup_revives_no_token(tmp_path):
         assert later.enroll(fresh).status == 201
 
 
+def test_a_restored_backup_is_migrated(tmp_path, db):
+    """Case 37: the copy to PostgreSQL is the last that can see what a restored store lacks."""
+    old = Provisiond(tmp_path, f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}", enroll="token", name="old")
+    with old:
+        once = old.admin("token", "create").strip()
+        with sqlite3.connect(old.db) as live, sqlite3.connect(tmp_path / "backup") as backup:
+            live.backup(backup)
+        assert Device(tmp_path, old.server, old.ca).enroll(once).status == 201
+    for suffix in ("", "-wal", "-shm"):
+        old.db.with_name(old.db.name + suffix).unlink(missing_ok=True)
+    (tmp_path / "backup").rename(old.db)
+    new = provisiond(tmp_path, db, name="new")
+    assert "it was restored. Tokens held: 1" in migrate(new, "--from", f"sqlite:{old.db}")
+    assert db.sql("SELECT count(*) FROM token WHERE held_at IS NOT NULL").stdout.strip() == "1"
+
+
 def test_admission_revocation_and_audit(service, db):
     """The same statements as on SQLite; and the service needs no right to change an audit row."""
     db.sql("REVOKE UPDATE, DELETE ON audit FROM lanyard_provisiond")
