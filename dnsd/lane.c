@@ -120,7 +120,7 @@ static void serve(struct lane *l, const struct job *job, bool closed)
     for (size_t i = 0; i < n; i++)
         spans[i] = span_str(values[i].text);
     bool known = result == READER_VALUES || result == READER_NONE;
-    uint8_t reply[DNS_EDNS_LEN]; /* the values of one name always fit */
+    uint8_t reply[4 * EDNS_PAD_BLOCK]; /* the values of one name always fit, signed and padded */
     size_t len = query_end_challenge(c, known ? spans : NULL, n, l->signer, reply, sizeof reply);
     metric_add(&l->counts.results[result], 1);
     metric_observe(&l->counts.took, clock_mono_us() - job->queued_us);

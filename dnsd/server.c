@@ -176,6 +176,7 @@ static void apply_cert(struct server *s, struct config *c)
     servercert_free(s->cert);
     s->cert = c->cert;
     c->cert = NULL;
+    s->cert_failing = false;
 }
 
 /* Looks for a new certificate, such as an ACME client puts there. */

@@ -12,10 +12,15 @@ import time
 from pathlib import Path
 
 import dns.edns
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
 import pytest
 
+from dnssec import key, reload
 from dot import HOST, DotServer, make_cert, write_private
-from nameserver import ID, framed, read_message, summary, wire
+from nameserver import ID, VALUE, framed, read_exactly, read_message, summary, wire
 from wait import until
 
 NAME = f"10-0-0-1.{ID}.direct.example"
@@ -66,6 +71,39 @@ def test_who_pads_is_padded(server):
         assert len(lengths) >= 3, run.stdout + run.stderr
         assert all(n % 468 == 0 for n in lengths) == padded, (words, lengths)
         assert ("PADDING: " in run.stdout) == padded, run.stdout
+
+
+def test_who_pads_is_padded_where_the_reply_is_long(tmp_path):
+    """Signed challenge values of a zone with a long name, and that there are none."""
+    zone = ".".join(["z" * 63] * 3) + ".test"
+    server = DotServer(tmp_path, zones=f"""
+zone "{zone}" {{
+    nameservers = {{"ns.elsewhere.test"}}
+    challenges = "sqlite:challenges.db"
+    dnssec = true
+    dnssec_keys = "keys"
+}}
+""")
+    key(server, "activate", key(server, "make", zone=zone), zone=zone)
+    other = ID[::-1]
+    db = server.store()
+    db.executemany("INSERT INTO challenge VALUES (?, ?, ?, 1, ?)",
+                   [(zone, ID, f"{n:02}{VALUE[2:]}", int(time.time()) + 600) for n in range(8)])
+    db.close()
+    with server:
+        for device, n_records in ((ID, 8), (other, 0)):
+            def ask(device=device):
+                with server.connect_tls() as s:
+                    s.sendall(framed(wire(f"_acme-challenge.{device}.{zone}", "TXT", use_edns=0, want_dnssec=True,
+                                          options=[dns.edns.GenericOption(12, b"")])))
+                    data = read_exactly(s, struct.unpack("!H", read_exactly(s, 2))[0])
+                return data if data[3] & 15 == dns.rcode.NOERROR else None
+            data = until(ask, 60, server.tail)  # a machine that stands still may not read a store in time
+            reply = dns.message.from_wire(data)
+            assert len(data) > 936 and len(data) % 468 == 0, (len(data), reply)
+            assert len(reply.answer[0] if reply.answer else ()) == n_records, reply
+            assert any(r.rdtype == dns.rdatatype.RRSIG for r in reply.answer + reply.authority), reply
+            assert not reply.flags & dns.flags.TC, reply
 
 
 @pytest.mark.parametrize("alpn, wanted, why", [
@@ -407,6 +445,16 @@ def test_case_10_a_new_certificate_without_descriptors(tmp_path):
             until(lambda: "the old one stays" in server.log(), 60, "the log to say so")
         until(lambda: served_cert(server) == pem, 60, "the new certificate")
         assert server.log().count("the old one stays") == 1
+
+
+def test_a_certificate_that_cannot_be_read_is_said_again_after_a_reload(tmp_path):
+    zones = 'zone "direct.example" { nameservers = {"ns.elsewhere.test"} }'  # without a store, which is a descriptor
+    with DotServer(tmp_path, zones=zones) as server:
+        for n in (1, 2):
+            with server.no_descriptor():
+                make_cert(tmp_path)
+                until(lambda n=n: server.log().count("the old one stays") == n, 60, "the log to say so")
+            reload(server)
 
 
 @pytest.mark.parametrize("spoil, want", [
