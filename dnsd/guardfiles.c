@@ -32,8 +32,8 @@ struct guardfile {
     struct stamp seen; /* of the last poll */
     unsigned n_unsettled;
     bool missing;
-    bool was_read; /* something of it is in force */
-    bool failing;  /* the system could not read it, which was told */
+    bool was_read;           /* something of it is in force */
+    struct err_info failure; /* why the system cannot read it, which was told; empty: it can */
 };
 
 struct guardfiles {
@@ -316,8 +316,8 @@ void guardfiles_poll(struct guardfiles *g, const struct view *v, struct view **o
         bool passes = e == ERR_IO || e == ERR_NOMEM;
         if (passes)
             memset(&f->read, 0, sizeof f->read);
-        if (e != ERR_OK && !(passes && f->failing))
+        if (e != ERR_OK && !(passes && strcmp(info.text, f->failure.text) == 0))
             log_error("%s; what was read from it before stays", info.text);
-        f->failing = passes;
+        f->failure = passes ? info : (struct err_info){ .text = "" };
     }
 }

@@ -268,6 +268,20 @@ def test_case_10_a_list_without_descriptors(server, tmp_path):
     assert server.log().count("Too many open files") == 1
 
 
+def test_a_list_that_fails_in_another_way(server, tmp_path):
+    """The next reason is said, too, and each of them once."""
+    path = tmp_path / "suspended.txt.new"
+    with server.no_descriptor():
+        write_suspended(tmp_path, ID)
+        until(lambda: "suspended.txt: Too many open files" in server.log(), 60, "an error")
+        path.symlink_to("/proc/self/mem")  # which can be opened, but not read from its beginning
+        path.rename(tmp_path / "suspended.txt")
+    until(lambda: "suspended.txt: Input/output error" in server.log(), 60, server.tail)
+    write_suspended(tmp_path, ID)
+    until(lambda: nothing_left(server), 60, "the list")
+    assert server.log().count("Input/output error") == server.log().count("Too many open files") == 1
+
+
 def test_a_list_that_is_not_there_yet(tmp_path):
     """dnsd may be started before the service that makes the list: then nobody is suspended, until it comes."""
     server = prepare(tmp_path)
