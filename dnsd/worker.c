@@ -47,7 +47,8 @@ static void *run(void *arg)
     for (;;) {
         if (poll(w->waits, n + 1, -1) < 0)
             continue; /* EINTR: the only failure there is */
-        /* first: who asks once a reload is done gets what it brought */
+        /* first: a question that is waiting beside a new view is answered from it; one that comes
+         * after poll() has returned may still be among the batches of the view before */
         bool go_on = w->waits[n].revents == 0 || mailbox_read(&w->mailbox, &w->ctx.view);
         for (size_t i = 0; i < n; i++) {
             if (w->waits[i].revents == 0)
