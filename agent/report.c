@@ -99,6 +99,8 @@ static void plan_after_change(struct report *r)
     plan(r, wait_at_least_ms(r, DEBOUNCE_MS), 1u << FOUR | 1u << SIX);
 }
 
+static bool note_print(struct report *r);
+
 /* ---- the end of a round ----------------------------------------------------------------------
  */
 
@@ -134,6 +136,7 @@ static void end_badly(struct report *r)
     r->error = r->why;
     r->error_at = now_s(r);
     r->o.on_failed(r->o.arg);
+    (void)note_print(r); /* what was on its way and is taken back is news when it comes again */
     if (r->retry_after_s >= 0)
         r->file.busy_until =
             r->error_at + (r->retry_after_s < PACE_BUSY_MAX_S ? r->retry_after_s : PACE_BUSY_MAX_S);

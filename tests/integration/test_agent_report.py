@@ -146,3 +146,22 @@ def test_the_relay_is_remembered(tmp_path, ends_at, kept):
         assert device.agent.status()["relay"] is None
         device.agent.stop()  # which looks for leaks
         assert "relay" not in json.loads((device.agent.state / "report.json").read_text())
+
+
+def test_a_relay_that_fails_is_told_until_it_was_heard(tmp_path):
+    """The report that names it is refused by a busy service: the next time that it counts as failed, it is news
+    again."""
+    told = []
+    with Device(tmp_path, extra="relay = true", retry_s=1) as device:
+        def answer(body):
+            if "relay_failed" in json.loads(body):
+                told.append(json.loads(body)["relay_failed"])
+                if len(told) == 1:
+                    return problem(503, "busy")
+            relay = RELAY | {"host": f"pabcdefgh-192-88-99-1.{device.service.device_id}.direct.example"}
+            return Reply(200, json.dumps({"tags": [], "relay": relay}).encode(), "application/json")
+
+        device.service.on_report = answer
+        device.agent.start()
+        until(lambda: len(told) >= 2, 2 * PATIENCE_S, device.agent.tail)
+        assert told == [["eu1"], ["eu1"]]
