@@ -54,6 +54,7 @@ struct fetch {
     bool tls13_only, curl_is_up;
     int64_t built_s;
     struct fetch_clock clock; /* its functions are NULL: none */
+    X509 *server;             /* the last that was verified, for the clock; NULL: none yet */
     int64_t left_ms;          /* monotonic: no connection of before is used; 0: any */
 };
 
@@ -61,13 +62,27 @@ struct fetch {
 
 static struct fetch_result result_of(struct fetch_op *op, CURLcode code);
 
+static bool is_good_at(const X509 *cert, int64_t at_s)
+{
+    time_t at = (time_t)at_s;
+    return X509_cmp_time(X509_get0_notBefore(cert), &at) < 0 &&
+           X509_cmp_time(X509_get0_notAfter(cert), &at) > 0;
+}
+
+/* A server that is out of its own certificate's time does not know what time it is. */
+static void take_date(const struct fetch *f, const struct fetch_result *res)
+{
+    int64_t date_s = fetch_date(res);
+    if (f->clock.on_date != NULL && date_s > 0 && f->server != NULL &&
+        is_good_at(f->server, date_s) && fetch_header(res, "Age") == NULL)
+        f->clock.on_date(f->clock.arg, date_s);
+}
+
 static void finish(struct fetch_op *op, CURLcode code)
 {
     struct fetch_result res = result_of(op, code);
-    const struct fetch_clock *clock = &op->fetch->clock;
-    int64_t date_s = res.e == ERR_OK && !op->connects ? fetch_date(&res) : 0;
-    if (clock->on_date != NULL && date_s > 0 && fetch_header(&res, "Age") == NULL)
-        clock->on_date(clock->arg, date_s); /* before what is done with the answer */
+    if (res.e == ERR_OK && !op->connects)
+        take_date(op->fetch, &res); /* before what is done with the answer */
     op->fn(op->arg, &res);
     fetch_cancel(op);
 }
@@ -273,6 +288,7 @@ void fetch_free(struct fetch *f)
     loop_timer_free(f->next);
     EVP_PKEY_free(f->key);
     X509_free(f->cert);
+    X509_free(f->server);
     buf_clear(&f->ca);
     free(f->user_agent);
     free(f);
@@ -290,19 +306,20 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
     return 0; /* ends the exchange with CURLE_WRITE_ERROR */
 }
 
-static bool is_good_at(const X509 *cert, int64_t at_s)
+static void note_server(struct fetch *f, X509 *cert)
 {
-    time_t at = (time_t)at_s;
-    return X509_cmp_time(X509_get0_notBefore(cert), &at) < 0 &&
-           X509_cmp_time(X509_get0_notAfter(cert), &at) > 0;
+    if (X509_up_ref(cert) != 1)
+        return;
+    X509_free(f->server);
+    f->server = cert;
 }
 
 /* After OpenSSL's own look, which believes the clock. */
 static int check_dates(int ok, X509_STORE_CTX *store)
 {
     const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-    const struct fetch *f = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-    const X509 *cert = X509_STORE_CTX_get_current_cert(store);
+    struct fetch *f = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    X509 *cert = X509_STORE_CTX_get_current_cert(store);
     time_t built = (time_t)f->built_s;
     int error = X509_STORE_CTX_get_error(store);
     bool by_date = error == X509_V_ERR_CERT_HAS_EXPIRED || error == X509_V_ERR_CERT_NOT_YET_VALID;
@@ -311,7 +328,10 @@ static int check_dates(int ok, X509_STORE_CTX *store)
         X509_STORE_CTX_set_error(store, X509_V_OK);
         ok = 1;
     }
-    if (ok == 0 || X509_cmp_time(X509_get0_notAfter(cert), &built) > 0)
+    bool good = ok != 0 && X509_cmp_time(X509_get0_notAfter(cert), &built) > 0;
+    if (good && X509_STORE_CTX_get_error_depth(store) == 0)
+        note_server(f, cert);
+    if (ok == 0 || good)
         return ok;
     X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_HAS_EXPIRED);
     return 0;

@@ -21,7 +21,8 @@ struct fetch_op; /* one exchange under way; opaque */
 /* A clock that knows better than the system's. */
 struct fetch_clock {
     int64_t (*now_s)(void *arg);                /* Unix seconds */
-    void (*on_date)(void *arg, int64_t date_s); /* a server said it, and no cache for it */
+    void (*on_date)(void *arg, int64_t date_s); /* a server said it, no cache for it, and
+                                                   its certificate is of that time */
     void *arg;
 };
 
