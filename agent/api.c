@@ -13,7 +13,7 @@
 #define TIMEOUT_MS 30000
 #define POLL_WAIT_S "55" /* of the service's 60: it answers before any deadline on the way */
 #define POLL_TIMEOUT_MS 80000
-#define CONNECTIONS_MAX 4 /* a question, and a report by each family */
+#define CONNECTIONS_MAX 6 /* a question, a report by each family, the relay, and a look at one */
 #define RETRY_AFTER_MAX_S 86400
 
 struct api {
@@ -47,7 +47,9 @@ static void on_fetched(void *arg, const struct fetch_result *res)
     if (res->e == ERR_OK) {
         answer_parse(&out.answer, a->call, res->status, fetch_header(res, "Content-Type"),
                      res->body);
-        out.retry_after_s = fetch_retry_after(res, clock_now_s(), RETRY_AFTER_MAX_S, -1);
+        int64_t date_s = fetch_date(res); /* the clock that named the time */
+        out.retry_after_s =
+            fetch_retry_after(res, date_s > 0 ? date_s : clock_now_s(), RETRY_AFTER_MAX_S, -1);
     } else {
         out.answer = (struct answer){ .kind = ANSWER_FAILED, .info = res->info, .retry_in_s = -1 };
     }

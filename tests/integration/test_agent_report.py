@@ -4,6 +4,7 @@ change, not sooner than a busy service asked for, and not at each start of a pro
 import json
 import signal
 import time
+from email.utils import formatdate
 
 import pytest
 
@@ -68,6 +69,18 @@ def test_a_busy_service_is_left_alone(tmp_path):
         status = device.agent.status()
         assert 3000 < status["report"]["next_at"] - status["now"] <= 3600
         assert device.reports == n
+
+
+def test_a_busy_service_names_a_time(tmp_path):
+    """RFC 9110 s10.2.3: by its own clock."""
+    with Device(tmp_path, retry_s=60) as device:
+        device.service.date_ahead_s = 30 * 86400
+        until_s = int(time.time()) + 30 * 86400 + 1800
+        device.service.on_report = lambda _body: problem(503, "busy", Retry_After=formatdate(until_s, usegmt=True))
+        device.agent.start()
+        until(lambda: (device.report() or {}).get("error"), PATIENCE_S, device.agent.tail)
+        status = device.agent.status()
+        assert 1000 < status["report"]["next_at"] - status["now"] <= 1800
 
 
 def test_reports_have_a_least_time_between_them(tmp_path):
