@@ -45,6 +45,7 @@ struct issuance {
     int64_t due_ms;         /* monotonic: the next step, outside LIFECYCLE_SERVE */
     int64_t ask_ms;         /* monotonic, in LIFECYCLE_SERVE: when to ask how long to wait */
     int64_t clock_offset_s; /* of the time against the monotonic clock, when last looked at */
+    int64_t wall_offset_s;  /* of what the clock says against CLOCK_BOOTTIME, likewise */
     unsigned refused;       /* certificates in a row that could not be put in place */
     char storage[sizeof(struct err_info)]; /* why the journal could not be written; "": it was */
     bool under_way;                        /* an exchange is */
@@ -98,6 +99,16 @@ static int64_t clock_offset(const struct issuance *s)
     return now_s(s) - clock_mono_ms() / 1000;
 }
 
+static int64_t wall_offset(void)
+{
+    return clock_now_s() - clock_boot_ms() / 1000;
+}
+
+static bool is_step(int64_t by_s)
+{
+    return by_s <= -CLOCK_STEP_S || by_s >= CLOCK_STEP_S;
+}
+
 /* Arms the timer for the next step of the present state, and for a look at the clock. */
 static void schedule(struct issuance *s)
 {
@@ -132,9 +143,14 @@ static void tell_state(const struct issuance *s)
  * now, and a long wait may just have begun. */
 static void notice_clock(struct issuance *s)
 {
-    int64_t by_s = clock_offset(s) - s->clock_offset_s;
+    int64_t by_s = clock_offset(s) - s->clock_offset_s,
+            wall_by_s = wall_offset() - s->wall_offset_s;
     s->clock_offset_s += by_s;
-    if (by_s > -CLOCK_STEP_S && by_s < CLOCK_STEP_S)
+    s->wall_offset_s += wall_by_s;
+    if (is_step(wall_by_s))
+        s->ask_ms =
+            clock_mono_ms(); /* set, or a machine that was paused: the service knows which */
+    if (!is_step(by_s))
         return;
     log_info("it is %lld s %s than it was taken to be", (long long)(by_s < 0 ? -by_s : by_s),
              by_s < 0 ? "earlier" : "later");
@@ -635,6 +651,7 @@ void issuance_start(struct issuance *s)
     if (j->retry_at - now_s(s) > WAIT_MAX_S)
         wait_s = 0; /* no wait is that long: it was written under a clock that was ahead */
     s->clock_offset_s = clock_offset(s);
+    s->wall_offset_s = wall_offset();
     log_info("state: %s", lifecycle_name(j->state));
     if (j->state != LIFECYCLE_SERVE) {
         /* A start in the middle of something may be a crash loop: some are free, then they wait as

@@ -323,9 +323,10 @@ def test_case_43_no_clock_prolongs_a_certificate(with_clock):
     device = with_clock
     with device.agent.config.open("a", encoding="ascii") as config:
         config.write("report = false\n")  # none that is under way says another time
+    device.service.life_s = 12 * 3600
     with device.agent:
         device.at_rest()
-        device.service.date_ahead_s = 100 * 86400
+        device.service.date_ahead_s = 18 * 3600
         device.agent.tool("renew")
         until(lambda: device.agent.status()["certificate"]["expired"], 60, device.agent.tail)
         with pytest.raises(ssl.SSLCertVerificationError):
@@ -336,6 +337,40 @@ def test_case_43_no_clock_prolongs_a_certificate(with_clock):
         device.agent.tool("renew")
         until(lambda: device.generation() == 2, 60, device.agent.tail)
         device.serial()
+
+
+def test_case_43_a_service_that_is_wrong(with_clock):
+    """What it says is not of its own certificate's time: it is no reason to take ours for expired."""
+    device = with_clock
+    with device.agent:
+        device.at_rest()
+        device.service.date_ahead_s = 100 * 86400
+        device.agent.tool("renew")
+        device.at_rest(2)
+        device.serial()
+        status = device.agent.status()
+        assert not status["certificate"]["expired"] and abs(status["now"] - time.time()) < 300
+        assert status["warnings"] == []
+
+
+def test_case_43_the_service_is_asked_when_the_clock_is_set(with_clock):
+    """A machine that was paused has lost time, by the clock that cannot be set, too: each step of the other is a
+    question, which tells the time."""
+    device, asked = with_clock, []
+    answer = device.service.dispatch
+
+    def dispatch(method, path, body):
+        if path == "/v1/renewal":
+            asked.append(path)
+        return answer(method, path, body)
+
+    device.service.dispatch = dispatch
+    with device.agent:
+        device.at_rest()
+        for ahead_s in (120, 0):
+            n = len(asked)
+            device.clock.set_ahead(ahead_s)
+            until(lambda n=n: len(asked) > n, 60, device.agent.tail)
 
 
 def test_case_43_new_certificate_that_looks_expired(with_clock):
