@@ -44,7 +44,8 @@
 #define CONNECT_MS 10000
 #define HALF_CLOSED_MS 60000
 #define NET_QUIET_MS 1000
-#define RELAY_RETRIES 4 /* of its connection, in the time of one of the service */
+#define RECONNECT_MS 3000 /* from one to the next: an exchange needs time to end */
+#define RELAY_RETRIES 4   /* of its connection, in the time of one of the service */
 #define DAY_MS INT64_C(86400000)
 #define DESCRIPTORS_SPARE 72 /* for files, the service, resolvers, commands and the page */
 
@@ -68,7 +69,9 @@ struct agent {
     struct portmap *portmap;   /* NULL: not wanted */
     struct resolverwatch *resolvers;
     struct loop_timer *daily, *control_retry;
-    struct notify notify; /* the service manager; nobody with a host */
+    struct loop_timer *reconnect; /* of the exchange under way, after a change of the network */
+    int64_t reconnect_ms;         /* not before that, monotonic; 0: at any time */
+    struct notify notify;         /* the service manager; nobody with a host */
     struct loop_timer *alive;
     struct web *web;
     struct events events;
@@ -161,6 +164,13 @@ static void refresh_fallback(struct agent *a)
         report_changed(a->report);
 }
 
+static void on_reconnect(void *arg)
+{
+    struct agent *a = arg;
+    a->reconnect_ms = clock_mono_ms() + RECONNECT_MS;
+    issuance_reconnect(a->issuance);
+}
+
 static void on_network(void *arg)
 {
     struct agent *a = arg;
@@ -172,7 +182,8 @@ static void on_network(void *arg)
     resolverwatch_look(a->resolvers);
     fetch_leave_connections(a->pool);
     report_changed(a->report);
-    issuance_reconnect(a->issuance);
+    int64_t wait_ms = a->reconnect_ms - clock_mono_ms();
+    loop_timer_set(a->reconnect, wait_ms > 0 ? wait_ms : 0);
 }
 
 static void on_day(void *arg)
@@ -189,6 +200,7 @@ static void on_clock(void *arg)
     struct agent *a = arg;
     events_add(&a->events, timekeeper_now_s(&a->time), "the clock was set, or this device slept");
     refresh_fallback(a);
+    tell_network(a); /* whether the public one is good may be another matter now */
 }
 
 static void on_certificate(void *arg)
@@ -321,7 +333,7 @@ static void on_relay_tried(void *arg, bool connected)
 static void on_relays_changed(void *arg)
 {
     const struct agent *a = arg;
-    (void)report_changed(a->report);
+    report_changed(a->report);
 }
 
 /* NULL: none. */
@@ -803,6 +815,8 @@ static enum err build(struct agent *a, int *fds, struct err_info *info)
     if (e == ERR_OK)
         e = loop_timer_new(&a->daily, a->loop, on_day, a);
     if (e == ERR_OK)
+        e = loop_timer_new(&a->reconnect, a->loop, on_reconnect, a);
+    if (e == ERR_OK)
         e = loop_timer_new(&a->control_retry, a->loop, open_control, a);
     if (e == ERR_OK)
         e = loop_timer_new(&a->alive, a->loop, on_alive, a);
@@ -897,6 +911,7 @@ void agent_free(struct agent *a)
     relaywatch_free(a->relays);
     loop_timer_free(a->daily);
     loop_timer_free(a->control_retry);
+    loop_timer_free(a->reconnect);
     loop_timer_free(a->alive);
     resolverwatch_free(a->resolvers);
     delivery_free(a->delivery);
