@@ -111,11 +111,77 @@ static void test_looks_are_spread(void **state)
     }
 }
 
+/* "a" is listed at `now_ms`; after how many minutes it is looked at. */
+static int64_t fail_again(struct relayfail *f, int64_t now_ms)
+{
+    use(f, "a");
+    (void)relayfail_tried(f, false, now_ms - 5 * MINUTE_MS, 0);
+    relayfail_report(f, true, now_ms - 5 * MINUTE_MS);
+    assert_true(relayfail_tried(f, false, now_ms, 0));
+    relayfail_report(f, true, now_ms);
+    return (relayfail_next(f)->look_ms - now_ms) / MINUTE_MS;
+}
+
+/* It takes connections and is of no use: its devices are not to leave one that works for it every
+ * hour. */
+static void test_a_look_that_was_wrong(void **state)
+{
+    static const struct {
+        const char *why;
+        int64_t gone_min; /* since it was taken off the list */
+        int64_t want_min;
+        bool connects; /* before that */
+    } ROWS[] = {
+        { "the first time", 0, 60, false },     { "again", 10, 120, false },
+        { "hours later", 1430, 240, false },    { "and again", 10, 480, false },
+        { "and again", 10, 960, false },        { "not above a day", 10, 1440, false },
+        { "and stays there", 10, 1440, false }, { "after a day it is news", 1440, 60, false },
+        { "and again", 10, 120, false },        { "it worked meanwhile", 10, 60, true },
+    };
+    struct relayfail f = { .unit_ms = MINUTE_MS };
+    int64_t now_ms = 100 * MINUTE_MS;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        now_ms += ROWS[i].gone_min * MINUTE_MS;
+        if (ROWS[i].connects) {
+            use(&f, "a");
+            (void)relayfail_tried(&f, true, now_ms - 6 * MINUTE_MS, 0);
+        }
+        int64_t got_min = fail_again(&f, now_ms);
+        if (got_min != ROWS[i].want_min)
+            fail_msg("%zu, %s: %lld minutes", i, ROWS[i].why, (long long)got_min);
+        now_ms = relayfail_next(&f)->look_ms;
+        assert_true(relayfail_looked(&f, true, now_ms, 0));
+        use(&f, "b"); /* meanwhile */
+        (void)relayfail_tried(&f, true, now_ms, 0);
+    }
+}
+
+/* What is remembered of others goes first, and not what is news. */
+static void test_wrong_looks_at_many(void **state)
+{
+    struct relayfail f = { .unit_ms = MINUTE_MS };
+    int64_t now_ms = 100 * MINUTE_MS;
+    (void)state;
+    for (unsigned i = 0; i <= RELAYFAIL_MAX; i++) {
+        use(&f, (char[]){ (char)('c' + i), 0 });
+        (void)relayfail_tried(&f, false, now_ms, 0);
+        relayfail_report(&f, true, now_ms);
+        now_ms += 5 * MINUTE_MS;
+        assert_true(relayfail_tried(&f, false, now_ms, 0));
+        assert_true(relayfail_looked(&f, true, now_ms, 0));
+    }
+    for (unsigned i = 0; i < RELAYFAIL_MAX; i++)
+        assert_int_equal(f.past[i].name[0], i == 0 ? 'c' + RELAYFAIL_MAX : 'c' + (int)i);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lives),
         cmocka_unit_test(test_looks_are_spread),
+        cmocka_unit_test(test_a_look_that_was_wrong),
+        cmocka_unit_test(test_wrong_looks_at_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
