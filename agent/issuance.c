@@ -143,6 +143,7 @@ static void tell_state(const struct issuance *s)
  * now, and a long wait may just have begun. */
 static void notice_clock(struct issuance *s)
 {
+    timekeeper_look(s->o.time);
     int64_t by_s = clock_offset(s) - s->clock_offset_s,
             wall_by_s = wall_offset() - s->wall_offset_s;
     s->clock_offset_s += by_s;

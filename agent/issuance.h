@@ -24,7 +24,7 @@ struct issuance_options {
     const struct config *config;       /* borrowed; see issuance_set_config() */
     const struct identity *identity;   /* borrowed */
     struct fetch *pool;                /* api_pool_new(); borrowed */
-    const struct truetime *time;       /* borrowed; NULL: the clock's */
+    struct truetime *time;             /* borrowed; NULL: the clock's */
     void (*on_certificate)(void *arg); /* a new set is in place: issuance_current() */
     void (*on_state)(void *arg);       /* what the facts below say has changed; NULL: not told */
     void (*on_clock)(void *arg);       /* the time is another than it was taken to be */

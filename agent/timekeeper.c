@@ -36,6 +36,12 @@ void timekeeper_hear(struct truetime *t, int64_t date_s)
         log_warn("the clock says %s, the service's %s: going by the service's", wall, date);
 }
 
+void timekeeper_look(struct truetime *t)
+{
+    if (t != NULL)
+        truetime_look(t, look());
+}
+
 int64_t timekeeper_now_s(const struct truetime *t)
 {
     return t != NULL ? truetime_now(t, look()) : clock_now_s();

@@ -16,6 +16,7 @@ struct truetime {
     int64_t built_s;  /* no right clock says less, Unix seconds */
     int64_t date_s;   /* the service's last word, Unix seconds; 0: none yet */
     int64_t heard_ms; /* CLOCK_BOOTTIME, when that was */
+    bool is_off;      /* the clock was wrong when last looked at */
 };
 
 /* What both clocks say at one moment. */
@@ -26,6 +27,10 @@ struct truetime_clocks {
 
 /* Takes the service's word. One from before the build is none: false. */
 bool truetime_hear(struct truetime *t, int64_t date_s, struct truetime_clocks at);
+
+/* To be called now and then: a clock that is wrong now is right again once it is less than four
+ * minutes away. */
+void truetime_look(struct truetime *t, struct truetime_clocks at);
 
 /* The time, Unix seconds: the clock's, unless it is more than five minutes (and 200 millionths of
  * the time since) away from the service's. One that was behind stays wrong until it is set; one

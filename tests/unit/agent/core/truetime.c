@@ -69,11 +69,47 @@ static void test_the_last_word_counts(void **state)
     assert_int_equal(truetime_now(&t, (struct truetime_clocks){ NOW, BOOT_MS }), NOW);
 }
 
+/* At the edge it is the fraction of a second that decides: not each time anew. */
+static void test_no_change_of_mind(void **state)
+{
+    static const struct {
+        const char *why;
+        int64_t off_s;
+        bool off;
+    } ROWS[] = {
+        { "right", 0, false },
+        { "near", 300, false },
+        { "a second more", 301, true },
+        { "and less", 300, true },
+        { "still", 241, true },
+        { "back", 240, false },
+        { "and nearly away", 300, false },
+        { "behind", -301, true },
+        { "still", -241, true },
+        { "back", -240, false },
+    };
+    (void)state;
+    for (unsigned heard = 0; heard < 2; heard++) {
+        struct truetime t = { .built_s = BUILT };
+        assert_true(truetime_hear(&t, NOW, (struct truetime_clocks){ NOW, BOOT_MS }));
+        for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+            const struct truetime_clocks at = { NOW + ROWS[i].off_s, BOOT_MS };
+            if (heard == 1)
+                assert_true(truetime_hear(&t, NOW, at));
+            else
+                truetime_look(&t, at);
+            if ((truetime_now(&t, at) != at.wall_s) != ROWS[i].off)
+                fail_msg("%zu, %s", i, ROWS[i].why);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_now),
         cmocka_unit_test(test_the_last_word_counts),
+        cmocka_unit_test(test_no_change_of_mind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
