@@ -171,7 +171,8 @@ def test_a_relay_that_fails_is_told_until_it_was_heard(tmp_path):
                 told.append(json.loads(body)["relay_failed"])
                 if len(told) == 1:
                     return problem(503, "busy")
-            relay = RELAY | {"host": f"pabcdefgh-192-88-99-1.{device.service.device_id}.direct.example"}
+            relay = RELAY | {"host": f"pabcdefgh-192-88-99-1.{device.service.device_id}.direct.example",
+                             "control": f"127.0.0.1:{7 + 2 * (device.reports % 2)}"}  # elsewhere: tried at once
             return Reply(200, json.dumps({"tags": [], "relay": relay}).encode(), "application/json")
 
         device.service.on_report = answer
