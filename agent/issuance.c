@@ -148,9 +148,8 @@ static void notice_clock(struct issuance *s)
             wall_by_s = wall_offset() - s->wall_offset_s;
     s->clock_offset_s += by_s;
     s->wall_offset_s += wall_by_s;
-    if (is_step(wall_by_s))
-        s->ask_ms =
-            clock_mono_ms(); /* set, or a machine that was paused: the service knows which */
+    if (is_step(wall_by_s)) /* set, or a machine that was paused: the service knows which */
+        s->ask_ms = clock_mono_ms();
     if (!is_step(by_s))
         return;
     log_info("it is %lld s %s than it was taken to be", (long long)(by_s < 0 ? -by_s : by_s),
